@@ -1,0 +1,25 @@
+"""The project's one family of exceptions: faults that a user can put right.
+
+Every message is one line that says what is wrong, where, what was expected, what was found and what to do.
+Command lines print it without a traceback and exit with 1; anything else that is raised is a bug of ours.
+"""
+
+
+class AFNetError(Exception):
+    """A fault in what the user gave: a file, a folder, a config field, a run folder."""
+
+
+class ConfigError(AFNetError):
+    """A config field, variant or combination of them that cannot be run."""
+
+
+class DatasetError(AFNetError):
+    """A prepared data set that is missing, incomplete, damaged or unfit for the config."""
+
+
+class RunError(AFNetError):
+    """A run folder that cannot be continued, evaluated or analysed."""
+
+
+class WeightsError(AFNetError):
+    """Pretrained weights that are missing, damaged or of another network."""

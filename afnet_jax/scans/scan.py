@@ -1,0 +1,107 @@
+"""What one 3D scan holds, whichever database it came from."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from afnet_jax.errors import AFNetError
+
+# Order of the paper's confusion matrices (Fig. 4); a label is an index into it.
+EXPRESSIONS = ("anger", "disgust", "fear", "happiness", "sadness", "surprise")
+EXPRESSION_CODES = ("AN", "DI", "FE", "HA", "SA", "SU")
+NEUTRAL_CODE = "NE"
+
+# The names under which both databases' landmarks come out. Left and right are the SUBJECT's.
+# A reader gives those that its files hold; BU-3DFE has no nose tip and no nose saddles, for example,
+# and adds its further contour points as "<part>_<k>" (right_eye_0 … contour_14).
+LANDMARKS = (
+    "right_brow_outer", "right_brow_middle", "right_brow_inner",
+    "left_brow_inner", "left_brow_middle", "left_brow_outer",
+    "right_eye_outer", "right_eye_inner", "left_eye_inner", "left_eye_outer",
+    "right_nose_saddle", "left_nose_saddle", "right_nose_wing", "nose_tip", "left_nose_wing",
+    "mouth_right", "mouth_left",
+    "upper_lip_outer", "upper_lip_inner", "lower_lip_inner", "lower_lip_outer",
+    "chin",
+)  # fmt: skip
+
+
+class ScanError(AFNetError):
+    """A scan that cannot be used: names the file, what was expected, what was found and what to do.
+
+    Attributes:
+        path: the file at fault.
+        fault: the one-line reason, without the path.
+    """
+
+    def __init__(self, path: str | Path, fault: str):
+        super().__init__(f"{path}: {fault}")
+        self.path = Path(path)
+        self.fault = fault
+
+    def __reduce__(self):  # so that it survives the way back from a worker process
+        return type(self), (self.path, self.fault)
+
+
+@dataclasses.dataclass(frozen=True)
+class ScanId:
+    """Who was scanned, showing what.
+
+    Attributes:
+        database: "bu3dfe", "bosphorus" or a name of the user's own.
+        subject: the database's id of the person, "F0001" or "bs000".
+        expression: one of EXPRESSION_CODES or NEUTRAL_CODE.
+        level: intensity 1 to 4, or None where the database has no levels.
+        ethnicity: the database's code ("WH", "AE", …), or None.
+        name: unique within the database, the stem of its files ("F0001_AN03WH", "bs000_E_ANGER_0").
+    """
+
+    database: str
+    subject: str
+    expression: str
+    level: int | None
+    ethnicity: str | None
+    name: str
+
+    @property
+    def label(self) -> int | None:
+        """Index into EXPRESSIONS, or None for a neutral face."""
+        return EXPRESSION_CODES.index(self.expression) if self.expression in EXPRESSION_CODES else None
+
+    @property
+    def sex(self) -> str | None:
+        """"F" or "M" where the subject's id tells (BU-3DFE), else None."""
+        return self.subject[0] if self.subject[:1] in ("F", "M") else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Scan:
+    """One textured surface with landmarks. N points, M texture points, T triangles, mm everywhere.
+
+    Frame: x to the image's right (the subject's left), y up, z to the camera. The origin is the database's own.
+
+    Attributes:
+        id: identity of the scan.
+        points: (N, 3) float64, all finite; every point is surface (background of a range grid is left out).
+        triangles: (T, 3) int32 indices into points, counter-clockwise seen from the camera.
+        uv: (M, 2) float32 texture points: column u·W and row v·H of the texture image, v from the TOP.
+        uv_triangles: (T, 3) int32 indices into uv, corner by corner beside triangles.
+        texture: (H, W, 3) uint8 RGB.
+        landmarks: name -> (3,) float64; names from LANDMARKS, and a database's own beyond them.
+        grid: (rows, cols) int32 indices into points, -1 where there is no surface, row 0 at the bottom of the
+            face, for scans that came as a range grid; None for free meshes.
+        path: the file it was read from, or None.
+    """
+
+    id: ScanId
+    points: np.ndarray
+    triangles: np.ndarray
+    uv: np.ndarray
+    uv_triangles: np.ndarray
+    texture: np.ndarray
+    landmarks: Mapping[str, np.ndarray]
+    grid: np.ndarray | None = None
+    path: Path | None = None

@@ -1,0 +1,1 @@
+"""Folds trained and evaluated side by side."""
