@@ -1,0 +1,5 @@
+"""Raw scans: files of the databases <-> Scan."""
+
+from afnet_jax.scans.scan import EXPRESSIONS, Scan, ScanError, ScanId
+
+__all__ = ["EXPRESSIONS", "Scan", "ScanError", "ScanId"]
