@@ -1,0 +1,138 @@
+"""The evaluation protocol (section III-A): subjects are chosen, then parted into folds, round after round.
+
+Pure functions of subject ids and seeds. No subject is ever in the training and the test part of one fold.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from afnet_jax.errors import ConfigError
+
+# Streams of random numbers that must not depend on one another.
+_SELECTION, _PARTITION = 0, 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Fold:
+    """One training of the protocol: who it learns from and who it is tested on.
+
+    Attributes:
+        round: index of the partition it belongs to.
+        fold: index within the round.
+        train: subject ids, sorted.
+        test: subject ids, sorted; none of them in train.
+    """
+
+    round: int
+    fold: int
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+
+
+def complete_subjects(subjects: Iterable[str], labels: Iterable[int], num_classes: int = 6) -> tuple[str, ...]:
+    """Ids of those who show every expression (63 of 105 in Bosphorus), sorted.
+
+    Args:
+        subjects: subject id of each scan.
+        labels: label of each scan.
+        num_classes: how many different labels make a subject complete.
+    """
+    distinct = Counter(subject for subject, _ in set(zip(subjects, labels, strict=True)))
+    return tuple(sorted(subject for subject, count in distinct.items() if count == num_classes))
+
+
+def draw_folds(
+    subjects: Sequence[str], *, chosen: int, folds: int, rounds: int, seed: int, fixed_subjects: bool = True
+) -> tuple[Fold, ...]:
+    """All trainings of the protocol, round by round.
+
+    Args:
+        subjects: ids of all complete subjects; their order does not matter.
+        chosen: how many of them take part (60 in the paper); 0 for all.
+        folds: parts of a round (10), whose sizes differ by at most one subject.
+        rounds: how often the partition is drawn anew (100).
+        seed: of all draws.
+        fixed_subjects: choose the subjects once (the paper's way) rather than anew in each round.
+
+    Returns:
+        rounds * folds trainings.
+
+    Raises:
+        ConfigError: fewer subjects than asked for, or than folds.
+    """
+    subjects = sorted(set(subjects))
+    chosen = chosen or len(subjects)
+    if len(subjects) < chosen:
+        raise ConfigError(
+            f"protocol.subjects={chosen}: the data set holds only {len(subjects)} subjects with all expressions; "
+            f"prepare more of the database, or set --config.protocol.subjects={len(subjects)} (0 takes all)"
+        )
+    if folds < 2 or rounds < 1:
+        raise ConfigError(f"protocol: expected at least 2 folds and 1 round, found {folds} and {rounds}")
+    if chosen < folds:
+        raise ConfigError(
+            f"protocol.folds={folds}: needs at least as many subjects, found {chosen}; "
+            f"set --config.protocol.folds={chosen} or fewer, or prepare more subjects"
+        )
+    return tuple(
+        fold
+        for round_ in range(rounds)
+        for fold in _partition(_select(subjects, chosen, seed, 0 if fixed_subjects else round_), folds, seed, round_)
+    )
+
+
+def _select(subjects: Sequence[str], chosen: int, seed: int, draw: int) -> list[str]:
+    order = np.random.default_rng([seed, _SELECTION, draw]).permutation(len(subjects))
+    return sorted(subjects[i] for i in order[:chosen])
+
+
+def _partition(subjects: Sequence[str], folds: int, seed: int, round_: int) -> list[Fold]:
+    order = np.random.default_rng([seed, _PARTITION, round_]).permutation(len(subjects))
+    parts = [sorted(subjects[i] for i in part) for part in np.array_split(order, folds)]
+    return [
+        Fold(round_, k, tuple(s for s in subjects if s not in set(test)), tuple(test)) for k, test in enumerate(parts)
+    ]
+
+
+def to_json(folds: Sequence[Fold]) -> str:
+    """Text of splits.json: {"rounds": [[{"train": [ids], "test": [ids]}, one per fold], one per round]}."""
+    rounds: dict[int, list] = {}
+    for fold in folds:
+        rounds.setdefault(fold.round, []).append({"train": fold.train, "test": fold.test})
+    return json.dumps({"rounds": list(rounds.values())}, indent=1)
+
+
+def read_splits(path: str | Path) -> tuple[Fold, ...]:
+    """Trainings from a splits.json, one's own or another run's.
+
+    Raises:
+        ConfigError: no such file, not of that form, or a subject trained and tested on in one fold.
+    """
+    expected = 'expected {"rounds": [[{"train": [subject ids], "test": [subject ids]}, …], …]}'
+    try:
+        rounds = json.loads(Path(path).read_text())["rounds"]
+        folds = tuple(
+            Fold(r, k, tuple(sorted(map(str, fold["train"]))), tuple(sorted(map(str, fold["test"]))))
+            for r, round_ in enumerate(rounds)
+            for k, fold in enumerate(round_)
+        )
+    except OSError as error:
+        raise ConfigError(f"protocol.splits={path}: cannot be read ({error.strerror}); {expected}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"protocol.splits={path}: {expected}, found otherwise ({error})") from error
+    if not folds:
+        raise ConfigError(f"protocol.splits={path}: {expected}, found no fold")
+    for fold in folds:
+        where = f"protocol.splits={path}: round {fold.round} fold {fold.fold}"
+        if not fold.train or not fold.test:
+            raise ConfigError(f"{where} has nobody to train or to test on; {expected}")
+        if both := set(fold.train) & set(fold.test):
+            raise ConfigError(f"{where} trains and tests on {', '.join(sorted(both))}; a subject may be in one only")
+    return folds
