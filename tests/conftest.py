@@ -5,13 +5,16 @@ from pathlib import Path
 
 import pytest
 
-# Made-up scans in the databases' own formats, kept beside a checkout by its developers; nothing needs them.
-_SAMPLES = Path(os.environ.get("AFNET_SAMPLES", Path(__file__).parents[2] / "shared" / "samples"))
-
 
 @pytest.fixture(scope="session")
 def samples() -> Path:
-    """Folder of made-up scans written by other software than ours; a test that asks for it is skipped without."""
-    if not _SAMPLES.is_dir():
-        pytest.skip("made-up sample scans are not here (AFNET_SAMPLES names their folder)")
-    return _SAMPLES
+    """Folder of made-up scans in the databases' own formats, written by other software than ours.
+
+    AFNET_SAMPLES names it; without, a folder "samples" one level beside the checkout is taken. Skips where none is.
+    """
+    beside = Path(__file__).parents[2]
+    candidates = [Path(os.environ["AFNET_SAMPLES"])] if "AFNET_SAMPLES" in os.environ else beside.glob("*/samples")
+    for folder in candidates:
+        if (folder / "bu3dfe").is_dir() and (folder / "bosphorus").is_dir():
+            return folder
+    pytest.skip("made-up sample scans are not here (AFNET_SAMPLES names their folder)")

@@ -1,0 +1,134 @@
+"""Every setting of a run, with its default and what it means."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+from afnet_jax.errors import ConfigError
+from afnet_jax.models.architecture import VARIANTS, Architecture
+
+
+def default_config(variant: str = "afnet") -> ConfigDict:
+    """The paper's settings for one variant of the network, to be changed by a file in configs/ and then locked.
+
+    Args:
+        variant: a name of `VARIANTS`: what stands after the colon of `--config=configs/synthetic.py:variant`.
+
+    Raises:
+        ConfigError: an unknown variant.
+    """
+    if variant not in VARIANTS:
+        raise ConfigError(f"variant {variant!r} is unknown; expected one of {', '.join(VARIANTS)}")
+    config = ConfigDict()
+    config.variant = variant
+    # Of weights, data order and augmentation; the protocol draws from a seed of its own.
+    config.seed = 0
+
+    config.dataset = ConfigDict()
+    # "bu3dfe", "bosphorus" or "synthetic".
+    config.dataset.name = "synthetic"
+    # Folder that tools/prepare_dataset.py wrote to.
+    config.dataset.data_dir = "data"
+    # Edge in pixels of the images at the network's door: 224 as in the paper, or another multiple of 32 below it.
+    config.dataset.image_size = 224
+    # Intensities that take part; databases without levels ignore it.
+    config.dataset.levels = (3, 4)
+    # Made-up people, made and prepared on first use where name is "synthetic".
+    config.dataset.synthetic_subjects = 20
+    config.dataset.synthetic_seed = 0
+
+    config.protocol = ConfigDict()
+    # Subjects chosen at random among those with all six expressions; 0 for all.
+    config.protocol.subjects = 60
+    # Choose them once, as the paper does, or anew in each round.
+    config.protocol.fixed_subjects = True
+    config.protocol.folds = 10
+    config.protocol.rounds = 100
+    config.protocol.seed = 0
+    # A splits.json of one's own, or of another run, instead of the draw.
+    config.protocol.splits = ""
+
+    # What the network is made of: fields and defaults stand in afnet_jax/models/architecture.py.
+    config.model = _architecture_fields(VARIANTS[variant])
+    # "none", "imagenet" (downloaded once), or a file or folder of ResNet18 weights (tools/port_imagenet.py).
+    config.model.pretrained = "none"
+    # Of the computation: "float32", or "bfloat16" for speed on a GPU; parameters, statistics and loss stay float32.
+    config.model.dtype = "float32"
+
+    config.train = ConfigDict()
+    config.train.epochs = 70
+    # Not given in the paper. An epoch is floor(scans / batch_size) full batches of a fresh permutation.
+    config.train.batch_size = 32
+    # Adam with a fixed rate (section III-B).
+    config.train.learning_rate = 1e-4
+    config.train.beta1 = 0.9
+    config.train.beta2 = 0.999
+    # Augmentation, off as in the paper: mirrored half of the time; shifted by up to so many pixels; brightness and
+    # contrast changed by up to this share.
+    config.train.flip = False
+    config.train.max_shift = 0
+    config.train.colour_jitter = 0.0
+    # Trainings that run side by side: a number, or "auto" for as many as fit the device's memory.
+    config.train.folds_per_group = "auto"
+    # Steps per call of the compiled program: a number, or "auto" (1 on a CPU, a whole epoch elsewhere).
+    config.train.steps_per_dispatch = "auto"
+    # Epochs between checkpoints of a group under way; the last epoch is always saved.
+    config.train.checkpoint_every = 5
+    # Epochs between evaluations on the test folds, for the curves alone; the last epoch always counts.
+    config.train.evaluate_every = 1
+    # Rounds whose trained weights are kept, from the first on; -1 for all (89 MiB a training). Predictions always are.
+    config.train.keep_rounds = 1
+
+    # Folder to write a jax.profiler trace of the second epoch to; "" for none.
+    config.profile = ""
+    # Folder of compiled programs that later runs start from; "" for none.
+    config.compilation_cache = ""
+    return config.lock()
+
+
+def _architecture_fields(architecture: Architecture) -> ConfigDict:
+    fields = ConfigDict(dataclasses.asdict(architecture))
+    if fields.mask_hidden_width is None:
+        fields.mask_hidden_width = placeholder(int)
+    return fields
+
+
+def architecture(config: ConfigDict) -> Architecture:
+    """The network that config.model describes.
+
+    Raises:
+        ConfigError: fields that are no network together.
+    """
+    return Architecture(**{field.name: config.model[field.name] for field in dataclasses.fields(Architecture)})
+
+
+def validate(config: ConfigDict) -> None:
+    """Refuses what cannot be run, before anything is computed.
+
+    Raises:
+        ConfigError: names the field, what was expected and what was found.
+    """
+    architecture(config)
+    size, train = config.dataset.image_size, config.train
+    checks = [
+        ("dataset.image_size", size, 32 <= size <= 224 and size % 32 == 0, "a multiple of 32, from 32 to 224"),
+        ("model.dtype", config.model.dtype, config.model.dtype in ("float32", "bfloat16"), "float32 or bfloat16"),
+        ("train.max_shift", train.max_shift, 0 <= train.max_shift < size // 2, "0 or more, below half the image"),
+        ("train.colour_jitter", train.colour_jitter, 0 <= train.colour_jitter < 1, "a share from 0 to below 1"),
+        ("train.learning_rate", train.learning_rate, train.learning_rate > 0, "a positive number"),
+        ("train.keep_rounds", train.keep_rounds, train.keep_rounds >= -1, "-1 (all), 0 or more"),
+    ]
+    for name in ("epochs", "batch_size", "checkpoint_every", "evaluate_every"):
+        checks.append((f"train.{name}", train[name], train[name] > 0, "a positive whole number"))
+    for name in ("folds_per_group", "steps_per_dispatch"):
+        checks.append((f"train.{name}", train[name], _is_auto_or_positive(train[name]), '"auto" or a positive number'))
+    for name, found, good, expected in checks:
+        if not good:
+            raise ConfigError(f"config.{name}: expected {expected}, found {found!r}")
+
+
+def _is_auto_or_positive(value: str) -> bool:
+    return value == "auto" or (value.isdigit() and int(value) > 0)
