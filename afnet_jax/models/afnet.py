@@ -1,0 +1,131 @@
+"""AFNet-M and its variants: ResNet18 trunks, mask attention, adaptive fusion, fully-connected head.
+
+Shapes: N scans; H and W divisible by 32 (224 in the paper); stage s puts out (N, H / 2^(s+1), W / 2^(s+1), 32 * 2^s).
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from afnet_jax.models.architecture import BLOCKS, STAGES, WIDTHS, Architecture
+from afnet_jax.models.head import Head
+from afnet_jax.models.importance_weights import ImportanceWeights
+from afnet_jax.models.inputs import to_images
+from afnet_jax.models.mask_attention import MaskAttention
+from afnet_jax.models.resnet import ResNet18
+
+_PLACES = tuple(itertools.product(STAGES, BLOCKS))
+
+
+def _place(stage: int, block: int) -> str:
+    """Name of what follows a residual block."""
+    return f"layer{stage}_{block}"
+
+
+class AFNet(nnx.Module):
+    """The network that an `Architecture` describes.
+
+    Args:
+        architecture: what it is made of.
+        rngs: source of the starting weights.
+        dtype: of the computation; parameters, statistics and logits are float32.
+    """
+
+    def __init__(self, architecture: Architecture, *, rngs: nnx.Rngs, dtype=jnp.float32):
+        self.architecture = architecture
+        self.dtype = dtype
+        in_channels = 3 * len(architecture.modalities) if architecture.fusion == "input" else 3
+        self.trunks = nnx.Dict({name: ResNet18(in_channels, rngs=rngs, dtype=dtype) for name in architecture.branches})
+        self.mask_attention = nnx.Dict({name: nnx.Dict() for name in architecture.branches})
+        self.importance_weights = nnx.Dict({name: nnx.Dict() for name in architecture.branches})
+        for name, (stage, block) in itertools.product(architecture.branches, _PLACES):
+            place, channels = _place(stage, block), WIDTHS[stage]
+            if architecture.has_mask_attention(stage, block):
+                self.mask_attention[name][place] = MaskAttention(
+                    channels, architecture.mask_hidden_width, rngs=rngs, dtype=dtype
+                )
+            if architecture.has_fusion(stage, block) and architecture.importance_weights:
+                self.importance_weights[name][place] = ImportanceWeights(channels, rngs=rngs, dtype=dtype)
+        self.head = Head(architecture, rngs=rngs)
+
+    def __call__(
+        self,
+        texture: jax.Array,
+        depth: jax.Array,
+        mask56: jax.Array,
+        mask28: jax.Array,
+        *,
+        train: bool = False,
+        return_intermediates: bool = False,
+    ):
+        """Expression logits of N scans. A variant takes all four maps and ignores those it does not use.
+
+        Args:
+            texture: (N, H, W, 3) uint8 RGB.
+            depth: (N, H, W, 1) float, mm in the canonical frame, NaN outside the face.
+            mask56: (N, H/4, W/4, 1) float in [0, 1].
+            mask28: (N, H/8, W/8, 1) float in [0, 1].
+            train: normalise by the batch's statistics and update the running ones.
+            return_intermediates: return (logits, intermediates) as well, see `encode` and `classify`.
+
+        Returns:
+            (N, num_classes) float32 logits.
+        """
+        intermediates: dict[str, Any] = {}
+        features = self.encode(texture, depth, mask56, mask28, train=train, intermediates=intermediates)
+        logits = self.classify(features, intermediates=intermediates)
+        return (logits, intermediates) if return_intermediates else logits
+
+    def encode(self, texture, depth, mask56, mask28, *, train=False, intermediates=None) -> dict[str, jax.Array]:
+        """The maps -> the last convolutional features of each trunk, (N, H/32, W/32, 512), before their last fusion.
+
+        `classify(encode(…))` is the whole network, so Grad-CAM is the gradient of `classify` at these features.
+
+        Args:
+            intermediates: a dict that takes up what is met on the way: `gamma/<trunk>/layer<s>_<b>` and `beta/…`
+                (N, h, w, C) of mask attention and `importance/<trunk>/layer<s>_<b>` (N, 1, 1, C) of IWC, each after
+                block b of stage s, and `features/<trunk>`.
+        """
+        seen = {} if intermediates is None else intermediates
+        masks = {1: mask56, 2: mask28}
+        images = to_images(self.architecture, texture, depth, self.dtype)
+        x = {name: trunk.stem(images[name], train=train) for name, trunk in self.trunks.items()}
+        for stage, block in _PLACES:
+            x = {name: trunk.block(x[name], stage, block, train=train) for name, trunk in self.trunks.items()}
+            x = self._attend(x, stage, block, masks.get(stage), seen)
+            if (stage, block) != _PLACES[-1]:
+                x = self._fuse(x, stage, block, seen)
+        seen.update({f"features/{name}": x[name] for name in x})
+        return x
+
+    def classify(self, features: dict[str, jax.Array], *, intermediates=None) -> jax.Array:
+        """Last convolutional features of each trunk -> their last fusion -> (N, num_classes) float32 logits."""
+        return self.head(self._fuse(features, *_PLACES[-1], {} if intermediates is None else intermediates))
+
+    def _attend(self, x, stage, block, mask, seen):
+        """Eq. 1 on every trunk, where the architecture has it."""
+        if not self.architecture.has_mask_attention(stage, block):
+            return x
+        place, attended = _place(stage, block), {}
+        for name in x:
+            gamma, beta = self.mask_attention[name][place](mask)
+            seen[f"gamma/{name}/{place}"], seen[f"beta/{name}/{place}"] = gamma, beta
+            attended[name] = gamma * x[name] + beta
+        return attended
+
+    def _fuse(self, x, stage, block, seen):
+        """Eq. 3 where the architecture has it: the texture trunk goes on with M, the depth trunk with X_d."""
+        if not self.architecture.has_fusion(stage, block):
+            return x
+        weighted, place = x, _place(stage, block)
+        if self.architecture.importance_weights:
+            weights = {name: self.importance_weights[name][place](x[name]) for name in x}
+            weighted = {name: weights[name] * x[name] for name in x}
+            seen.update({f"importance/{name}/{place}": weights[name] for name in x})
+        goes_on = weighted if self.architecture.depth_goes_on == "weighted" else x
+        return {"texture": weighted["texture"] + weighted["depth"], "depth": goes_on["depth"]}

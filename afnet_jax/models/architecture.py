@@ -1,0 +1,168 @@
+"""What a network of this family is made of: one description for AFNet-M and for every variant of the paper's tables.
+
+Plain data, no JAX: the config is built from it, and a network from the config.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from afnet_jax.errors import ConfigError
+
+STAGES = (1, 2, 3, 4)  # Layer1 to Layer4 of a ResNet18 trunk
+BLOCKS = (0, 1)  # residual blocks of a stage
+WIDTHS = {1: 64, 2: 128, 3: 256, 4: 512}  # channels a stage puts out
+MASK_STAGES = (1, 2)  # stages whose resolution has a mask: mask-1 is a quarter of the input's edge, mask-2 an eighth
+
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+    """A network: what goes in, which stages carry mask attention, where and how the modalities meet.
+
+    The defaults are AFNet-M. What the paper leaves open is marked "open", with this project's choice as the default.
+
+    Raises:
+        ConfigError: a field, or a combination of fields, that is no network.
+    """
+
+    modalities: tuple[str, ...] = ("texture", "depth")  # inputs that are used
+
+    # Where the modalities meet:
+    #   "layers"    after each of fusion_stages, M = X_t + X_d (eq. 3); the texture trunk goes on with M
+    #   "input"     stacked as input channels of one trunk (S1)
+    #   "decision"  mean of the softmaxes of two whole networks (S2)
+    #   "head"      features concatenated after the fully-connected layers (S3)
+    #   "none"      one modality alone
+    fusion: str = "layers"
+    fusion_stages: tuple[int, ...] = (3, 4)  # stages that fuse where fusion is "layers"; the last one must be 4
+    fusion_per: str = "stage"  # open: fuse after a "stage", or after each "block" of it
+    importance_weights: bool = True  # weigh the summands of M channel by channel (IWC, eq. 2 and 3)
+    depth_goes_on: str = "plain"  # open: the depth trunk goes on with its own ("plain") or with the "weighted" X_d
+
+    mask_attention_stages: tuple[int, ...] = (1, 2)  # stages with mask attention (MA, eq. 1); () for none
+    mask_attention_per: str = "stage"  # open: MA after a "stage", or after each "block" of it
+    mask_hidden_width: int | None = None  # open: channels between MA's two convolutions; None for as many as X has
+
+    head_widths: tuple[int, ...] = (96, 96)  # open: hidden fully-connected layers, ReLU after each
+    num_classes: int = 6  # anger, disgust, fear, happiness, sadness, surprise
+    depth_range_mm: tuple[float, float] = (-70.0, 50.0)  # open: canonical depth that becomes 0 and 1; clipped beyond
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            if isinstance(getattr(self, field.name), list):  # as JSON gives them
+                object.__setattr__(self, field.name, tuple(getattr(self, field.name)))
+        self._check_fields()
+        self._check_combination()
+
+    @property
+    def branches(self) -> tuple[str, ...]:
+        """Names of the trunks: the modalities, or "stacked" for the one trunk that takes both."""
+        return ("stacked",) if self.fusion == "input" else self.modalities
+
+    def has_mask_attention(self, stage: int, block: int) -> bool:
+        """Whether MA follows this residual block."""
+        return stage in self.mask_attention_stages and _after(self.mask_attention_per, block)
+
+    def has_fusion(self, stage: int, block: int) -> bool:
+        """Whether the trunks are fused after this residual block."""
+        return self.fusion == "layers" and stage in self.fusion_stages and _after(self.fusion_per, block)
+
+    def _check_fields(self):
+        _check_choice("fusion", self.fusion, ("layers", "input", "decision", "head", "none"))
+        _check_choice("fusion_per", self.fusion_per, ("stage", "block"))
+        _check_choice("mask_attention_per", self.mask_attention_per, ("stage", "block"))
+        _check_choice("depth_goes_on", self.depth_goes_on, ("plain", "weighted"))
+        _check_choice("modalities", self.modalities, (("texture", "depth"), ("texture",), ("depth",)))
+        _check_stages("fusion_stages", self.fusion_stages, STAGES)
+        _check_stages("mask_attention_stages", self.mask_attention_stages, MASK_STAGES)
+        _check_positive("head_widths", *self.head_widths)
+        _check_positive("num_classes", self.num_classes)
+        _check_positive("mask_hidden_width", 1 if self.mask_hidden_width is None else self.mask_hidden_width)
+        if len(self.depth_range_mm) != 2 or not self.depth_range_mm[0] < self.depth_range_mm[1]:
+            raise ConfigError(
+                f"model.depth_range_mm: expected (low, high) with low < high, found {self.depth_range_mm}"
+            )
+
+    def _check_combination(self):
+        alone = len(self.modalities) == 1
+        if alone != (self.fusion == "none"):
+            raise ConfigError(
+                f"model.fusion={self.fusion!r} does not go with modalities {self.modalities}: "
+                f"one modality takes 'none', two take another"
+            )
+        if self.importance_weights and self.fusion != "layers":
+            raise ConfigError(
+                f"model.importance_weights needs fusion 'layers', found {self.fusion!r}: set it to False or fuse there"
+            )
+        if self.depth_goes_on == "weighted" and not self.importance_weights:
+            raise ConfigError(
+                "model.depth_goes_on='weighted' needs importance_weights=True: without them nothing weighs"
+            )
+        if self.fusion == "layers" and STAGES[-1] not in self.fusion_stages:
+            raise ConfigError(
+                f"model.fusion_stages={self.fusion_stages} must hold 4: the head reads only what is fused there"
+            )
+        if self.fusion == "head" and not self.head_widths:
+            raise ConfigError("model.fusion='head' fuses after fully-connected layers: head_widths must not be empty")
+
+
+def _after(per: str, block: int) -> bool:
+    return per == "block" or block == BLOCKS[-1]
+
+
+def _check_choice(name: str, value, choices: tuple):
+    if value not in choices:
+        raise ConfigError(f"model.{name}: expected one of {', '.join(map(repr, choices))}, found {value!r}")
+
+
+def _check_stages(name: str, value: tuple[int, ...], stages: tuple[int, ...]):
+    if not set(value) <= set(stages) or list(value) != sorted(set(value)):
+        raise ConfigError(f"model.{name}: expected ascending stages out of {stages}, found {value}")
+
+
+def _check_positive(name: str, *values: int):
+    if not all(isinstance(value, int) and not isinstance(value, bool) and value > 0 for value in values):
+        raise ConfigError(f"model.{name}: expected positive whole numbers, found {values}")
+
+
+def _alone(modality: str, mask_attention_stages: tuple[int, ...]) -> Architecture:
+    return Architecture(
+        modalities=(modality,),
+        fusion="none",
+        fusion_stages=(),
+        importance_weights=False,
+        mask_attention_stages=mask_attention_stages,
+    )
+
+
+def _unmasked(fusion: str, fusion_stages: tuple[int, ...] = (), importance_weights: bool = False) -> Architecture:
+    return Architecture(
+        fusion=fusion,
+        fusion_stages=fusion_stages,
+        importance_weights=importance_weights,
+        mask_attention_stages=(),
+    )
+
+
+VARIANTS: dict[str, Architecture] = {
+    "afnet": Architecture(),
+    # Tables III and IV: without MA, without IWC.
+    "no_ma": Architecture(mask_attention_stages=()),
+    "no_iwc": Architecture(importance_weights=False),
+    # Table II, fusion strategies, all without MA.
+    "s1": _unmasked("input"),
+    "s2": _unmasked("decision"),
+    "s3": _unmasked("head"),
+    "s4": _unmasked("layers", (3, 4)),
+    # Tables I and III, one modality: 2D and 3D, with and without MA.
+    "texture": _alone("texture", (1, 2)),
+    "depth": _alone("depth", (1, 2)),
+    "texture_no_ma": _alone("texture", ()),
+    "depth_no_ma": _alone("depth", ()),
+    # Fig. 5, fusion positions, with IWC. The paper shows them under its comparison "without the MA module", and the
+    # bars of Layer34 stand at the values of `no_ma`, so these go without MA too.
+    "fuse_1234": _unmasked("layers", (1, 2, 3, 4), importance_weights=True),
+    "fuse_234": _unmasked("layers", (2, 3, 4), importance_weights=True),
+    "fuse_34": _unmasked("layers", (3, 4), importance_weights=True),
+    "fuse_4": _unmasked("layers", (4,), importance_weights=True),
+}

@@ -1,0 +1,75 @@
+"""Batch normalisation with PyTorch's running statistics."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+EPSILON = 1e-5
+MOMENTUM = 0.9  # share of the old running value that is kept; PyTorch calls its complement momentum (0.1)
+
+
+class BatchNorm(nnx.Module):
+    """Normalises (N, H, W, C) over N, H, W, then scales and shifts each channel.
+
+    Unlike `nnx.BatchNorm`, the running variance is the unbiased one, as in PyTorch, so that both agree after every
+    step. Statistics are float32 whatever the dtype of the features; the output has the features' dtype.
+    """
+
+    def __init__(self, channels: int):
+        self.scale = nnx.Param(jnp.ones(channels, jnp.float32))
+        self.bias = nnx.Param(jnp.zeros(channels, jnp.float32))
+        self.mean = nnx.BatchStat(jnp.zeros(channels, jnp.float32))
+        self.var = nnx.BatchStat(jnp.ones(channels, jnp.float32))
+
+    def __call__(self, features: jax.Array, *, train: bool) -> jax.Array:
+        if not train:
+            return _affine(features, self.mean[...], self.var[...], self.scale[...], self.bias[...])
+        outputs, mean, var = _normalise(features, self.scale[...], self.bias[...])
+        count = features.size // features.shape[-1]
+        self.mean[...] = MOMENTUM * self.mean[...] + (1 - MOMENTUM) * mean
+        self.var[...] = MOMENTUM * self.var[...] + (1 - MOMENTUM) * var * (count / max(count - 1, 1))
+        return outputs
+
+
+def _affine(features, mean, var, scale, bias):
+    factor = scale * jax.lax.rsqrt(var + EPSILON)
+    return (features * factor + (bias - mean * factor)).astype(features.dtype)
+
+
+def _statistics(features):
+    wide = features.astype(jnp.float32)
+    mean = wide.mean((0, 1, 2))
+    return mean, jnp.square(wide - mean).mean((0, 1, 2))
+
+
+@jax.custom_vjp
+def _normalise(features, scale, bias):
+    """(N, H, W, C) features -> normalised features, batch mean (C,), biased batch variance (C,)."""
+    mean, var = _statistics(features)
+    return _affine(features, mean, var, scale, bias), mean, var
+
+
+def _normalise_forward(features, scale, bias):
+    outputs, mean, var = _normalise(features, scale, bias)
+    return (outputs, mean, var), (features, scale, mean, var)
+
+
+def _normalise_backward(saved, cotangents):
+    """Ioffe and Szegedy 2015, section 3. Only the layer's own input is kept for it, nothing of its size besides.
+
+    The statistics come out for the running averages alone, which take no gradient.
+    """
+    features, scale, mean, var = saved
+    inverse = jax.lax.rsqrt(var + EPSILON)
+    grad = cotangents[0].astype(jnp.float32)
+    centred = features.astype(jnp.float32) - mean
+    count = features.size // features.shape[-1]
+    grad_bias = grad.sum((0, 1, 2))
+    grad_scale = (grad * centred).sum((0, 1, 2)) * inverse
+    grad_features = scale * inverse * (grad - grad_bias / count - centred * (inverse * grad_scale / count))
+    return grad_features.astype(features.dtype), grad_scale, grad_bias
+
+
+_normalise.defvjp(_normalise_forward, _normalise_backward)

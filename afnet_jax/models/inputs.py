@@ -1,0 +1,41 @@
+"""The network's door: bytes and millimetres become the normalised images that ImageNet weights expect."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from afnet_jax.models.architecture import Architecture
+
+# Mean and standard deviation of ImageNet's RGB in [0, 1], as in torchvision.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def to_images(architecture: Architecture, texture: jax.Array, depth: jax.Array, dtype) -> dict[str, jax.Array]:
+    """What each trunk sees: (N, H, W, 3) of `dtype` by trunk; 6 channels, texture first, for the stacked one.
+
+    Args:
+        texture: (N, H, W, 3) uint8 RGB.
+        depth: (N, H, W, 1) float, mm, NaN outside the face.
+    """
+    images = {}
+    if "texture" in architecture.modalities:
+        images["texture"] = _standardise(texture.astype(jnp.float32) / 255, dtype)
+    if "depth" in architecture.modalities:
+        images["depth"] = _standardise(depth_to_grey(depth, architecture.depth_range_mm), dtype)
+    if architecture.fusion == "input":
+        return {"stacked": jnp.concatenate(list(images.values()), axis=-1)}
+    return images
+
+
+def depth_to_grey(depth: jax.Array, range_mm: tuple[float, float]) -> jax.Array:
+    """mm -> [0, 1]: linear over `range_mm`, clipped beyond, 0 where there is no face (NaN)."""
+    low, high = range_mm
+    grey = jnp.clip((depth.astype(jnp.float32) - low) / (high - low), 0, 1)
+    return jnp.where(jnp.isnan(depth), 0, grey)
+
+
+def _standardise(images: jax.Array, dtype) -> jax.Array:
+    """RGB or grey in [0, 1] -> (…, 3), grey repeated, of mean 0 and deviation 1 over ImageNet."""
+    return ((images - jnp.array(IMAGENET_MEAN)) / jnp.array(IMAGENET_STD)).astype(dtype)

@@ -1,0 +1,55 @@
+"""Mask attention (MA), eq. 1 of the paper: a mask of the salient regions scales and shifts the features.
+
+Shapes: N scans, mask (N, h, w, 1), γ and β (N, h, w, C).
+"""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from afnet_jax.models.convolution import Conv
+
+
+class MaskAttention(nnx.Module):
+    """γ and β of X̂ = γ ⊗ X + β (eq. 1), each made from the mask by two 1×1 convolutions of its own.
+
+    The paper's start is kept to the letter: kernels from N(0, 0.02), biases 0. So γ and β start near 0 inside the
+    salient regions and at 0 outside; the normalisation in the next block makes up for the scale.
+    """
+
+    def __init__(self, channels: int, hidden_width: int | None = None, *, rngs: nnx.Rngs, dtype=jnp.float32):
+        group = functools.partial(ConvolutionGroup, channels, hidden_width or channels, rngs=rngs, dtype=dtype)
+        self.gamma = group()
+        self.beta = group()
+
+    def __call__(self, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """(N, h, w, 1) mask -> γ and β, each (N, h, w, C)."""
+        return self.gamma(mask), self.beta(mask)
+
+
+class ConvolutionGroup(nnx.Module):
+    """The mask in C channels -> 1×1 convolution -> ReLU -> 1×1 convolution."""
+
+    def __init__(self, channels: int, hidden_width: int, *, rngs: nnx.Rngs, dtype=jnp.float32):
+        conv = functools.partial(
+            Conv,
+            kernel_size=(1, 1),
+            padding=((0, 0), (0, 0)),
+            kernel_init=nnx.initializers.normal(0.02),
+            rngs=rngs,
+            dtype=dtype,
+        )
+        self.conv1 = conv(channels, hidden_width)
+        self.conv2 = conv(hidden_width, channels)
+        self.dtype = dtype
+
+    def __call__(self, mask: jax.Array) -> jax.Array:
+        # All C channels of the reshaped mask are alike, so its first convolution is the mask times the kernel summed
+        # over its inputs: the same numbers without C copies of the mask.
+        kernel = self.conv1.kernel[...].sum((0, 1, 2))
+        hidden = nnx.relu(mask.astype(self.dtype) * kernel.astype(self.dtype) + self.conv1.bias[...].astype(self.dtype))
+        return self.conv2(hidden)
