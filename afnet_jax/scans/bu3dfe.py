@@ -73,8 +73,13 @@ def read_scan(path: str | Path, database: str = "bu3dfe") -> Scan:
     """
     path = Path(path)
     identity = scan_id(path, database)
-    points = _read_bnd(path.with_suffix(".bnd"))
+    bnd = path.with_suffix(".bnd")
+    vertices, places = _read_bnd(bnd)
     mesh = vrml.read_face_set(path)
+    if not ((vertices >= 0) & (vertices < len(mesh.points))).all():
+        fault = f"landmarks name vertices {vertices.min():g} to {vertices.max():g}, the mesh has {len(mesh.points)}"
+        raise ScanError(bnd, f"{fault}: are these the landmarks of another mesh (RAW)?")
+    points = dict(zip(POINT_NAMES, places, strict=True))
     texture = images.read_rgb(path.parent / mesh.texture)
     triangles, uv_triangles = _towards_camera(mesh.points, mesh.triangles, mesh.uv_triangles)
     uv = np.stack([mesh.uv[:, 0], 1 - mesh.uv[:, 1]], axis=1).astype(np.float32)
@@ -91,8 +96,8 @@ def _towards_camera(points: np.ndarray, *triangles: np.ndarray) -> tuple[np.ndar
     return triangles if (bx * cy - by * cx).sum() >= 0 else tuple(each[:, ::-1] for each in triangles)
 
 
-def _read_bnd(path: Path) -> dict[str, np.ndarray]:
-    """83 lines `vertex x y z`; the coordinates count."""
+def _read_bnd(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """83 lines `vertex x y z`: (83,) vertices and (83, 3) places. The places count, the vertices are a check."""
     text = read_bytes(path, _MAX_LANDMARK_BYTES, "landmark file (.bnd)")
     lines = [line.split() for line in text.splitlines() if line.strip()]
     if len(lines) != len(POINT_NAMES):
@@ -103,7 +108,7 @@ def _read_bnd(path: Path) -> dict[str, np.ndarray]:
             raise ValueError
     except ValueError:
         raise ScanError(path, "expected lines `vertex x y z`, found one that is not four numbers") from None
-    return dict(zip(POINT_NAMES, rows[:, 1:], strict=True))
+    return rows[:, 0], rows[:, 1:]
 
 
 def write_scan(scan: Scan, folder: str | Path, frontal: np.ndarray | None = None) -> Path:

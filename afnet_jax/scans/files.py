@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 
 from afnet_jax.scans.scan import ScanError
@@ -14,14 +15,16 @@ def read_bytes(path: Path, limit: int, what: str) -> bytes:
         ScanError: the file is missing, unreadable, empty or larger than `limit`.
     """
     try:
-        with open(path, "rb") as file:
-            data = file.read(limit + 1)
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe would never end, a folder has no bytes
+            raise ScanError(path, f"the {what} is no plain file")
+        if status.st_size > limit:
+            raise ScanError(path, f"the {what} is larger than {limit:,} bytes; it is no file of a face scan")
+        data = path.read_bytes()
     except FileNotFoundError:
         raise ScanError(path, f"the {what} is missing; put it beside the scan's other files") from None
-    except OSError as error:
-        raise ScanError(path, f"the {what} cannot be read ({error.strerror})") from None
+    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
+        raise ScanError(path, f"the {what} cannot be read ({error})") from None
     if not data:
         raise ScanError(path, f"the {what} is empty; copy it again")
-    if len(data) > limit:
-        raise ScanError(path, f"the {what} is larger than {limit:,} bytes; it is no file of a face scan")
     return data

@@ -14,7 +14,7 @@ from afnet_jax.scans.scan import ScanError
 
 # The databases' own textures have 1.2 to 1.8 million pixels. A small file may announce billions: the header
 # is asked before a single pixel is decoded.
-MAX_PIXELS = 25_000_000
+MAX_PIXELS = 10_000_000
 MAX_BYTES = 4 * MAX_PIXELS
 
 
@@ -30,9 +30,9 @@ def read_rgb(path: Path) -> np.ndarray:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own bound is far lower
             with Image.open(io.BytesIO(data), formats=("BMP", "PNG")) as image:
                 width, height = image.size
-                if width * height > MAX_PIXELS:
-                    raise ScanError(path, f"the picture is {width}×{height}, expected at most {MAX_PIXELS:,} pixels")
-                return np.asarray(image.convert("RGB"))
+                if not 0 < width * height <= MAX_PIXELS:
+                    raise ScanError(path, f"the picture is {width}×{height}, expected 1 to {MAX_PIXELS:,} pixels")
+                return np.array(image if image.mode == "RGB" else image.convert("RGB"))
     except ScanError:
         raise
     except Exception as error:  # Pillow's decoders raise whatever a broken file makes them stumble over

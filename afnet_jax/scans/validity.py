@@ -27,7 +27,7 @@ def validated(scan: Scan) -> Scan:
     a, b, c = scan.triangles.T
     proper = (a != b) & (b != c) & (c != a)
     if not proper.any():
-        raise ScanError(scan.path, "the mesh has no triangle")
+        raise ScanError(scan.path or scan.id.name, "the mesh has no triangle")
     return dataclasses.replace(
         scan,
         triangles=np.ascontiguousarray(scan.triangles[proper], np.int32),
@@ -38,24 +38,37 @@ def validated(scan: Scan) -> Scan:
 
 def _check_points(scan: Scan) -> None:
     if not np.isfinite(scan.points).all() or np.abs(scan.points).max() > LARGEST_COORDINATE_MM:
-        raise ScanError(scan.path, f"a point's coordinate is beyond ±{LARGEST_COORDINATE_MM:g} mm or no number")
+        raise ScanError(
+            scan.path or scan.id.name, f"a point's coordinate is beyond ±{LARGEST_COORDINATE_MM:g} mm or no number"
+        )
     # Spikes reach far, a face does not: the middle 98 % of points tell its size.
     low, high = np.percentile(scan.points[:, 1], [1, 99])
     if not SMALLEST_FACE_MM <= high - low <= LARGEST_FACE_MM:
         expected = f"{SMALLEST_FACE_MM:g} to {LARGEST_FACE_MM:g} mm"
-        raise ScanError(scan.path, f"the face is {high - low:.3g} units high, expected {expected}; convert it to mm")
+        raise ScanError(
+            scan.path or scan.id.name, f"the face is {high - low:.3g} units high, expected {expected}; convert it to mm"
+        )
 
 
 def _check_texture_points(scan: Scan) -> None:
     if not (np.isfinite(scan.uv).all() and scan.uv.min() >= -UV_SLACK and scan.uv.max() <= 1 + UV_SLACK):
-        raise ScanError(scan.path, "a texture point lies outside the picture, expected 0 to 1; the file is damaged")
+        raise ScanError(
+            scan.path or scan.id.name, "a texture point lies outside the picture, expected 0 to 1; the file is damaged"
+        )
 
 
 def _check_landmarks(scan: Scan) -> None:
-    for name, at in scan.landmarks.items():
-        if not np.isfinite(at).all():
-            raise ScanError(scan.path, f"landmark {name} has a coordinate that is no number")
-        gap = np.sqrt(((scan.points - at) ** 2).sum(axis=1).min())
-        if gap > FURTHEST_LANDMARK_MM:
-            fault = f"landmark {name} lies {gap:.0f} mm off the surface, expected at most {FURTHEST_LANDMARK_MM:g}"
-            raise ScanError(scan.path, f"{fault}: are these the landmarks of this very mesh?")
+    places = np.array(list(scan.landmarks.values()), np.float64).reshape(-1, 3)
+    names = list(scan.landmarks)
+    strange = ~(np.abs(places) <= 2 * LARGEST_COORDINATE_MM).all(axis=1)
+    if strange.any():
+        raise ScanError(
+            scan.path or scan.id.name, f"landmark {names[np.argmax(strange)]} has a coordinate beyond all bounds"
+        )
+    # |p - l|² = |p|² - 2 p·l + |l|²: one matrix product finds every landmark's nearest point.
+    squares = (scan.points**2).sum(axis=1) - 2 * places @ scan.points.T
+    gaps = np.sqrt(np.maximum(squares.min(axis=1) + (places**2).sum(axis=1), 0)) if len(names) else np.zeros(1)
+    if gaps.max() > FURTHEST_LANDMARK_MM:
+        worst = names[np.argmax(gaps)]
+        fault = f"landmark {worst} lies {gaps.max():.0f} mm off the surface, expected at most {FURTHEST_LANDMARK_MM:g}"
+        raise ScanError(scan.path or scan.id.name, f"{fault}: are these the landmarks of this very mesh?")

@@ -13,6 +13,7 @@ from afnet_jax.scans.scan import ScanError
 
 MAX_BYTES = 64 * 2**20  # the largest meshes of the database (RAW) stay below 10 MB
 MAX_DEPTH = 32
+MAX_TOKENS = 20_000  # names and strings outside the number arrays; true files have about 200
 _CHUNK = 2**18  # bytes of numbers parsed at a time: bounds the memory that their tokens take
 
 
@@ -171,9 +172,8 @@ def _numbers(body: object, dtype: type, what: str) -> np.ndarray:
 # --- the grammar, as far as it takes to find nodes by name -------------------------------------------------------
 
 _SPACE = re.compile(rb"(?:[\s,]+|#[^\r\n]*)*+")
-_WORD = re.compile(rb"[^\s,{}\[\]\"#]+")
-_STRING = re.compile(rb'"((?:[^"\\]|\\.)*+)"', re.DOTALL)
-_ARRAY_END = re.compile(rb"[^\]#]*+")
+_WORD = re.compile(rb"[^\s,{}\[\]\"#]{1,1000}+")
+_STRING = re.compile(rb'"(?:[^"\\]|\\.){0,1000}+"', re.DOTALL)
 _COMMENT = re.compile(rb"#[^\r\n]*")
 
 
@@ -192,7 +192,7 @@ class _Parser:
     """A cursor over the file's bytes."""
 
     def __init__(self, data: bytes):
-        self.data, self.at, self.depth = data, 0, 0
+        self.data, self.at, self.depth, self.tokens = data, 0, 0, 0
 
     def peek(self) -> bytes:
         """The next byte that is neither blank nor comment, b"" at the end."""
@@ -201,11 +201,17 @@ class _Parser:
 
     def word(self) -> str:
         self.peek()
-        match = _WORD.match(self.data, self.at)
-        if not match or len(match[0]) > 200:
-            raise self.fault("expected a name")
+        return self.token(_WORD, "a name").decode("latin-1")
+
+    def token(self, pattern: re.Pattern, what: str) -> bytes:
+        match = pattern.match(self.data, self.at)
+        if not match:
+            raise self.fault(f"expected {what}")
+        self.tokens += 1
+        if self.tokens > MAX_TOKENS:
+            raise self.fault(f"more than {MAX_TOKENS} names, expected one mesh")
         self.at = match.end()
-        return match[0].decode("latin-1")
+        return match[0]
 
     def fault(self, what: str) -> VRMLError:
         line = self.data.count(b"\n", 0, self.at) + 1
@@ -268,11 +274,8 @@ class _Parser:
         return " ".join(words).encode("latin-1")
 
     def string(self) -> str:
-        match = _STRING.match(self.data, self.at)
-        if not match or len(match[1]) > 4096:
-            raise self.fault("expected a string")
-        self.at = match.end()
-        return match[1].decode("utf-8", "replace")
+        self.peek()
+        return self.token(_STRING, "a string")[1:-1].decode("utf-8", "replace")
 
     def array(self) -> object:
         start = self.peek()
@@ -286,17 +289,21 @@ class _Parser:
 
     def number_array(self) -> bytes:
         # The bulk of the file: skipped in one go, not token by token.
-        parts = []
+        parts, end = [], -1
         while True:
-            end = _ARRAY_END.match(self.data, self.at).end()
-            parts.append(self.data[self.at : end])
-            self.at = end
-            if end >= len(self.data):
+            if end < self.at:  # at first, and where the bracket found was part of a comment
+                end = self.data.find(b"]", self.at)
+            if end < 0:
+                self.at = len(self.data)
                 raise self.fault("expected ']'")
-            if self.data[end : end + 1] == b"]":
-                self.at += 1
+            comment = self.data.find(b"#", self.at, end)
+            part = self.data[self.at : end if comment < 0 else comment]
+            if part:
+                parts.append(part)
+            if comment < 0:
+                self.at = end + 1
                 return b" ".join(parts)
-            self.at = _COMMENT.match(self.data, end).end()
+            self.at = _COMMENT.match(self.data, comment).end()
 
 
 # --- writing ------------------------------------------------------------------------------------------------------

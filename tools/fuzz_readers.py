@@ -1,0 +1,227 @@
+"""Feeds the readers damaged files: whatever stands in a file, they return a valid Scan or raise a ScanError.
+
+    python tools/fuzz_readers.py --mutations=20000
+
+Prints, per kind of file, how many mutations were read and refused, the slowest read and the most memory, and exits
+with 1 if a reader ever raised anything else, warned, or returned a scan that breaks Scan's promises.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import dataclasses
+import random
+import sys
+import tempfile
+import time
+import tracemalloc
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from afnet_jax.scans import Scan, ScanError, ScanId, bosphorus, bu3dfe, read_scan
+from afnet_jax.scans.scan import LANDMARKS
+
+SLOWEST_SECONDS = 1.0
+MOST_BYTES = 64 * 2**20  # the base files are small; what a header merely announces must not be allocated
+
+
+def dome() -> Scan:
+    """A small textured ellipsoid, 155 × 125 mm, as a range grid with every landmark name of both databases."""
+    rows, cols = np.mgrid[0:22, 0:18]
+    x, y = (cols - 8.5) * 7.5, (rows - 10.5) * 7.5
+    inside = (x / 70) ** 2 + (y / 85) ** 2 < 1
+    z = 60 * np.sqrt(np.where(inside, 1 - (x / 80) ** 2 - (y / 100) ** 2, 0))
+    grid = np.where(inside, np.cumsum(inside).reshape(inside.shape) - 1, -1).astype(np.int32)
+    points = np.stack([x, y, z], axis=-1)[inside].round(5)
+    uv = np.stack([(cols + 0.5) / 18, 1 - (rows + 0.5) / 22], axis=-1)[inside].round(6).astype(np.float32)
+    texture = np.random.default_rng(0).integers(0, 256, (66, 54, 3), np.uint8)
+    names = [*LANDMARKS, *bu3dfe.POINT_NAMES]
+    landmarks = {name: points[20 + 2 * k] for k, name in enumerate(names)}
+    triangles = bosphorus.grid_triangles(grid)
+    identity = ScanId("bosphorus", "bs000", "HA", None, None, "bs000_E_HAPPY_0")
+    return Scan(identity, points, triangles, uv, triangles, texture, landmarks, grid)
+
+
+def as_bu3dfe(scan: Scan) -> Scan:
+    """The same surface as a free mesh of a BU-3DFE subject."""
+    identity = ScanId("bu3dfe", "F0001", "HA", 4, "WH", "F0001_HA04WH")
+    return dataclasses.replace(scan, id=identity, grid=None)
+
+
+def mutate(data: bytes, rng: random.Random) -> bytes:
+    """Damages bytes in one of the ways that files get damaged, or that a hostile hand would choose."""
+    return rng.choice(_MUTATIONS)(bytearray(data), rng)
+
+
+def _flip_bits(data: bytearray, rng: random.Random) -> bytes:
+    for _ in range(rng.choice((1, 1, 2, 8, 64))):
+        data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+    return bytes(data)
+
+
+def _flip_head(data: bytearray, rng: random.Random) -> bytes:
+    for _ in range(rng.choice((1, 2, 4))):
+        data[rng.randrange(min(60, len(data)))] = rng.choice((0, 1, 127, 128, 254, 255, rng.randrange(256)))
+    return bytes(data)
+
+
+def _cut_short(data: bytearray, rng: random.Random) -> bytes:
+    return bytes(data[: rng.randrange(len(data))])
+
+
+def _slice(data: bytearray, rng: random.Random) -> slice:
+    start = rng.randrange(len(data))
+    return slice(start, start + rng.choice((1, 2, 8, 64, 1024)))
+
+
+def _delete(data: bytearray, rng: random.Random) -> bytes:
+    del data[_slice(data, rng)]
+    return bytes(data)
+
+
+def _repeat(data: bytearray, rng: random.Random) -> bytes:
+    part = _slice(data, rng)
+    return bytes(data[: part.start] + data[part] * rng.choice((2, 3, 200)) + data[part.stop :])
+
+
+def _scramble(data: bytearray, rng: random.Random) -> bytes:
+    part = _slice(data, rng)
+    data[part] = rng.choice((rng.randbytes, lambda n: b"\0" * n, lambda n: b"\xff" * n))(len(data[part]))
+    return bytes(data)
+
+
+_EVIL = (
+    b"nan",
+    b"-inf",
+    b"1e999",
+    b"-1",
+    b"-2",
+    b"99999999",
+    b"9" * 30,
+    b"9" * 5000,
+    b"1e400,",
+    b"[",
+    b"]",
+    b"{",
+    b"}",
+)
+_EVIL += (
+    b'"',
+    b"#",
+    b"\r",
+    b"\n\n",
+    b"../../x.bmp",
+    b"/etc/passwd",
+    b"DEF a USE a",
+    b"[" * 500,
+    b"Shape {" * 500,
+    b"0",
+)
+_EVIL += (
+    b"\0" * 8,
+    b"\xf0\x7f",
+    b"\0\0\0\0\0\0\xf8\x7f",
+    b"\xff" * 8,
+    b"'",
+    b"\\",
+    b"%s",
+    b"1000 landmarks:",
+    b"1.5",
+    b"e",
+)
+
+
+def _insert_evil(data: bytearray, rng: random.Random) -> bytes:
+    part = _slice(data, rng)
+    data[part.start : part.start + rng.choice((0, 1, 8))] = rng.choice(_EVIL)
+    return bytes(data)
+
+
+def _replace_word(data: bytearray, rng: random.Random) -> bytes:
+    words = bytes(data).split(b" ")
+    words[rng.randrange(len(words))] = rng.choice(_EVIL)
+    return b" ".join(words)
+
+
+_MUTATIONS = (_flip_bits, _flip_head, _cut_short, _delete, _repeat, _scramble, _insert_evil, _replace_word)
+
+
+def check_promises(scan: Scan) -> None:
+    """Asserts what Scan's docstring promises."""
+    assert np.isfinite(scan.points).all() and scan.points.dtype == np.float64
+    assert scan.triangles.shape == scan.uv_triangles.shape and scan.triangles.dtype == np.int32
+    assert scan.triangles.min() >= 0 and scan.triangles.max() < len(scan.points)
+    assert scan.uv_triangles.min() >= 0 and scan.uv_triangles.max() < len(scan.uv)
+    assert scan.uv.min() >= 0 and scan.uv.max() <= 1 and scan.uv.dtype == np.float32
+    assert scan.texture.ndim == 3 and scan.texture.shape[2] == 3 and scan.texture.dtype == np.uint8
+    assert all(at.shape == (3,) and np.isfinite(at).all() for at in scan.landmarks.values())
+    assert scan.grid is None or np.array_equal(np.sort(scan.grid[scan.grid >= 0]), np.arange(len(scan.points)))
+
+
+@dataclasses.dataclass
+class Tally:
+    """What became of the mutations of one kind of file."""
+
+    read: int = 0
+    refused: int = 0
+    crashes: list[str] = dataclasses.field(default_factory=list)
+    seconds: float = 0.0
+    bytes: int = 0
+
+
+def fuzz(mutations: int, seed: int = 0) -> dict[str, Tally]:
+    """Reads `mutations` damaged scans, in turn of each kind of file that a reader opens; tallies by suffix."""
+    tallies = collections.defaultdict(Tally)
+    with tempfile.TemporaryDirectory() as folder:
+        free, gridded = as_bu3dfe(dome()), dome()
+        mesh, grid = bu3dfe.write_scan(free, folder), bosphorus.write_scan(gridded, folder)
+        targets = [(mesh, mesh), (mesh, mesh.with_suffix(".bnd")), (mesh, mesh.with_suffix(".bmp"))]
+        targets += [(grid, grid), (grid, grid.with_suffix(".lm3")), (grid, grid.with_suffix(".png"))]
+        originals = {target: target.read_bytes() for _, target in targets}
+        for k in range(mutations):
+            scan_path, target = targets[k % len(targets)]
+            target.write_bytes(mutate(originals[target], random.Random(f"{seed}:{k}")))
+            _try(scan_path, tallies[target.suffix], f"mutation {k} of {target.suffix}")
+            target.write_bytes(originals[target])
+    return dict(tallies)
+
+
+def _try(path: Path, tally: Tally, name: str) -> None:
+    tracemalloc.start()
+    start = time.perf_counter()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            check_promises(read_scan(path))
+        tally.read += 1
+    except ScanError as error:
+        tally.refused += 1
+        if "\n" in str(error) or not error.path.name.startswith(path.name[:6]):
+            tally.crashes.append(f"{name}: not one line about the scan's own file: {error!r}")
+    except Exception as error:  # the very thing looked for
+        tally.crashes.append(f"{name}: {error!r}")
+    tally.seconds = max(tally.seconds, time.perf_counter() - start)
+    tally.bytes = max(tally.bytes, tracemalloc.get_traced_memory()[1])
+    tracemalloc.stop()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--mutations", type=int, default=20_000, help="damaged scans to read (default: 20000)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the damages (default: 0)")
+    arguments = parser.parse_args()
+    tallies = fuzz(arguments.mutations, arguments.seed)
+    for suffix, tally in tallies.items():
+        figures = f"{tally.read} read, {tally.refused} refused, {len(tally.crashes)} crashes"
+        print(f"{suffix}: {figures}, slowest {tally.seconds * 1e3:.0f} ms, most memory {tally.bytes / 2**20:.1f} MiB")
+    crashes = [crash for tally in tallies.values() for crash in tally.crashes]
+    print(*crashes[:20], sep="\n", end="\n" if crashes else "")
+    bounded = all(tally.seconds < SLOWEST_SECONDS and tally.bytes < MOST_BYTES for tally in tallies.values())
+    return 0 if bounded and not crashes else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
