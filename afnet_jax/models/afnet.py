@@ -15,6 +15,7 @@ from flax import nnx
 from afnet_jax.models.architecture import BLOCKS, STAGES, WIDTHS, Architecture
 from afnet_jax.models.head import Head
 from afnet_jax.models.importance_weights import ImportanceWeights
+from afnet_jax.models.initialisation import initialise
 from afnet_jax.models.inputs import to_images
 from afnet_jax.models.mask_attention import MaskAttention
 from afnet_jax.models.resnet import ResNet18
@@ -52,6 +53,7 @@ class AFNet(nnx.Module):
             if architecture.has_fusion(stage, block) and architecture.importance_weights:
                 self.importance_weights[name][place] = ImportanceWeights(channels, rngs=rngs, dtype=dtype)
         self.head = Head(architecture, rngs=rngs)
+        initialise(self, rngs)
 
     def __call__(
         self,

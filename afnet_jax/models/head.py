@@ -5,7 +5,6 @@ Shapes: N scans, features (N, h, w, 512) by trunk, logits (N, num_classes).
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
 
@@ -14,6 +13,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from afnet_jax.models.architecture import STAGES, WIDTHS, Architecture
+from afnet_jax.models.initialisation import zeros
 
 
 class Head(nnx.Module):
@@ -58,7 +58,4 @@ def _stack(widths: tuple[int, ...], rngs: nnx.Rngs) -> nnx.List:
 
 
 def _linear(in_features: int, out_features: int, rngs: nnx.Rngs) -> nnx.Linear:
-    """Weights and biases uniform in ±1/√in_features, as PyTorch starts a fully-connected layer."""
-    bound = 1 / math.sqrt(in_features)
-    init = functools.partial(jax.random.uniform, minval=-bound, maxval=bound)
-    return nnx.Linear(in_features, out_features, kernel_init=init, bias_init=init, rngs=rngs)
+    return nnx.Linear(in_features, out_features, kernel_init=zeros, rngs=rngs)

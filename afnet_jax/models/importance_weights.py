@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from afnet_jax.models.convolution import Conv
+from afnet_jax.models.initialisation import zeros
 
 
 class ImportanceWeights(nnx.Module):
@@ -24,7 +25,7 @@ class ImportanceWeights(nnx.Module):
             channels,
             (1, 1),
             padding=((0, 0), (0, 0)),
-            kernel_init=nnx.initializers.normal(0.02),
+            kernel_init=zeros,
             rngs=rngs,
             dtype=dtype,
         )

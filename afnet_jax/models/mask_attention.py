@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from afnet_jax.models.convolution import Conv
+from afnet_jax.models.initialisation import zeros
 
 
 class MaskAttention(nnx.Module):
@@ -39,7 +40,7 @@ class ConvolutionGroup(nnx.Module):
             Conv,
             kernel_size=(1, 1),
             padding=((0, 0), (0, 0)),
-            kernel_init=nnx.initializers.normal(0.02),
+            kernel_init=zeros,
             rngs=rngs,
             dtype=dtype,
         )

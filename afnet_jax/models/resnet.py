@@ -14,10 +14,11 @@ from flax import nnx
 from afnet_jax.models.architecture import BLOCKS, STAGES, WIDTHS
 from afnet_jax.models.batch_norm import BatchNorm
 from afnet_jax.models.convolution import Conv
+from afnet_jax.models.initialisation import zeros
 from afnet_jax.models.pooling import max_pool
 
-# torchvision's: normal, variance 2 / (kernel area * output channels). No biases: batch normalisation follows.
-_conv = functools.partial(Conv, use_bias=False, kernel_init=nnx.initializers.variance_scaling(2.0, "fan_out", "normal"))
+# No biases: batch normalisation follows.
+_conv = functools.partial(Conv, use_bias=False, kernel_init=zeros)
 
 
 class BasicBlock(nnx.Module):
