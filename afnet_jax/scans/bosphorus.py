@@ -41,6 +41,8 @@ LANDMARK_NAMES = {
 }
 
 
+SUFFIXES = (".bnt", ".png", ".lm3")  # of the files that make one scan
+
 _NAME = re.compile(r"(?P<subject>bs\d{3})_(?:E_(?P<word>[A-Z]+)|N_N)_\d+\.bnt", re.ASCII)
 _MAX_LANDMARK_BYTES = 100_000
 

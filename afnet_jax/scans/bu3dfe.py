@@ -44,6 +44,8 @@ COMMON = {
     "chin": ("contour_7",),
 }
 
+SUFFIXES = (".wrl", ".bmp", ".bnd")  # of the files that make one scan
+
 _NAME = re.compile(r"(?P<subject>[FM]\d{4})_(?P<expression>AN|DI|FE|HA|SA|SU|NE)(?P<level>\d\d)(?P<ethnicity>[A-Z]{2})")
 _MAX_LANDMARK_BYTES = 100_000
 

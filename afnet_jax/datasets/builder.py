@@ -1,0 +1,104 @@
+"""The three tfds data sets: bu3dfe, bosphorus and synthetic, written as array_record without TensorFlow.
+
+`tfds.builder_from_directory(folder).as_data_source(split=SPLIT)` reads them; `tools/prepare_dataset.py` makes them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from afnet_jax.datasets.records import VERSION, load_record
+from afnet_jax.scans.scan import EXPRESSIONS, LANDMARKS
+
+SPLIT = "scans"  # folds are drawn later, from the protocol; tfds reserves the name "all"
+
+
+def _floats(*shape: int, dtype: type = np.float32) -> tfds.features.Tensor:
+    # As bytes: a tf.Example's own list of numbers would round float64 to float32.
+    return tfds.features.Tensor(shape=shape, dtype=dtype, encoding=tfds.features.Encoding.ZLIB)
+
+
+def features() -> tfds.features.FeaturesDict:
+    """The fields of one scan; maps and frames as in FaceMaps, landmarks in the order of LANDMARKS (NaN where absent).
+
+    level is 0, ethnicity and sex are "" where the database has none; quality is FaceMaps.quality as JSON.
+    """
+    return tfds.features.FeaturesDict(
+        {
+            "texture": tfds.features.Image(shape=(224, 224, 3), encoding_format="png"),
+            "depth": _floats(224, 224),
+            "mask56": _floats(56, 56),
+            "mask28": _floats(28, 28),
+            "label": tfds.features.ClassLabel(names=EXPRESSIONS),
+            "scan_id": tfds.features.Text(),
+            "subject": tfds.features.Text(),
+            "level": tfds.features.Scalar(np.int64),
+            "ethnicity": tfds.features.Text(),
+            "sex": tfds.features.Text(),
+            "landmarks": _floats(len(LANDMARKS), 3, dtype=np.float64),
+            "to_scan": _floats(4, 4, dtype=np.float64),
+            "origin": _floats(2, dtype=np.float64),
+            "mm_per_pixel": _floats(dtype=np.float64),
+            "quality": tfds.features.Text(),
+        }
+    )
+
+
+class FaceMapsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    """Aligned texture, depth and masks of the protocol's scans, one record per scan, sorted by scan_id."""
+
+    VERSION = tfds.core.Version(VERSION)
+    MANUAL_DOWNLOAD_INSTRUCTIONS = "A folder of finished scans, which tools/prepare_dataset.py makes from raw ones."
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return tfds.core.DatasetInfo(
+            builder=self, description=self.__doc__, features=features(), supervised_keys=None, disable_shuffling=True
+        )
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager):
+        return {SPLIT: self._generate_examples(Path(dl_manager.manual_dir))}
+
+    def _generate_examples(self, folder: Path) -> Iterator[tuple[int, dict]]:
+        for index, path in enumerate(sorted(folder.glob("*.npz"))):
+            record = load_record(path)
+            plain = {name: value.item() for name, value in record.items() if value.dtype.kind in "iU"}
+            yield index, record | plain | {"texture": io.BytesIO(record["texture"].tobytes())}
+
+
+class Bu3dfe(FaceMapsBuilder):
+    """BU-3DFE: six expressions at levels 3 and 4, 12 scans of each of 100 subjects."""
+
+
+class Bosphorus(FaceMapsBuilder):
+    """Bosphorus: six expressions, at most one scan of each per subject, 105 subjects of which 63 show all six."""
+
+
+class Synthetic(FaceMapsBuilder):
+    """Made-up people in BU-3DFE's format: six expressions at levels 3 and 4."""
+
+
+BUILDERS = {"bu3dfe": Bu3dfe, "bosphorus": Bosphorus, "synthetic": Synthetic}
+
+
+def write_dataset(database: str, finished: Path, data_dir: Path) -> Path:
+    """Writes the finished scans in a folder (.npz, see records.py) as the database's tfds data set.
+
+    Args:
+        database: a key of BUILDERS.
+        finished: folder of the finished scans; all of them are taken.
+        data_dir: where tfds puts its data sets.
+
+    Returns:
+        The data set's own folder, data_dir/<database>/<version>.
+    """
+    tfds.disable_progress_bar()
+    builder = BUILDERS[database](data_dir=data_dir, file_format="array_record")
+    with contextlib.redirect_stdout(io.StringIO()):  # tfds announces downloads of unknown size
+        builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=finished))
+    return Path(builder.data_dir)

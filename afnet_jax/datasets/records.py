@@ -1,0 +1,70 @@
+"""One scan's face maps as a flat record of arrays, the form in which they are kept on disk."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from afnet_jax.errors import DatasetError
+from afnet_jax.preprocessing.face_maps import FaceMaps
+from afnet_jax.scans.scan import LANDMARKS
+
+VERSION = "1.0.0"  # of the records' fields; the data set's version
+
+
+def record_of(maps: FaceMaps) -> dict[str, np.ndarray]:
+    """Flattens face maps; the fields are those of the tfds features (see builder.py), the texture as PNG bytes.
+
+    Landmarks are (22, 3) in the order of LANDMARKS, NaN where the scan has none of that name.
+    """
+    nowhere = np.full(3, np.nan)
+    return {
+        "texture": np.frombuffer(_png(maps.texture), np.uint8),
+        "depth": maps.depth.astype(np.float32),
+        "mask56": maps.masks[56].astype(np.float32),
+        "mask28": maps.masks[28].astype(np.float32),
+        "label": np.int64(maps.id.label),
+        "scan_id": np.str_(maps.id.name),
+        "subject": np.str_(maps.id.subject),
+        "level": np.int64(maps.id.level or 0),
+        "ethnicity": np.str_(maps.id.ethnicity or ""),
+        "sex": np.str_(maps.id.sex or ""),
+        "landmarks": np.array([maps.landmarks.get(name, nowhere) for name in LANDMARKS], np.float64),
+        "to_scan": np.asarray(maps.to_scan, np.float64),
+        "origin": np.array(maps.origin, np.float64),
+        "mm_per_pixel": np.float64(maps.mm_per_pixel),
+        "quality": np.str_(json.dumps({name: float(value) for name, value in maps.quality.items()})),
+    }
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, format="PNG")
+    return file.getvalue()
+
+
+def save_record(record: dict[str, np.ndarray], path: Path) -> None:
+    """Saves a record as .npz; the file appears whole or not at all."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    with open(partial, "wb") as file:
+        np.savez(file, **record)
+    os.replace(partial, path)
+
+
+def load_record(path: Path) -> dict[str, np.ndarray]:
+    """Loads what save_record wrote.
+
+    Raises:
+        DatasetError: the file is damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return dict(file)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise DatasetError(f"{path}: the finished scan is damaged ({error}); remove this file and run again") from None

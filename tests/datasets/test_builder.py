@@ -1,0 +1,50 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from quick_preprocessing import quick_maps
+
+from afnet_jax.datasets.builder import BUILDERS, SPLIT, write_dataset
+from afnet_jax.datasets.records import record_of, save_record
+from afnet_jax.scans import EXPRESSIONS
+from afnet_jax.scans.databases import DATABASES, find_scans, read_scan
+
+
+@pytest.fixture
+def maps(raw):
+    return [quick_maps(read_scan(path)) for _, path in find_scans("bu3dfe", raw)]
+
+
+def test_records_come_back_in_order_and_exactly(maps, tmp_path, capsys):
+    (tmp_path / "finished").mkdir()
+    for each in reversed(maps):
+        save_record(record_of(each), tmp_path / "finished" / f"{each.id.name}.npz")
+    folder = write_dataset("bu3dfe", tmp_path / "finished", tmp_path / "data")
+    assert folder == tmp_path / "data" / "bu3dfe" / "1.0.0" and not capsys.readouterr().out
+    source = tfds.builder_from_directory(folder).as_data_source(split=SPLIT)
+    assert len(source) == len(maps) == 12
+    for each, example in zip(maps, source, strict=True):
+        np.testing.assert_array_equal(example["texture"], each.texture)
+        np.testing.assert_array_equal(example["depth"], each.depth)
+        np.testing.assert_array_equal(example["mask56"], each.masks[56])
+        np.testing.assert_array_equal(example["mask28"], each.masks[28])
+        np.testing.assert_array_equal(example["to_scan"], each.to_scan)  # to the last bit of float64
+        assert (example["mm_per_pixel"], tuple(example["origin"])) == (each.mm_per_pixel, each.origin)
+        assert example["scan_id"].decode() == each.id.name and example["subject"] == b"F0001"
+        assert (example["label"], example["level"]) == (each.id.label, each.id.level)
+        assert (example["ethnicity"], example["sex"]) == (b"WH", b"F")
+
+
+def test_every_database_has_a_builder_of_its_name(tmp_path):
+    assert set(BUILDERS) == set(DATABASES)
+    for name, builder in BUILDERS.items():
+        info = builder(data_dir=tmp_path, file_format="array_record").info
+        assert info.name == name and tuple(info.features["label"].names) == EXPRESSIONS
+        assert info.description and info.disable_shuffling
+
+
+def test_tensorflow_is_never_imported():
+    code = "import sys, afnet_jax.datasets.builder; assert 'tensorflow' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

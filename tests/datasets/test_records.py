@@ -1,0 +1,46 @@
+import json
+
+import numpy as np
+import pytest
+from quick_preprocessing import quick_maps
+
+from afnet_jax.datasets.records import load_record, record_of, save_record
+from afnet_jax.errors import DatasetError
+from afnet_jax.scans.scan import LANDMARKS
+
+
+def test_saved_record_comes_back(surface, tmp_path):
+    record = record_of(quick_maps(surface))
+    save_record(record, tmp_path / "a.npz")
+    back = load_record(tmp_path / "a.npz")
+    assert list(back) == list(record) and [path.name for path in tmp_path.iterdir()] == ["a.npz"]
+    for name, value in record.items():
+        np.testing.assert_array_equal(back[name], value)
+
+
+def test_record_holds_the_maps(surface):
+    maps = quick_maps(surface)
+    record = record_of(maps)
+    assert (record["scan_id"], record["subject"], record["label"], record["level"]) == (
+        "bs000_E_HAPPY_0",
+        "bs000",
+        3,
+        0,
+    )
+    assert (record["ethnicity"], record["sex"], json.loads(str(record["quality"]))["holes"]) == ("", "", 0.125)
+    present = np.isfinite(record["landmarks"]).all(axis=1)
+    assert [name for name, here in zip(LANDMARKS, present, strict=True) if here] == ["chin"]
+    np.testing.assert_array_equal(record["landmarks"][LANDMARKS.index("chin")], surface.landmarks["chin"])
+    assert record["mm_per_pixel"] == maps.mm_per_pixel and tuple(record["origin"]) == maps.origin
+
+
+def test_refuses_a_damaged_record(surface, tmp_path):
+    path = tmp_path / "a.npz"
+    save_record(record_of(quick_maps(surface)), path)
+    whole = path.read_bytes()
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 4
+    for data in (whole[:-100], bytes(flipped), b"", b"no zip"):
+        path.write_bytes(data)
+        with pytest.raises(DatasetError, match="remove this file"):
+            load_record(path)
