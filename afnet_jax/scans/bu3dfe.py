@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from afnet_jax.scans import images, vrml
+from afnet_jax.scans import face_set, images
 from afnet_jax.scans.files import read_bytes
 from afnet_jax.scans.scan import Scan, ScanError, ScanId
 from afnet_jax.scans.validity import validated
@@ -77,7 +77,7 @@ def read_scan(path: str | Path, database: str = "bu3dfe") -> Scan:
     identity = scan_id(path, database)
     bnd = path.with_suffix(".bnd")
     vertices, places = _read_bnd(bnd)
-    mesh = vrml.read_face_set(path)
+    mesh = face_set.read_face_set(path)
     if not ((vertices >= 0) & (vertices < len(mesh.points))).all():
         fault = f"landmarks name vertices {vertices.min():g} to {vertices.max():g}, the mesh has {len(mesh.points)}"
         raise ScanError(bnd, f"{fault}: are these the landmarks of another mesh (RAW)?")
@@ -136,8 +136,8 @@ def write_scan(scan: Scan, folder: str | Path, frontal: np.ndarray | None = None
         raise ScanError(path, f"BU-3DFE's format needs 83 landmarks; missing: {', '.join(absent[:3])} …")
     folder.mkdir(parents=True, exist_ok=True)
     uv = np.stack([scan.uv[:, 0], 1 - scan.uv[:, 1].astype(np.float64)], axis=1)
-    mesh = vrml.FaceSet(scan.points, scan.triangles, uv, scan.uv_triangles, f"{stem}_F3D.bmp")
-    vrml.write_face_set(path, mesh)
+    mesh = face_set.FaceSet(scan.points, scan.triangles, uv, scan.uv_triangles, f"{stem}_F3D.bmp")
+    face_set.write_face_set(path, mesh)
     images.write_rgb(folder / mesh.texture, scan.texture)
     _write_bnd(path.with_suffix(".bnd"), scan)
     if frontal is not None:
