@@ -1,0 +1,157 @@
+"""From a scan to the network's inputs: clean, align, look from the front, fit, fill, paint, mask."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import scipy.ndimage
+
+from afnet_jax.preprocessing.alignment import AlignmentFault, align, to_canonical
+from afnet_jax.preprocessing.face_maps import FaceMaps
+from afnet_jax.preprocessing.gridfit import gridfit
+from afnet_jax.preprocessing.masks import salient_masks
+from afnet_jax.preprocessing.rendering import Grid, Raster, inpaint, rasterize, render_texture
+from afnet_jax.preprocessing.surface import SurfaceConfig, clean_surface
+from afnet_jax.scans.scan import Scan, ScanError
+
+_NOSE_BOX = (14.0, -46.0, -14.0)  # canonical mm: |x| at most, y from, y to
+
+
+@dataclasses.dataclass(frozen=True)
+class PreprocessingConfig:
+    """Every parameter of preprocessing.
+
+    Attributes:
+        size: pixels along an edge of texture and depth; the network's 224.
+        mm_per_pixel: 224 pixels then span 235 mm: hairline to chin of a large face with its mouth wide open.
+        top: canonical y of the first row, mm. The eyes lie at 0, so that 145 mm are left below them.
+        surface: what counts as an outlier.
+        smoothness: gridfit's weight of smoothness; chosen by the error against known surfaces.
+        landmark_distance: mm a landmark may lie from the surface.
+        min_face: share of the grid that must be face.
+    """
+
+    size: int = 224
+    mm_per_pixel: float = 1.05
+    top: float = 90.0
+    surface: SurfaceConfig = dataclasses.field(default_factory=SurfaceConfig)
+    smoothness: float = 1.0
+    landmark_distance: float = 12.0
+    min_face: float = 0.08
+
+    @property
+    def grid(self) -> Grid:
+        left = -self.mm_per_pixel * (self.size - 1) / 2
+        return Grid(self.size, self.mm_per_pixel, (left, self.top))
+
+
+def preprocess(scan: Scan, config: PreprocessingConfig | None = None) -> FaceMaps:
+    """Makes the aligned maps of one face.
+
+    Raises:
+        ScanError: the scan's landmarks give no pose, lie off the surface, or the surface is not a face's.
+    """
+    config = config or PreprocessingConfig()
+    grid = config.grid
+    if not len(scan.points) or not len(scan.triangles):
+        raise _fault(scan, "the scan holds no surface, only background")
+    good, kept = clean_surface(scan.points, scan.triangles, config.surface)
+    triangles, uv_triangles = scan.triangles[kept], scan.uv_triangles[kept]
+    if not len(triangles):
+        raise _fault(scan, "no surface is left once outliers are removed")
+    to_scan, landmarks = _pose(scan, good)
+    points = to_canonical(scan.points, to_scan)
+    _check_landmarks(scan, points[good], landmarks, config)
+    raster = rasterize(points, triangles, grid)
+    valid = face_region(raster.seen)
+    if valid.mean() < config.min_face:
+        raise _fault(scan, f"the face fills {valid.mean():.1%} of the grid, at least {config.min_face:.0%} expected")
+    depth = _heights(points, triangles, raster, valid, grid, config)
+    picture = render_texture(raster, points, triangles, scan.uv, uv_triangles, scan.texture, grid)
+    texture = np.where(valid[..., None], inpaint(picture, raster.seen), 0)
+    return FaceMaps(
+        id=scan.id,
+        texture=np.round(np.clip(texture, 0, 255)).astype(np.uint8),
+        depth=np.where(valid, depth, np.nan).astype(np.float32),
+        valid=valid,
+        masks=salient_masks(landmarks, grid),
+        to_scan=to_scan,
+        origin=grid.origin,
+        mm_per_pixel=grid.step,
+        landmarks=landmarks,
+        quality={
+            "points_removed": float(1 - good.mean()),
+            "filled": float(1 - raster.seen[valid].mean()),
+            "face": float(valid.mean()),
+        },
+    )
+
+
+def _fault(scan: Scan, reason: str) -> ScanError:
+    return ScanError(scan.path or scan.id.name, reason)
+
+
+def _pose(scan: Scan, good: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """The way from the canonical frame to the scan's, and the landmarks in the canonical frame, nose tip included."""
+    landmarks = {name: np.asarray(at, dtype=np.float64) for name, at in scan.landmarks.items()}
+    found = "nose_tip" not in landmarks
+    try:
+        to_scan = align(landmarks)
+        for _ in range(2 if found else 0):
+            tip = _nose_tip(to_canonical(scan.points[good], to_scan))
+            if tip is None:
+                break
+            landmarks["nose_tip"] = to_scan[:3, :3] @ tip + to_scan[:3, 3]
+            to_scan = align(landmarks)
+    except AlignmentFault as fault:
+        raise _fault(scan, str(fault)) from None
+    return to_scan, {name: to_canonical(at, to_scan) for name, at in landmarks.items()}
+
+
+def _nose_tip(points: np.ndarray) -> np.ndarray | None:
+    """The foremost place between the eyes and the mouth: mean of the points within 1 mm of it."""
+    half_width, low, high = _NOSE_BOX
+    box = points[(np.abs(points[:, 0]) < half_width) & (points[:, 1] > low) & (points[:, 1] < high)]
+    return box[box[:, 2] > box[:, 2].max() - 1].mean(axis=0) if len(box) else None
+
+
+def _check_landmarks(scan: Scan, points: np.ndarray, landmarks: dict, config: PreprocessingConfig) -> None:
+    """Landmarks of another mesh or frame give a fine pose and a wrong picture: they must lie on the surface."""
+    names = [name for name in landmarks if name in scan.landmarks]
+    at = np.stack([landmarks[name] for name in names])
+    squared = (points**2).sum(axis=1) - 2 * at @ points.T + (at**2).sum(axis=1)[:, None]
+    distance = np.sqrt(np.maximum(squared.min(axis=1), 0))
+    off = distance > config.landmark_distance
+    if off.sum() > max(2, 0.15 * len(names)):
+        worst = names[int(distance.argmax())]
+        raise _fault(
+            scan,
+            f"{off.sum()} of {len(names)} landmarks lie more than {config.landmark_distance:g} mm off the surface "
+            f"({worst} {distance.max():.0f} mm): do they belong to this scan?",
+        )
+
+
+def face_region(seen: np.ndarray) -> np.ndarray:
+    """(H, W) bool: the largest connected part of what is seen, with cracks closed and interior holes filled."""
+    ball = scipy.ndimage.iterate_structure(scipy.ndimage.generate_binary_structure(2, 1), 2)
+    closed = scipy.ndimage.binary_closing(np.pad(seen, 4), ball)[4:-4, 4:-4] | seen
+    part, count = scipy.ndimage.label(closed)
+    if count > 1:
+        closed = part == 1 + np.argmax(np.bincount(part.ravel())[1:])
+    return scipy.ndimage.binary_fill_holes(closed)
+
+
+def _heights(
+    points: np.ndarray, triangles: np.ndarray, raster: Raster, valid: np.ndarray, grid: Grid,
+    config: PreprocessingConfig,
+) -> np.ndarray:  # fmt: skip
+    rows, cols = np.nonzero(valid)
+    window = np.s_[max(rows.min() - 2, 0) : rows.max() + 3, max(cols.min() - 2, 0) : cols.max() + 3]
+    x, y = grid.x[window[1]], grid.y[window[0]][::-1]
+    at = raster.seen[window]
+    row, col = np.nonzero(at)
+    heights = gridfit(x[col], y[::-1][row], raster.depth[window][at], x, y, config.smoothness, tolerance=1e-5)
+    depth = np.full(valid.shape, np.nan)
+    depth[window] = heights[::-1]
+    return depth

@@ -1,0 +1,203 @@
+"""Orthographic view of a textured mesh from the front: which triangle each pixel sees, and its colour there."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import scipy.ndimage
+from PIL import Image
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """Square orthographic pixel grid: pixel (row, col) is x = origin[0] + col·step, y = origin[1] − row·step.
+
+    Attributes:
+        size: pixels along an edge.
+        step: mm per pixel.
+        origin: canonical (x, y) of pixel (0, 0), mm.
+    """
+
+    size: int
+    step: float
+    origin: tuple[float, float]
+
+    def to_pixels(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Fractional (row, col) of (N, ≥2) canonical points."""
+        return (self.origin[1] - points[:, 1]) / self.step, (points[:, 0] - self.origin[0]) / self.step
+
+    @property
+    def x(self) -> np.ndarray:
+        return self.origin[0] + self.step * np.arange(self.size)
+
+    @property
+    def y(self) -> np.ndarray:
+        """Of the rows from the top: decreasing."""
+        return self.origin[1] - self.step * np.arange(self.size)
+
+
+@dataclasses.dataclass(frozen=True)
+class Raster:
+    """What each pixel of a grid sees.
+
+    Attributes:
+        triangle: (size, size) int32 index of the foremost triangle, −1 where there is none.
+        weights: (size, size, 3) float64 barycentric coordinates of the pixel's centre in it.
+        depth: (size, size) float64 height of the mesh there, NaN where there is none.
+    """
+
+    triangle: np.ndarray
+    weights: np.ndarray
+    depth: np.ndarray
+
+    @property
+    def seen(self) -> np.ndarray:
+        return self.triangle >= 0
+
+
+def rasterize(points: np.ndarray, triangles: np.ndarray, grid: Grid) -> Raster:
+    """Finds the foremost triangle under every pixel centre (z-buffer).
+
+    Triangles that turn their back to the viewer hide what lies behind them, but are themselves not seen.
+
+    Args:
+        points: (N, 3) canonical mm.
+        triangles: (T, 3) indices, counter-clockwise seen from the front.
+    """
+    row, col = grid.to_pixels(points)
+    rows, cols, heights = row[triangles], col[triangles], points[:, 2][triangles]
+    which, pixel_row, pixel_col = _covered_boxes(rows, cols, grid.size)
+    weights, area = _barycentric(rows[which], cols[which], pixel_row, pixel_col)
+    inside = (weights >= -1e-9).all(axis=1) & (area != 0)
+    which, weights, area = which[inside], weights[inside], area[inside]
+    pixel = pixel_row[inside] * grid.size + pixel_col[inside]
+    depth = (weights * heights[which]).sum(axis=1)
+    order = np.argsort(depth, kind="stable")  # of the writes to one pixel, the last and foremost stays
+    foremost = np.full(grid.size**2, -1)
+    foremost[pixel[order]] = order
+    hit = np.flatnonzero(foremost >= 0)
+    hit = hit[area[foremost[hit]] > 0]
+    chosen = foremost[hit]
+    triangle = np.full(grid.size**2, -1, np.int32)
+    full_weights, full_depth = np.zeros((grid.size**2, 3)), np.full(grid.size**2, np.nan)
+    triangle[hit], full_weights[hit], full_depth[hit] = which[chosen], weights[chosen], depth[chosen]
+    shape = (grid.size, grid.size)
+    return Raster(triangle.reshape(shape), full_weights.reshape(*shape, 3), full_depth.reshape(shape))
+
+
+def _covered_boxes(rows: np.ndarray, cols: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """All pairs of a triangle and a pixel centre in its bounding box: (triangle, row, col)."""
+    top, bottom = np.maximum(np.ceil(rows.min(axis=1)), 0), np.minimum(np.floor(rows.max(axis=1)), size - 1)
+    left, right = np.maximum(np.ceil(cols.min(axis=1)), 0), np.minimum(np.floor(cols.max(axis=1)), size - 1)
+    height, width = np.maximum(bottom - top + 1, 0).astype(int), np.maximum(right - left + 1, 0).astype(int)
+    count = height * width
+    which = np.repeat(np.arange(len(rows)), count)
+    within = np.arange(len(which)) - np.repeat(np.cumsum(count) - count, count)
+    down, across = np.divmod(within, width[which]) if len(which) else (within, within)
+    return which, top[which].astype(int) + down, left[which].astype(int) + across
+
+
+def _barycentric(rows, cols, row, col) -> tuple[np.ndarray, np.ndarray]:
+    """(K, 3) coordinates of pixels in triangles given by (K, 3) corner rows and columns, and signed doubled areas.
+
+    The area is positive where the triangle runs counter-clockwise as seen (rows grow downwards).
+    """
+    ax, ay = cols[:, 0] - col, row - rows[:, 0]
+    bx, by = cols[:, 1] - col, row - rows[:, 1]
+    cx, cy = cols[:, 2] - col, row - rows[:, 2]
+    parts = np.stack([bx * cy - by * cx, cx * ay - cy * ax, ax * by - ay * bx], axis=1)
+    area = parts.sum(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(area[:, None] != 0, parts / area[:, None], -1.0), area
+
+
+def render_texture(
+    raster: Raster,
+    points: np.ndarray,
+    triangles: np.ndarray,
+    uv: np.ndarray,
+    uv_triangles: np.ndarray,
+    texture: np.ndarray,
+    grid: Grid,
+    samples: int = 3,
+) -> np.ndarray:
+    """Colour under each pixel, averaged over samples × samples places in it.
+
+    Every place is looked up in the texture image through the map of the pixel's own triangle, never through
+    vertex colours; the map is carried on past the triangle's edge where the pixel reaches beyond it.
+
+    Returns:
+        (size, size, 3) float32 in 0 … 255; 0 where no triangle is seen.
+    """
+    at = raster.seen
+    index = raster.triangle[at]
+    corners = uv[uv_triangles[index]].astype(np.float64) * texture.shape[1::-1]
+    slopes = _barycentric_slopes(points[triangles[index]], grid.step)
+    # A steep triangle may be far narrower than a pixel: its map is not carried on by more than its own size.
+    slopes = slopes / np.maximum(1, np.abs(slopes).sum(axis=2).max(axis=1) / 2)[:, None, None]
+    per_pixel = np.abs(np.einsum("ktc,ktd->kdc", corners, slopes)).max(axis=(1, 2))
+    image, shrink = _shrunk(texture, float(np.median(per_pixel)) / samples) if len(index) else (texture, 1)
+    colour = np.zeros((len(index), 3), np.float32)
+    places = (np.arange(samples) + 0.5) / samples - 0.5
+    for down in places:
+        for across in places:
+            weights = raster.weights[at] + across * slopes[:, :, 0] + down * slopes[:, :, 1]
+            place = np.einsum("kt,ktc->kc", weights, corners) / shrink
+            colour += _bilinear(image, place[:, 0] - 0.5, place[:, 1] - 0.5)
+    picture = np.zeros((*at.shape, 3), np.float32)
+    picture[at] = colour / samples**2
+    return picture
+
+
+def _barycentric_slopes(corners: np.ndarray, step: float) -> np.ndarray:
+    """(K, 3, 2) change of the barycentric coordinates per pixel to the right and per pixel down."""
+    x, y = corners[:, :, 0] / step, -corners[:, :, 1] / step
+    area = (x[:, 1] - x[:, 0]) * (y[:, 2] - y[:, 0]) - (x[:, 2] - x[:, 0]) * (y[:, 1] - y[:, 0])
+    along_x = np.stack([y[:, 1] - y[:, 2], y[:, 2] - y[:, 0], y[:, 0] - y[:, 1]], axis=1)
+    along_y = np.stack([x[:, 2] - x[:, 1], x[:, 0] - x[:, 2], x[:, 1] - x[:, 0]], axis=1)
+    return np.stack([along_x, along_y], axis=2) / area[:, None, None]
+
+
+def _shrunk(texture: np.ndarray, texels: float) -> tuple[np.ndarray, int]:
+    """The texture averaged down so that neighbouring samples, `texels` apart, miss nothing between them."""
+    factor = max(int(texels), 1)
+    if factor == 1:
+        return texture, 1
+    return np.asarray(Image.fromarray(texture).reduce(factor)), factor
+
+
+def _bilinear(image: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """(K, 3) float32 colours at columns x and rows y (pixel centres at integers), clamped at the border."""
+    height, width = image.shape[:2]
+    x, y = np.clip(x, 0, width - 1.001).astype(np.float32), np.clip(y, 0, height - 1.001).astype(np.float32)
+    left, top = x.astype(np.int32), y.astype(np.int32)
+    fx, fy = (x - left)[:, None], (y - top)[:, None]
+    flat, at = image.reshape(-1, 3), top * width + left
+    upper = flat[at] * (1 - fx) + flat[at + 1] * fx
+    lower = flat[at + width] * (1 - fx) + flat[at + width + 1] * fx
+    return upper * (1 - fy) + lower * fy
+
+
+def inpaint(picture: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Carries colours smoothly over pixels that are not known: averages of ever wider surroundings, the narrowest
+    that holds a known pixel first.
+
+    Args:
+        picture: (H, W, C) float.
+        known: (H, W) bool, True at least once.
+    """
+    if known.all():
+        return picture
+    weight = known.astype(np.float32)
+    weighted, result, missing = picture * weight[..., None], picture.copy(), ~known
+    for sigma in (1.0, 2.0, 4.0, 8.0, 16.0, 64.0):
+        total = scipy.ndimage.gaussian_filter(weight, sigma, truncate=3)
+        reached = missing & (total > 0.05)
+        if reached.any():
+            mean = scipy.ndimage.gaussian_filter(weighted, (sigma, sigma, 0), truncate=3)
+            result[reached] = mean[reached] / total[reached][:, None]
+            missing &= ~reached
+        if not missing.any():
+            break
+    return result
