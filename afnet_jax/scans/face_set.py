@@ -108,9 +108,11 @@ def _polygons(mesh: Node, field: str, count: int) -> tuple[np.ndarray, np.ndarra
 
 def _fan(sizes: np.ndarray) -> np.ndarray:
     """(T, 3) positions in the list of corners: polygon a b c d … becomes a b c, a c d, …"""
+    sizes = sizes.astype(np.int32)
     triangles = sizes - 2
-    first = np.repeat(np.cumsum(sizes) - sizes, triangles)
-    step = np.arange(triangles.sum()) - np.repeat(np.cumsum(triangles) - triangles, triangles)
+    first = np.repeat(np.cumsum(sizes, dtype=np.int32) - sizes, triangles)
+    step = np.arange(len(first), dtype=np.int32)
+    step -= np.repeat(np.cumsum(triangles, dtype=np.int32) - triangles, triangles)
     return np.stack([first, first + step + 1, first + step + 2], axis=1)
 
 

@@ -154,7 +154,7 @@ class _Parser:
 
     def number_array(self) -> bytes:
         # The bulk of the file: skipped in one go, not token by token.
-        parts, end = [], -1
+        text, end = bytearray(), -1
         while True:
             if end < self.at:  # at first, and where the bracket found was part of a comment
                 end = self.data.find(b"]", self.at)
@@ -162,12 +162,11 @@ class _Parser:
                 self.at = len(self.data)
                 raise self.fault("expected ']'")
             comment = self.data.find(b"#", self.at, end)
-            part = self.data[self.at : end if comment < 0 else comment]
-            if part:
-                parts.append(part)
             if comment < 0:
+                text += self.data[self.at : end]
                 self.at = end + 1
-                return b" ".join(parts)
+                return bytes(text)
+            text += self.data[self.at : comment] + b" "
             self.at = _COMMENT.match(self.data, comment).end()
 
 
