@@ -1,0 +1,200 @@
+import csv
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from quick_preprocessing import killed_maps, picky_maps, quick_maps
+
+from afnet_jax.datasets import digests
+from afnet_jax.datasets.builder import SPLIT
+from afnet_jax.datasets.preparation import prepare
+from afnet_jax.errors import DatasetError
+from afnet_jax.scans import ScanError, find_scans, read_scan
+
+TOOL = Path(__file__).parents[2] / "tools" / "prepare_dataset.py"
+
+
+def examples(folder):
+    return list(tfds.builder_from_directory(folder).as_data_source(split=SPLIT))
+
+
+def rejected(data_dir):
+    with open(data_dir / "rejected.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_prepares_all_scans_whatever_the_number_of_workers(raw, tmp_path):
+    one = prepare("bu3dfe", raw, tmp_path / "one", workers=1, preprocess=quick_maps)
+    two = prepare("bu3dfe", raw, tmp_path / "two", workers=2, preprocess=quick_maps)
+    assert (one.prepared, one.rejected, two.prepared) == (12, (), 12)
+    scans = find_scans("bu3dfe", raw)
+    for (scan_id, path), first, second in zip(scans, examples(one.folder), examples(two.folder), strict=True):
+        assert first["scan_id"].decode() == second["scan_id"].decode() == scan_id.name
+        np.testing.assert_array_equal(first["depth"], quick_maps(read_scan(path)).depth)
+        np.testing.assert_array_equal(first["depth"], second["depth"])
+    digests.verify(one.folder)
+    assert rejected(tmp_path / "one") == [] and not (tmp_path / "one" / ".finished").exists()
+
+
+def test_prepared_scans_are_not_prepared_again(raw, tmp_path, monkeypatch):
+    first = prepare("bu3dfe", raw, tmp_path / "data", workers=1, preprocess=quick_maps)
+    monkeypatch.setattr("afnet_jax.datasets.preparation._finish_all", None)
+    assert prepare("bu3dfe", raw, tmp_path / "data", workers=1, preprocess=quick_maps) == first
+
+
+def test_changed_scans_and_damaged_data_sets_are_prepared_again(raw, tmp_path):
+    first = prepare("bu3dfe", raw, tmp_path / "data", workers=1, preprocess=quick_maps)
+    record = next(first.folder.glob("*.array_record*"))
+    data = bytearray(record.read_bytes())
+    data[len(data) // 2] ^= 1
+    record.write_bytes(data)
+    with pytest.raises(DatasetError, match="damaged"):
+        digests.verify(first.folder)
+    prepare("bu3dfe", raw, tmp_path / "data", workers=1, preprocess=quick_maps)
+    digests.verify(first.folder)
+    for path in raw.rglob("F0001_AN*"):
+        path.unlink()
+    assert prepare("bu3dfe", raw, tmp_path / "data", workers=1, preprocess=quick_maps).prepared == 10
+    assert len(examples(first.folder)) == 10
+
+
+def test_goes_on_past_bad_scans_and_does_only_those_again(raw_bosphorus, tmp_path):
+    data_dir = tmp_path / "data"
+    broken = raw_bosphorus / "bs000" / "bs000_E_HAPPY_0.bnt"
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[:-8])
+    done = prepare("bosphorus", raw_bosphorus, data_dir, workers=2, preprocess=picky_maps)
+    assert done.prepared == 3 == len(examples(done.folder))
+    rows = rejected(data_dir)
+    assert [row["scan"] for row in rows] == ["bs000_E_ANGER_0", "bs000_E_FEAR_0", "bs000_E_HAPPY_0"]
+    assert rows[0]["reason"] == "no nose in sight"
+    assert rows[1]["reason"] == "unexpected ZeroDivisionError: division by zero"
+    assert rows[2]["file"] == str(broken) and "cut short" in rows[2]["reason"]
+    digests.verify(done.folder)
+
+    finished = {path.name: path.stat().st_mtime_ns for path in (data_dir / ".finished" / "bosphorus").iterdir()}
+    broken.write_bytes(whole)
+    again = prepare("bosphorus", raw_bosphorus, data_dir, workers=1, preprocess=picky_maps)
+    assert again.prepared == 4 and len(rejected(data_dir)) == 2
+    kept = {path.name: path.stat().st_mtime_ns for path in (data_dir / ".finished" / "bosphorus").iterdir()}
+    assert finished.items() < kept.items()
+
+
+def test_refuses_when_nothing_is_left(raw_bosphorus, tmp_path):
+    for path in raw_bosphorus.rglob("*.lm3"):
+        path.unlink()
+    with pytest.raises(DatasetError, match=r"none of the 6 scans could be prepared; see .*rejected.csv"):
+        prepare("bosphorus", raw_bosphorus, tmp_path / "data", workers=1, preprocess=quick_maps)
+    assert all("the landmark file (.lm3) is missing" in row["reason"] for row in rejected(tmp_path / "data"))
+
+
+def test_refuses_a_folder_without_scans(tmp_path):
+    with pytest.raises(ScanError, match="no such folder"):
+        prepare("bu3dfe", tmp_path / "none", tmp_path / "data", preprocess=quick_maps)
+    assert not (tmp_path / "data").exists()
+
+
+def test_says_what_to_do_when_a_worker_is_killed(raw, tmp_path):
+    with pytest.raises(DatasetError, match="run again with fewer --workers"):
+        prepare("bu3dfe", raw, tmp_path / "data", workers=2, preprocess=killed_maps)
+    assert prepare("bu3dfe", raw, tmp_path / "data", workers=2, preprocess=quick_maps).prepared == 12
+
+
+def test_workers_import_neither_jax_nor_tfds():
+    code = "import sys, afnet_jax.datasets.preparation; assert not {'jax', 'tensorflow_datasets'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+INTERRUPTED = """
+import sys; sys.path.insert(0, {tests!r})
+from afnet_jax.datasets.preparation import prepare
+from quick_preprocessing import slow_maps
+if __name__ == "__main__":
+    prepare("bu3dfe", {raw!r}, {data!r}, workers=2, preprocess=slow_maps)
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_goes_on_where_it_was_stopped(raw, tmp_path, how):
+    script = tmp_path / "script.py"
+    script.write_text(INTERRUPTED.format(tests=str(Path(__file__).parent), raw=str(raw), data=str(tmp_path / "data")))
+    finished = tmp_path / "data" / ".finished" / "bu3dfe"
+    first = subprocess.Popen([sys.executable, script], stderr=subprocess.PIPE, start_new_session=True, text=True)
+    deadline = time.monotonic() + 60
+    while len(list(finished.glob("*.npz"))) < 3:
+        assert time.monotonic() < deadline and first.poll() is None
+        time.sleep(0.02)
+    if how == signal.SIGINT:
+        os.killpg(first.pid, how)  # as a terminal's Ctrl-C does
+    else:
+        first.kill()
+    error = first.communicate(timeout=60)[1]
+    assert how == signal.SIGKILL or error.count("KeyboardInterrupt") == 1  # the parent's alone
+    deadline = time.monotonic() + 20
+    while _alive(first.pid):  # no orphans are left behind
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    kept = {path.name: path.stat().st_mtime_ns for path in finished.glob("*.npz")}
+    assert 3 <= len(kept) < 12
+    subprocess.run([sys.executable, script], check=True, timeout=100, capture_output=True)
+    assert len(examples(tmp_path / "data" / "bu3dfe" / "1.0.0")) == 12
+
+
+def _alive(session: int) -> bool:
+    """Whether a process of the session is left."""
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        if int(fields[3]) == session and fields[0] != "Z":
+            return True
+    return False
+
+
+def run_tool(*arguments):
+    return subprocess.run([sys.executable, TOOL, *map(str, arguments)], capture_output=True, text=True, timeout=120)
+
+
+def test_command_line_tells_its_faults_in_one_line(tmp_path):
+    done = run_tool("--database=bu3dfe", f"--raw={tmp_path / 'none'}", f"--data_dir={tmp_path / 'data'}")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.stderr.startswith("error: ") and len(done.stderr.splitlines()) == 1
+
+
+def test_command_line_prepares_samples_and_lists_the_bad_ones(samples, tmp_path):
+    raw, data_dir = tmp_path / "raw", tmp_path / "data"
+    shutil.copytree(samples / "bosphorus" / "bs001", raw / "bs001")
+    (raw / "bs001" / "bs001_E_FEAR_0.png").write_bytes(b"no picture")
+    done = run_tool("--database=bosphorus", f"--raw={raw}", f"--data_dir={data_dir}", "--workers=2")
+    assert done.returncode == 1 and "1 of 6 scans left out" in done.stderr and "Traceback" not in done.stderr
+    assert done.stdout == f"5 scans in {data_dir / 'bosphorus' / '1.0.0'}\n"
+    assert [row["scan"] for row in rejected(data_dir)] == ["bs001_E_FEAR_0"]
+    shutil.copy(samples / "bosphorus" / "bs001" / "bs001_E_FEAR_0.png", raw / "bs001")
+    done = run_tool("--database=bosphorus", f"--raw={raw}", f"--data_dir={data_dir}", "--workers=1")
+    assert done.returncode == 0 and done.stdout.startswith("6 scans in ")
+    found = examples(data_dir / "bosphorus" / "1.0.0")
+    assert [example["label"] for example in found] == list(range(6))
+    for example in found:
+        face = np.isfinite(example["depth"])
+        assert 0.1 < face.mean() < 0.9 and (example["texture"][~face] == 0).all()
+        assert np.isfinite(example["landmarks"]).all() and 0 < example["mask56"].mean() < 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["--database=celeba", "--raw=a", "--data_dir=b"], ["--database=bu3dfe", "--workers=0"]]
+)
+def test_command_line_refuses_wrong_arguments(arguments):
+    assert run_tool(*arguments).returncode == 2
+
+
+def test_command_line_helps():
+    done = run_tool("--help")
+    assert done.returncode == 0 and "rejected.csv" in done.stdout
