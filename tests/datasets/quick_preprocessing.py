@@ -47,5 +47,5 @@ def killed_maps(scan: Scan) -> FaceMaps:
 
 def slow_maps(scan: Scan) -> FaceMaps:
     """Takes long enough to be interrupted."""
-    time.sleep(0.5)
+    time.sleep(0.15)
     return quick_maps(scan)
