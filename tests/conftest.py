@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import jax
 import pytest
 
 
@@ -18,3 +19,10 @@ def samples() -> Path:
         if (folder / "bu3dfe").is_dir() and (folder / "bosphorus").is_dir():
             return folder
     pytest.skip("made-up sample scans are not here (AFNET_SAMPLES names their folder)")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compilation_cache(tmp_path_factory):
+    """Programs compiled by one test serve the others."""
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)

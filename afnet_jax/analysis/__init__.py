@@ -1,0 +1,5 @@
+"""From a finished run to numbers, tables and answers about a face."""
+
+from afnet_jax.analysis.run import Run, load_run
+
+__all__ = ["Run", "load_run"]

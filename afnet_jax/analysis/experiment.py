@@ -1,0 +1,78 @@
+"""A whole experiment: training, evaluation and its summary."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from afnet_jax.analysis.metrics import complete_rounds, score
+from afnet_jax.analysis.run import Run, load_run
+from afnet_jax.config import architecture
+from afnet_jax.models.parameters import audit
+from afnet_jax.training.loop import evaluate, train_and_evaluate
+from afnet_jax.training.progress import duration, say
+from afnet_jax.training.run_folder import write_atomically
+
+
+def run_experiment(config: ConfigDict, workdir: str | Path, *, mode: str = "train") -> dict:
+    """Trains (or goes on, or evaluates anew), writes summary.json and tells the result.
+
+    Args:
+        config: see `afnet_jax.config`.
+        workdir: the run's folder.
+        mode: "train", or "evaluate" for the stored checkpoints alone.
+
+    Returns:
+        Content of summary.json.
+
+    Raises:
+        AFNetError: see `train_and_evaluate`.
+    """
+    {"train": train_and_evaluate, "evaluate": evaluate}[mode](config, workdir)
+    run = load_run(workdir)
+    summary = summarize(run)
+    write_atomically(run.path / "summary.json", json.dumps(summary, indent=1) + "\n")
+    say(_told(summary, run.path))
+    return summary
+
+
+def summarize(run: Run) -> dict:
+    """The numbers of a run, re-scored from its pooled predictions; rounds with a missing fold do not count.
+
+    Returns:
+        See README.md, "What comes out".
+    """
+    predictions, splits = run.predictions, run.splits
+    rounds = complete_rounds(predictions, splits)
+    lines = run.metrics
+    planned = len({fold.round for fold in splits})
+    return {
+        **score(predictions, rounds),
+        "parameters": audit(architecture(run.config)),
+        "seconds": {
+            "total": sum(line["seconds"] + line["compile_seconds"] for line in lines),
+            "compile": sum(line["compile_seconds"] for line in lines),
+            "per_epoch": sum(line["seconds"] for line in lines)
+            / max(1, len({(x["round"], x["epoch"]) for x in lines})),
+        },
+        "rounds": planned,
+        "folds": len(splits) // planned,
+        "scans": len(set(predictions["scan_id"].tolist())),
+        "complete": len(rounds) == planned,
+    }
+
+
+def _told(summary: dict, path: Path) -> str:
+    accuracy, size = summary["accuracy"], summary["parameters"]
+    if accuracy["mean"] is None:
+        return f"{path}: no round is complete yet"
+    state = "" if summary["complete"] else f" (INCOMPLETE: {len(accuracy['per_round'])} of {summary['rounds']} rounds)"
+    return (
+        f"accuracy {100 * accuracy['mean']:.2f} % ± {100 * accuracy['std']:.2f} over {len(accuracy['per_round'])} "
+        f"round(s) of {summary['folds']} folds, {summary['scans']} scans{state}\n"
+        f"parameters {size['mib']:.2f} MiB, counted per call as in Table IV {size['mib_per_call']:.2f} MiB\n"
+        f"{duration(summary['seconds']['total'])} of training, {duration(summary['seconds']['compile'])} of it "
+        f"compiling; everything is in {path}"
+    )

@@ -1,0 +1,85 @@
+"""Accuracy as the protocol has it (section III-A): pooled over a round's folds, then averaged over rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+from afnet_jax.errors import RunError
+from afnet_jax.protocol import Fold
+from afnet_jax.scans.scan import EXPRESSION_CODES, EXPRESSIONS
+
+
+def complete_rounds(predictions: dict[str, np.ndarray], splits: Sequence[Fold]) -> list[int]:
+    """Rounds all of whose folds have been tested, each subject in the fold that the splits say.
+
+    Args:
+        predictions: columns of predictions.npz.
+        splits: every fold of the run.
+
+    Raises:
+        RunError: a scan tested twice in a round, or in a fold that the splits do not have.
+    """
+    rounds = sorted({fold.round for fold in splits})
+    complete = []
+    for round_ in rounds:
+        rows = predictions["round"] == round_
+        scans, counts = np.unique(predictions["scan_id"][rows], return_counts=True)
+        if (counts > 1).any():
+            raise RunError(
+                f"predictions of round {round_}: scan {scans[counts > 1][0]} is tested {counts.max()} times, "
+                f"expected once; evaluate the run again (--mode=evaluate)"
+            )
+        expected = {fold.fold for fold in splits if fold.round == round_}
+        found = set(np.unique(predictions["fold"][rows]).tolist())
+        if unknown := found - expected:
+            raise RunError(f"predictions of round {round_}: fold {min(unknown)} is not in splits.json")
+        if found == expected:
+            complete.append(round_)
+    return complete
+
+
+def score(predictions: dict[str, np.ndarray], rounds: Sequence[int]) -> dict:
+    """Accuracies and confusions over complete rounds, re-scored from the pooled predictions.
+
+    Args:
+        predictions: columns of predictions.npz.
+        rounds: see `complete_rounds`.
+
+    Returns:
+        "accuracy": {"mean", "std" over rounds, "per_round", "per_fold"}, fractions; "confusion": 6×6 counts, rows the
+        true expression; "per_class": {code: {"expression", "precision", "recall", "f1", "scans"}}.
+    """
+    labels = np.arange(len(EXPRESSIONS))
+    chosen = np.isin(predictions["round"], rounds)
+    truth, guess = predictions["label"][chosen], predictions["logits"][chosen].argmax(-1)
+    round_of, fold_of = predictions["round"][chosen], predictions["fold"][chosen]
+    right = truth == guess
+    per_round = [float(right[round_of == r].mean()) for r in rounds]
+    per_fold = [
+        [float(right[(round_of == r) & (fold_of == f)].mean()) for f in np.unique(fold_of[round_of == r])]
+        for r in rounds
+    ]
+    confusion = confusion_matrix(truth, guess, labels=labels)
+    precision, recall, f1, support = precision_recall_fscore_support(truth, guess, labels=labels, zero_division=0)
+    return {
+        "accuracy": {
+            "mean": float(np.mean(per_round)) if per_round else None,
+            "std": float(np.std(per_round)) if per_round else None,
+            "per_round": per_round,
+            "per_fold": per_fold,
+        },
+        "confusion": confusion.tolist(),
+        "per_class": {
+            code: {
+                "expression": EXPRESSIONS[k],
+                "precision": float(precision[k]),
+                "recall": float(recall[k]),
+                "f1": float(f1[k]),
+                "scans": int(support[k]),
+            }
+            for k, code in enumerate(EXPRESSION_CODES)
+        },
+    }

@@ -1,0 +1,86 @@
+"""How every command starts and ends: 0 on success, 1 on a fault with one line, 2 on wrong arguments."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from absl import flags
+
+from afnet_jax.config import default_config
+from afnet_jax.errors import AFNetError, ConfigError
+
+
+def run_command(main: Callable[[], int | None], argv: Sequence[str], description: str) -> int:
+    """Parses absl flags, calls `main`, and turns faults into one line on stderr.
+
+    Args:
+        main: the command; returns an exit status, or None for 0.
+        argv: the program's name and its arguments.
+        description: what --help begins with.
+
+    Returns:
+        Exit status.
+    """
+    flags.FLAGS.set_gnu_getopt(True)
+    if any(argument in ("--help", "-h", "-help") for argument in argv[1:]):
+        print(_help(argv[0], description))
+        return 0
+    try:
+        if stray := flags.FLAGS(list(argv))[1:]:
+            raise flags.Error(f"unexpected argument {stray[0]!r}; see --help")
+    except (flags.Error, ConfigError, OSError, ValueError, AttributeError, KeyError, TypeError, SyntaxError) as error:
+        print(f"error: {_told(error, argv)}", file=sys.stderr)
+        return 2
+    return report_faults(main)
+
+
+def report_faults(main: Callable[[], int | None]) -> int:
+    """Calls `main` and turns a fault of the user's into one line on stderr and exit status 1."""
+    try:
+        return main() or 0
+    except AFNetError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; run the same command again to go on", file=sys.stderr)
+        return 130
+
+
+def _told(error: Exception, argv: Sequence[str]) -> str:
+    """One line for what absl and ml_collections raise on wrong arguments."""
+    fields = list(_field_names(default_config().to_dict()))
+    for argument in argv[1:]:
+        name = argument.lstrip("-").split("=")[0].removeprefix("config.")
+        if argument.lstrip("-").startswith("config.") and name not in fields:
+            near = difflib.get_close_matches(name, fields, n=1)
+            return f"--config.{name}: no such field" + (f"; did you mean --config.{near[0]}?" if near else "")
+    config = next((a.split("=", 1)[1] for a in argv[1:] if a.lstrip("-").startswith("config=")), None)
+    if config is None and any(a.lstrip("-").startswith("config.") for a in argv[1:]):
+        return "--config=FILE is missing; see --help"
+    if config is not None and not Path(config.split(":")[0]).is_file():
+        return f"--config={config}: no such file; configs/ holds synthetic.py, bu3dfe.py and bosphorus.py"
+    missing = [flag.name for flag in _own_flags() if flag.name in str(error) and "other than None" in str(error)]
+    if missing:
+        return f"{' and '.join('--' + name + '=…' for name in missing)} must be given; see --help"
+    return " ".join(str(error).split())
+
+
+def _own_flags() -> list[flags.Flag]:
+    return flags.FLAGS.get_key_flags_for_module(sys.modules["__main__"])
+
+
+def _field_names(tree: dict, prefix: str = "") -> Iterator[str]:
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from _field_names(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key
+
+
+def _help(program: str, description: str) -> str:
+    lines = [f"  --{flag.name}: {flag.help}" for flag in _own_flags()]
+    fields = [f"  --config.{name}" for name in _field_names(default_config().to_dict())]
+    return "\n".join([description, "arguments:", *lines, "", "fields of the config (afnet_jax/config.py):", *fields])

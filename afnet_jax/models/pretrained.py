@@ -1,0 +1,151 @@
+"""ImageNet weights for the trunks: from a file, from a ported folder, or downloaded once."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from afnet_jax.errors import WeightsError
+from afnet_jax.models.afnet import AFNet
+from afnet_jax.models.weight_files import check_tensors, expected_shapes, file_digest, read_weights
+
+# torchvision's ResNet18 of 2016, the one that PyTorch gave when the paper was written, as timm publishes it.
+IMAGENET_REPO, IMAGENET_FILE = "timm/resnet18.tv_in1k", "model.safetensors"
+
+_ARRAYS, _DIGESTS = "weights", "digests.json"  # what a ported folder holds
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainedTrunk:
+    """Weights of one ResNet18 trunk.
+
+    Attributes:
+        tensors: float32 arrays by name, see `weight_files.read_weights`.
+        source: where they came from, for the record.
+    """
+
+    tensors: Mapping[str, np.ndarray]
+    source: str
+
+    def apply(self, model: AFNet) -> None:
+        """Starts every trunk of a network from these weights, in place: the depth trunk from the same as the texture's.
+
+        The trunk that takes both modalities (S1) has six input channels: its stem starts from the weights of the three,
+        repeated for both modalities and halved, so that two equal images excite it as one excites the original.
+        """
+        for trunk in model.trunks.values():
+            state = nnx.to_flat_state(nnx.state(trunk))
+            for path, variable in state:
+                tensor = jnp.asarray(self.tensors[".".join(map(str, path))])
+                if variable.shape != tensor.shape:
+                    tensor = jnp.concatenate([tensor, tensor], axis=2) / 2
+                variable[...] = tensor
+            nnx.update(trunk, nnx.from_flat_state(state))
+
+
+def load_pretrained(source: str | Path) -> PretrainedTrunk | None:
+    """What `config.model.pretrained` names: "none", "imagenet", a folder by `save_ported`, or a file of weights.
+
+    Returns:
+        The weights; None for "none".
+
+    Raises:
+        WeightsError: missing, damaged or of another network, or no way to download them.
+    """
+    if source == "none":
+        return None
+    if source == "imagenet":
+        return PretrainedTrunk(read_weights(_download_imagenet()), f"{IMAGENET_REPO}/{IMAGENET_FILE}")
+    path = Path(source).expanduser()
+    return _load_ported(path) if path.is_dir() else PretrainedTrunk(read_weights(path), str(path))
+
+
+def save_ported(weights: Path, out: Path) -> PretrainedTrunk:
+    """Writes a file of published weights as an orbax checkpoint with a digest per tensor, for `load_pretrained`.
+
+    Raises:
+        WeightsError: the file is not one of ResNet18, or `out` already holds something.
+    """
+    import orbax.checkpoint as ocp
+
+    tensors = read_weights(weights)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise WeightsError(f"{out}: expected a new or empty folder, found something there: remove it or name another")
+    out.mkdir(parents=True, exist_ok=True)
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(out.resolve() / _ARRAYS, tensors)
+    record = {
+        "source": weights.name,
+        "source_sha256": file_digest(weights),
+        "tensors": {name: _tensor_digest(tensor) for name, tensor in tensors.items()},
+    }
+    (out / _DIGESTS).write_text(json.dumps(record, indent=1) + "\n")
+    return PretrainedTrunk(tensors, weights.name)
+
+
+def _load_ported(folder: Path) -> PretrainedTrunk:
+    import orbax.checkpoint as ocp
+
+    try:
+        record = json.loads((folder / _DIGESTS).read_text())
+        source, digests = record["source"], dict(record["tensors"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise WeightsError(
+            f"{folder}: expected a folder written by tools/port_imagenet.py, found no readable {_DIGESTS} in it"
+        ) from error
+    abstract = {name: np.zeros(shape, np.float32) for name, shape in expected_shapes().items()}
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            tensors = checkpointer.restore(folder.resolve() / _ARRAYS, abstract)
+    except Exception as error:  # orbax and tensorstore raise many kinds for damaged files
+        reason = " ".join(str(error).split())[:160]
+        raise WeightsError(f"{folder}: expected a whole checkpoint, found {reason}: port the weights anew") from error
+    tensors = {name: np.asarray(tensor) for name, tensor in tensors.items()}
+    for name, tensor in tensors.items():
+        if (found := _tensor_digest(tensor)) != digests.get(name):
+            raise WeightsError(
+                f"{folder}: tensor {name}: expected SHA-256 {digests.get(name)}, found {found}: port the weights anew"
+            )
+    check_tensors(folder, tensors)
+    return PretrainedTrunk(tensors, source)
+
+
+def _tensor_digest(tensor: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(tensor, "<f4").tobytes()).hexdigest()
+
+
+def _download_imagenet() -> Path:
+    """The published file in huggingface_hub's cache, downloaded if it is not there, with its digest checked."""
+    import huggingface_hub
+
+    try:
+        path = Path(huggingface_hub.hf_hub_download(IMAGENET_REPO, IMAGENET_FILE))
+        published = _published_digest(path)
+    except (OSError, huggingface_hub.errors.HfHubHTTPError) as error:
+        raise WeightsError(
+            f"pretrained='imagenet': {IMAGENET_FILE} of {IMAGENET_REPO} is not in the cache and cannot be downloaded "
+            f"({type(error).__name__}): fetch it, or torchvision's resnet18-f37072fd.pth, on another machine and give "
+            f"the file's path as config.model.pretrained"
+        ) from error
+    if (found := file_digest(path)) != published:
+        raise WeightsError(
+            f"{path}: expected the published SHA-256 {published}, found {found}: delete it and run again"
+        )
+    return path
+
+
+def _published_digest(path: Path) -> str:
+    """SHA-256 that the hub states for the file: the name of the cached blob, or else asked for."""
+    import huggingface_hub
+
+    if re.fullmatch("[0-9a-f]{64}", blob := path.resolve().name):
+        return blob
+    return huggingface_hub.get_hf_file_metadata(huggingface_hub.hf_hub_url(IMAGENET_REPO, IMAGENET_FILE)).etag

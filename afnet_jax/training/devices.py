@@ -1,0 +1,189 @@
+"""One training's functions, run for a group of trainings at once, on every device of this process.
+
+The trainings of a group lie on axis 0 of everything and are parted over the mesh axis `folds`; each device runs its
+share vmapped, and nothing is exchanged between them. Processes of `jax.distributed` share out whole groups.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import serialization
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from afnet_jax.training.plan import Training
+from afnet_jax.training.progress import say
+from afnet_jax.training.step import FaceArrays, StepMetrics, Trainer, TrainState
+
+_WHAT = {"train": "trains these folds side by side", "evaluate": "evaluates them"}
+_EACH, _SHARED, _STEPS_OF_EACH = P("folds"), P(), P(None, "folds")
+
+
+class GroupProgram:
+    """The compiled programs that train and evaluate groups of one size.
+
+    G trainings side by side, B scans of a batch, K steps of a call, N scans of the data set.
+
+    Args:
+        trainer: functions of one training.
+        faces: the whole data set; put on every device once.
+        seed: of weights and augmentation.
+
+    Attributes:
+        mesh: devices of this process along the axis `folds`; G must be a multiple of their number.
+        compile_seconds: spent on compiling so far.
+    """
+
+    def __init__(self, trainer: Trainer, faces: FaceArrays, *, seed: int):
+        self.mesh = Mesh(np.array(jax.local_devices()), ("folds",))
+        self.compile_seconds = 0.0
+        self._taken = 0.0
+        self._trainer = trainer
+        self._seed = seed
+        self._faces = jax.device_put(faces, NamedSharding(self.mesh, _SHARED))
+        self._init = jax.jit(trainer.init)
+        self._jitted = {
+            "train": jax.jit(
+                self._parted(
+                    self._train_steps,
+                    (_EACH, _SHARED, _EACH, _SHARED, _STEPS_OF_EACH, _STEPS_OF_EACH),
+                    (_EACH, _STEPS_OF_EACH),
+                ),
+                donate_argnums=0,
+            ),
+            "evaluate": jax.jit(self._parted(jax.vmap(trainer.logits, (0, None, 0)), (_EACH, _SHARED, _EACH), _EACH)),
+        }
+        self._compiled: dict = {}
+
+    def init(self, group: Sequence[Training]) -> TrainState:
+        """Fresh states of G trainings; each is a function of (seed, round, fold) alone."""
+        states = [self._init(jax.random.split(key)[0]) for key in self._keys(group)]
+        return self._place(jax.tree.map(lambda *leaves: jnp.stack(leaves), *states))
+
+    def train(
+        self, state: TrainState, group: Sequence[Training], first_step: int, indices: np.ndarray, active: np.ndarray
+    ) -> tuple[TrainState, StepMetrics]:
+        """K steps of each training. The state given is used up.
+
+        Args:
+            state: of the G trainings.
+            group: which they are.
+            first_step: steps each has behind it.
+            indices: (K, G, B) scans of each batch.
+            active: (K, G) False where a training rests.
+
+        Returns:
+            The state after them, and metrics of (K, G) arrays.
+        """
+        keys = jnp.stack([jax.random.split(key)[1] for key in self._keys(group)])
+        resting = None if active.all() else jnp.asarray(active)
+        return self._call("train", state, self._faces, keys, jnp.int32(first_step), jnp.asarray(indices), resting)
+
+    def evaluate(self, state: TrainState, batches: np.ndarray) -> np.ndarray:
+        """(batches, G, B) scans -> (G, batches * B, 6) float32 logits."""
+        logits = [np.asarray(self._call("evaluate", state, self._faces, jnp.asarray(batch))) for batch in batches]
+        return np.concatenate(logits, axis=1)
+
+    def take_compile_seconds(self) -> float:
+        """Seconds of compiling since this was last asked."""
+        taken, self._taken = self.compile_seconds - self._taken, self.compile_seconds
+        return taken
+
+    def to_arrays(self, state: TrainState) -> dict:
+        """The state as nested dicts of NumPy arrays, for a checkpoint."""
+        return serialization.to_state_dict(jax.tree.map(np.asarray, state))
+
+    def from_arrays(self, arrays: dict) -> TrainState:
+        """The reverse; what the arrays lack (a finished training has no optimizer state) stays empty."""
+        empty = TrainState(params=None, batch_stats=None, opt_state=None)
+        if "opt_state" in arrays:
+            empty = jax.eval_shape(self._trainer.init, jax.random.key(0))
+        else:
+            arrays = {**arrays, "opt_state": None}
+        return self._place(serialization.from_state_dict(empty, arrays))
+
+    def _keys(self, group: Sequence[Training]) -> list[jax.Array]:
+        seed = jax.random.key(self._seed)
+        return [jax.random.fold_in(jax.random.fold_in(seed, t.round), t.fold) for t in group]
+
+    def _place(self, tree):
+        return jax.device_put(tree, NamedSharding(self.mesh, _EACH))
+
+    def _parted(self, function, in_specs, out_specs):
+        if self.mesh.size == 1:
+            return function
+        return jax.shard_map(function, mesh=self.mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False)
+
+    def _train_steps(self, state, faces, keys, first_step, indices, active):
+        step = jax.vmap(self._trainer.train_step, (0, None, 0, 0, 0))
+
+        def one(carry, inputs):
+            state, number = carry
+            batch, is_active = inputs
+            step_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, number)
+            state, metrics = step(state, faces, batch, step_keys, is_active)
+            return (state, number + 1), metrics
+
+        if indices.shape[0] > 1:
+            (state, _), metrics = jax.lax.scan(one, (state, first_step), (indices, active))
+            return state, metrics
+        # Not a loop of one: convolutions inside a loop are 40 to 80 times slower on a CPU.
+        (state, _), metrics = one((state, first_step), jax.tree.map(lambda a: a[0], (indices, active)))
+        return state, jax.tree.map(lambda leaf: leaf[None], metrics)
+
+    def _call(self, name, *args):
+        """Calls a program, compiling it first where these shapes are new; the clock of compiling runs apart."""
+        shapes = (name, *((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(args[2:])))
+        if shapes not in self._compiled:
+            say(f"compiling the program that {_WHAT[name]} …")
+            start = time.monotonic()
+            self._compiled[shapes] = self._jitted[name].lower(*args).compile()
+            self.compile_seconds += time.monotonic() - start
+        return self._compiled[shapes](*args)
+
+
+def steps_per_dispatch(setting: str, steps: int) -> int:
+    """Steps of one call of the compiled program: a divisor of an epoch's steps, so that one program serves all.
+
+    Args:
+        setting: config.train.steps_per_dispatch.
+        steps: of an epoch.
+    """
+    wanted = (1 if jax.default_backend() == "cpu" else steps) if setting == "auto" else int(setting)
+    return max(k for k in range(1, min(wanted, steps) + 1) if steps % k == 0)
+
+
+def folds_per_group(setting: str, trainings: int, *, batch: int, image_size: int) -> int:
+    """Trainings side by side: a multiple of this process's devices.
+
+    Args:
+        setting: config.train.folds_per_group.
+        trainings: how many there are in all.
+        batch: scans of a batch.
+        image_size: edge of the images, pixels.
+    """
+    devices = jax.local_device_count()
+    wanted = int(setting) if setting != "auto" else devices * _fitting(batch, image_size)
+    return devices * math.ceil(min(wanted, trainings) / devices)
+
+
+def _fitting(batch: int, image_size: int) -> int:
+    """Trainings that fit one device's memory, by what AFNet-M was measured to need at 64 px and at 224 px."""
+    state_bytes = 4 * 4 * 23.3e6  # float32 weights, their gradients and Adam's two moments
+    bytes_per_training = state_bytes + 2.6e3 * batch * image_size**2
+    return max(1, int(0.7 * _memory_bytes() / bytes_per_training))
+
+
+def _memory_bytes() -> float:
+    stats = jax.local_devices()[0].memory_stats()
+    if stats and "bytes_limit" in stats:
+        return stats["bytes_limit"]
+    # A CPU device reports no memory of its own.
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2

@@ -1,0 +1,183 @@
+"""All trainings of a run: group after group, from wherever it stopped."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from afnet_jax import protocol
+from afnet_jax.config import validate
+from afnet_jax.datasets.loading import FaceDataset, load
+from afnet_jax.errors import RunError
+from afnet_jax.models.pretrained import load_pretrained
+from afnet_jax.training import devices
+from afnet_jax.training.checkpoints import Checkpoints
+from afnet_jax.training.group import WEIGHTS, GroupTraining, StopRequest, accuracy, filled, names, percent
+from afnet_jax.training.plan import Shape, Training, common_shape, fill, groups, lay_out, test_batches
+from afnet_jax.training.progress import Progress, say
+from afnet_jax.training.run_folder import RunFolder, write_arrays_atomically
+from afnet_jax.training.step import FaceArrays, Trainer
+
+
+def train_and_evaluate(config: ConfigDict, workdir: str | Path, data: FaceDataset | None = None) -> None:
+    """Trains every fold of every round and predicts its test scans; begun before, it goes on where it stopped.
+
+    Leaves config.json, environment.json, splits.json, metrics.jsonl, checkpoints/ and, when all is done,
+    predictions.npz in the folder.
+
+    Args:
+        config: see `afnet_jax.config`.
+        workdir: the run's folder.
+        data: the data set, where it is not the one that config.dataset names.
+
+    Raises:
+        ConfigError: settings that cannot be run.
+        DatasetError: no such data set, or a damaged one.
+        RunError: the folder holds another run, or one that is under way.
+        Interrupted: stopped by SIGINT or SIGTERM, after saving.
+    """
+    run = _Run(config, workdir, data)
+    try:
+        with StopRequest() as stop:
+            run.train(stop)
+    finally:
+        run.folder.close()
+
+
+def evaluate(config: ConfigDict, workdir: str | Path, data: FaceDataset | None = None) -> None:
+    """Predicts the test scans anew from the stored checkpoints, all folds of a group at once, and writes predictions.
+
+    Raises:
+        RunError: a training whose weights were not kept, or are damaged.
+    """
+    run = _Run(config, workdir, data)
+    try:
+        run.evaluate()
+    finally:
+        run.folder.close()
+
+
+class _Run:
+    def __init__(self, config: ConfigDict, workdir: str | Path, data: FaceDataset | None):
+        validate(config)
+        self.config = config
+        self.data = load(config.dataset) if data is None else data
+        folds = self._folds()
+        self.trainings = lay_out(folds, self.data.subjects)
+        self.folder = RunFolder(workdir, process=jax.process_index())
+        try:
+            self.folder.start(config, folds, self.data.digest)
+            trainer = Trainer(config, load_pretrained(config.model.pretrained))
+            self.program = devices.GroupProgram(trainer, FaceArrays(*self.data.arrays), seed=config.seed)
+        except BaseException:
+            self.folder.close()
+            raise
+
+    def _folds(self) -> tuple[protocol.Fold, ...]:
+        settings = self.config.protocol
+        if settings.splits:
+            return protocol.read_splits(settings.splits)
+        return protocol.draw_folds(
+            protocol.complete_subjects(self.data.subjects, self.data.labels),
+            chosen=settings.subjects,
+            folds=settings.folds,
+            rounds=settings.rounds,
+            seed=settings.seed,
+            fixed_subjects=settings.fixed_subjects,
+        )
+
+    def _groups(self) -> tuple[Shape, list[tuple[Training, ...]]]:
+        batch = common_shape(self.trainings, batch_size=self.config.train.batch_size, folds_per_group=1).batch
+        size = devices.folds_per_group(
+            self.config.train.folds_per_group,
+            len(self.trainings),
+            batch=batch,
+            image_size=self.config.dataset.image_size,
+        )
+        shape = common_shape(self.trainings, batch_size=batch, folds_per_group=size)
+        return dataclasses.replace(shape, trainings=size), groups(self.trainings, size)
+
+    def train(self, stop: StopRequest) -> None:
+        shape, all_groups = self._groups()
+        while True:
+            mine = all_groups[jax.process_index() :: jax.process_count()]
+            try:
+                self._train_groups(self._pending(mine), shape, stop)
+                break
+            except jax.errors.JaxRuntimeError as error:
+                if "RESOURCE_EXHAUSTED" not in str(error) or shape.trainings <= jax.local_device_count():
+                    raise
+                size = max(jax.local_device_count(), shape.trainings // 2)
+                say(f"{shape.trainings} trainings side by side do not fit the memory; going on with {size}")
+                shape, all_groups = dataclasses.replace(shape, trainings=size), groups(self.trainings, size)
+        if jax.process_count() > 1:
+            from jax.experimental.multihost_utils import sync_global_devices
+
+            sync_global_devices("all trainings done")
+        if jax.process_index() == 0:
+            self._gather()
+
+    def _pending(self, all_groups: Sequence[tuple[Training, ...]]) -> list[tuple[Training, ...]]:
+        done = self.folder.finished_trainings()
+        left = [tuple(t for t in group if (t.round, t.fold) not in done) for group in all_groups]
+        return [group for group in left if group]
+
+    def _train_groups(self, pending: list[tuple[Training, ...]], shape: Shape, stop: StopRequest) -> None:
+        epochs = self.config.train.epochs
+        if not pending:
+            say("all trainings are finished")
+            return
+        progress = Progress(sum(map(len, pending)) * epochs * shape.steps * shape.batch)
+        for group in pending:
+            GroupTraining(
+                group,
+                shape,
+                config=self.config,
+                folder=self.folder,
+                program=self.program,
+                labels=self.data.labels,
+                progress=progress,
+            ).run(stop)
+
+    def _gather(self) -> None:
+        """predictions.npz: one row per test scan and round, in the order of rounds, folds and scan ids."""
+        parts = self.folder.group_predictions()
+        if not parts:
+            return
+        columns = {name: np.concatenate([part[name] for part in parts]) for name in ("round", "fold", "scan", "logits")}
+        order = np.lexsort((columns["scan"], columns["fold"], columns["round"]))
+        columns = {name: column[order] for name, column in columns.items()}
+        scans = columns.pop("scan")
+        write_arrays_atomically(
+            self.folder.path / "predictions.npz",
+            {
+                "round": columns["round"],
+                "fold": columns["fold"],
+                "scan_id": self.data.scan_ids[scans],
+                "label": self.data.labels[scans],
+                "logits": columns["logits"],
+            },
+        )
+
+    def evaluate(self) -> None:
+        shape, all_groups = self._groups()
+        stored = [g for g in all_groups if Checkpoints(self.folder.checkpoint_folder(g)).steps()]
+        if not stored:
+            raise RunError(
+                f"{self.folder.path}: holds no checkpoints to evaluate; train first, or keep more weights "
+                f"(--config.train.keep_rounds)"
+            )
+        for number, group in enumerate(stored, start=1):
+            arrays, record = Checkpoints(self.folder.checkpoint_folder(group)).restore_newest()
+            state = self.program.from_arrays({key: filled(arrays[key], shape.trainings) for key in WEIGHTS})
+            logits = self.program.evaluate(state, test_batches(fill(group, shape.trainings), shape))
+            if record["step"] == self.config.train.epochs * shape.steps:
+                self.folder.write_group_predictions(group, logits, record["failed"])
+            accuracies = [accuracy(rows, self.data.labels[t.test]) for rows, t in zip(logits, group, strict=False)]
+            say(f"group {number}/{len(stored)}  {names(group)}  test {percent(accuracies)}")
+        self._gather()

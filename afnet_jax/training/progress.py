@@ -1,0 +1,73 @@
+"""What a long run says while it works."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+
+class Progress:
+    """Counts scans and tells the rate and the time left, at most one line every few seconds.
+
+    Args:
+        total: training scans of the whole run that are still to come, all trainings and epochs together.
+    """
+
+    _SECONDS_BETWEEN_LINES = 20.0
+
+    def __init__(self, total: int):
+        self._total = total
+        self._done = 0
+        self._seconds = 0.0
+        self._last_line = time.monotonic()
+
+    @property
+    def rate(self) -> float:
+        """Scans per second so far, the time of compiling left out."""
+        return self._done / self._seconds if self._seconds else 0.0
+
+    @property
+    def seconds_left(self) -> float:
+        """Estimate from the rate so far."""
+        return (self._total - self._done) / self.rate if self.rate else float("nan")
+
+    def add(self, scans: int, seconds: float) -> None:
+        """Counts what a step did."""
+        self._done += scans
+        self._seconds += seconds
+
+    def skip(self, scans: int) -> None:
+        """Leaves out what an earlier process did."""
+        self._total -= scans
+
+    def within_epoch(self, where: str, step: int, steps: int) -> None:
+        """A line within a long epoch, if the last one is some while ago."""
+        if time.monotonic() - self._last_line > self._SECONDS_BETWEEN_LINES:
+            self.line(f"{where}  step {step}/{steps}")
+
+    def line(self, text: str) -> None:
+        """A line, with rate, share done and time left."""
+        self._last_line = time.monotonic()
+        tail = (
+            f"{self.rate:.0f} scans/s  {100 * self._done / self._total:.0f} % done  ETA {duration(self.seconds_left)}"
+        )
+        say(f"{text}  {tail}")
+
+
+def say(text: str) -> None:
+    """A line to whoever watches, at once."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def duration(seconds: float) -> str:
+    """3725 -> "1 h 02 min"; NaN -> "unknown"."""
+    if seconds != seconds:
+        return "unknown"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    return f"{minutes / 60 / 24:.0f} days"

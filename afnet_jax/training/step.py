@@ -1,0 +1,176 @@
+"""One training step and one evaluation, of one training; `devices.py` runs them for many side by side.
+
+Shapes: B scans of a batch, N scans of the data set, S the images' edge.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx, struct
+from ml_collections import ConfigDict
+
+from afnet_jax.config import architecture
+from afnet_jax.models.afnet import AFNet
+
+
+@struct.dataclass
+class TrainState:
+    """All that a training carries from step to step.
+
+    Attributes:
+        params: trainable weights, float32.
+        batch_stats: running means and variances of batch normalisation, float32.
+        opt_state: of Adam.
+    """
+
+    params: Any
+    batch_stats: Any
+    opt_state: Any
+
+
+class FaceArrays(NamedTuple):
+    """The whole data set on a device, as the network takes it.
+
+    Attributes:
+        texture: (N, S, S, 3) uint8.
+        depth: (N, S, S, 1) float16, mm, NaN outside the face.
+        mask56: (N, S/4, S/4, 1) float16.
+        mask28: (N, S/8, S/8, 1) float16.
+        labels: (N,) int32.
+    """
+
+    texture: jax.Array
+    depth: jax.Array
+    mask56: jax.Array
+    mask28: jax.Array
+    labels: jax.Array
+
+
+class StepMetrics(NamedTuple):
+    """Of one step of one training: mean cross-entropy, correct scans of the batch, norm of the whole gradient."""
+
+    loss: jax.Array
+    correct: jax.Array
+    gradient_norm: jax.Array
+
+
+class Trainer:
+    """Pure functions of one training, from its config.
+
+    Args:
+        config: the run's, see `afnet_jax.config`.
+        pretrained: ImageNet weights for the trunks, applied by `afnet_jax.models.pretrained`, or None.
+    """
+
+    def __init__(self, config: ConfigDict, pretrained=None):
+        self._architecture = architecture(config)
+        self._dtype = jnp.dtype(config.model.dtype)
+        self._train = config.train
+        self._pretrained = pretrained
+        self._optimizer = optax.adam(config.train.learning_rate, b1=config.train.beta1, b2=config.train.beta2)
+        self._graph, *_ = nnx.split(nnx.eval_shape(self._new_model, jax.random.key(0)), nnx.Param, nnx.BatchStat)
+
+    def _new_model(self, key: jax.Array) -> AFNet:
+        return AFNet(self._architecture, rngs=nnx.Rngs(key), dtype=self._dtype)
+
+    def init(self, key: jax.Array) -> TrainState:
+        """Fresh weights, the trunks' from ImageNet where the config says so."""
+        model = self._new_model(key)
+        if self._pretrained is not None:
+            self._pretrained.apply(model)
+        _, params, batch_stats = nnx.split(model, nnx.Param, nnx.BatchStat)
+        params, batch_stats = nnx.to_pure_dict(params), nnx.to_pure_dict(batch_stats)
+        return TrainState(params, batch_stats, self._optimizer.init(params))
+
+    def model(self, params, batch_stats) -> AFNet:
+        """The network with these weights, ready to call."""
+        _, params_state, stats_state = nnx.split(
+            nnx.eval_shape(self._new_model, jax.random.key(0)), nnx.Param, nnx.BatchStat
+        )
+        nnx.replace_by_pure_dict(params_state, params)
+        nnx.replace_by_pure_dict(stats_state, batch_stats)
+        return nnx.merge(self._graph, params_state, stats_state, copy=True)
+
+    def train_step(
+        self, state: TrainState, faces: FaceArrays, indices: jax.Array, key: jax.Array, active: jax.Array | None = None
+    ) -> tuple[TrainState, StepMetrics]:
+        """One step of Adam on the cross-entropy of a batch (section III-B).
+
+        Args:
+            state: before the step.
+            faces: the data set.
+            indices: (B,) int32, the batch's scans.
+            key: of this step's augmentation.
+            active: scalar bool; where False the state comes back as it was. None for True.
+        """
+        batch = augment(jax.tree.map(lambda a: a[indices], faces), key, self._train)
+
+        def loss_of(params):
+            model = self.model(params, state.batch_stats)
+            logits = model(batch.texture, batch.depth, batch.mask56, batch.mask28, train=True)
+            loss = optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels).mean()
+            batch_stats = nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))
+            return loss, (batch_stats, (logits.argmax(-1) == batch.labels).sum())
+
+        (loss, (batch_stats, correct)), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+        updates, opt_state = self._optimizer.update(gradients, state.opt_state)
+        params = optax.apply_updates(state.params, updates)
+        metrics = StepMetrics(loss, correct, optax.tree.norm(gradients))
+        new_state = TrainState(params, batch_stats, opt_state)
+        if active is not None:
+            new_state = jax.tree.map(lambda new, old: jnp.where(active, new, old), new_state, state)
+        return new_state, metrics
+
+    def logits(self, state: TrainState, faces: FaceArrays, indices: jax.Array) -> jax.Array:
+        """(B, 6) float32 logits of the scans named by indices, by the running statistics."""
+        batch = jax.tree.map(lambda a: a[indices], faces)
+        model = self.model(state.params, state.batch_stats)
+        return model(batch.texture, batch.depth, batch.mask56, batch.mask28)
+
+
+def augment(batch: FaceArrays, key: jax.Array, train: ConfigDict) -> FaceArrays:
+    """The batch changed at random as config.train says; unchanged, at no cost, with all of it off.
+
+    All maps of a scan are mirrored and shifted together; what a shift brings in is outside the face. Colour changes
+    leave what lies outside black.
+    """
+    flip_key, shift_key, colour_key = jax.random.split(key, 3)
+    count = batch.labels.shape[0]
+    if train.flip:
+        mirrored = jax.random.bernoulli(flip_key, shape=(count, 1, 1, 1))
+        maps = [jnp.where(mirrored, m[:, :, ::-1], m) for m in batch[:4]]
+        batch = FaceArrays(*maps, batch.labels)
+    if train.max_shift:
+        # In steps of the coarsest map's pixel, so that images and masks move alike.
+        scale = batch.texture.shape[1] // batch.mask28.shape[1]
+        reach = max(1, train.max_shift // scale)
+        shifts = jax.random.randint(shift_key, (count, 2), -reach, reach + 1)
+        maps = [_shift(m, shifts * (m.shape[1] // batch.mask28.shape[1])) for m in batch[:4]]
+        batch = FaceArrays(*maps, batch.labels)
+    if train.colour_jitter:
+        gain, offset = jax.random.uniform(
+            colour_key, (2, count, 1, 1, 1), minval=-train.colour_jitter, maxval=train.colour_jitter
+        )
+        wide = batch.texture.astype(jnp.float32)
+        changed = jnp.clip(wide * (1 + gain) + 255 * offset, 0, 255).astype(jnp.uint8)
+        inside = ~jnp.isnan(batch.depth)
+        batch = batch._replace(texture=jnp.where(inside, changed, batch.texture))
+    return batch
+
+
+def _shift(maps: jax.Array, shifts: jax.Array) -> jax.Array:
+    """(B, H, W, C) maps moved by (B, 2) pixels down and right; NaN or 0 comes in."""
+    outside = jnp.nan if jnp.issubdtype(maps.dtype, jnp.floating) and maps.shape[-1] == 1 else 0
+
+    def one(image, shift):
+        rows = jnp.arange(image.shape[0]) - shift[0]
+        cols = jnp.arange(image.shape[1]) - shift[1]
+        seen = ((rows >= 0) & (rows < image.shape[0]))[:, None] & ((cols >= 0) & (cols < image.shape[1]))[None]
+        moved = image[jnp.clip(rows, 0, image.shape[0] - 1)][:, jnp.clip(cols, 0, image.shape[1] - 1)]
+        return jnp.where(seen[..., None], moved, jnp.asarray(outside, image.dtype))
+
+    return jax.vmap(one)(maps, shifts)

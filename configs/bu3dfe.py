@@ -1,0 +1,18 @@
+"""The paper's protocol on BU-3DFE: 60 subjects, levels 3 and 4, 100 rounds of 10 folds, 70 epochs from ImageNet.
+
+python tools/prepare_dataset.py --database=bu3dfe --raw=FOLDER_OF_BU3DFE --data_dir=data
+python -m afnet_jax.main --config=configs/bu3dfe.py --workdir=runs/bu3dfe
+
+The paper reports 90.08 %. 1,000 trainings: this wants a GPU; `--config.protocol.rounds=1` is a first look.
+"""
+
+from ml_collections import ConfigDict
+
+from afnet_jax.config import default_config
+
+
+def get_config(variant: str = "afnet") -> ConfigDict:
+    config = default_config(variant)
+    config.dataset.name = "bu3dfe"
+    config.model.pretrained = "imagenet"
+    return config
