@@ -11,11 +11,14 @@ from afnet_jax.preprocessing.alignment import AlignmentFault, align, to_canonica
 from afnet_jax.preprocessing.face_maps import FaceMaps
 from afnet_jax.preprocessing.gridfit import gridfit
 from afnet_jax.preprocessing.masks import salient_masks
-from afnet_jax.preprocessing.rendering import Grid, Raster, inpaint, rasterize, render_texture
+from afnet_jax.preprocessing.rendering import Grid, Raster, TexturedMesh, rasterize, render_texture
 from afnet_jax.preprocessing.surface import SurfaceConfig, clean_surface
 from afnet_jax.scans.scan import Scan, ScanError
 
 _NOSE_BOX = (14.0, -46.0, -14.0)  # canonical mm: |x| at most, y from, y to
+
+_HIDDEN = 1.0  # mm: less is noise
+_TOLERANCE = 1e-4  # of the range of heights: 0.01 mm
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +30,9 @@ class PreprocessingConfig:
         mm_per_pixel: 224 pixels then span 235 mm: hairline to chin of a large face with its mouth wide open.
         top: canonical y of the first row, mm. The eyes lie at 0, so that 145 mm are left below them.
         surface: what counts as an outlier.
-        smoothness: gridfit's weight of smoothness; chosen by the error against known surfaces.
+        smoothness_per_noise: gridfit's weight of smoothness for each mm of noise that the scan shows: what smooths
+            a noisy surface best takes the edges off a clean one. Chosen by the error against known surfaces.
+        min_smoothness: the least of it.
         landmark_distance: mm a landmark may lie from the surface.
         min_face: share of the grid that must be face.
     """
@@ -36,7 +41,8 @@ class PreprocessingConfig:
     mm_per_pixel: float = 1.05
     top: float = 90.0
     surface: SurfaceConfig = dataclasses.field(default_factory=SurfaceConfig)
-    smoothness: float = 1.0
+    smoothness_per_noise: float = 4.5
+    min_smoothness: float = 0.2
     landmark_distance: float = 12.0
     min_face: float = 0.08
 
@@ -56,20 +62,21 @@ def preprocess(scan: Scan, config: PreprocessingConfig | None = None) -> FaceMap
     grid = config.grid
     if not len(scan.points) or not len(scan.triangles):
         raise _fault(scan, "the scan holds no surface, only background")
-    good, kept = clean_surface(scan.points, scan.triangles, config.surface)
-    triangles, uv_triangles = scan.triangles[kept], scan.uv_triangles[kept]
-    if not len(triangles):
+    clean = clean_surface(scan.points, scan.triangles, config.surface)
+    if not clean.triangles.any():
         raise _fault(scan, "no surface is left once outliers are removed")
-    to_scan, landmarks = _pose(scan, good)
+    to_scan, landmarks = _pose(scan, clean.points)
     points = to_canonical(scan.points, to_scan)
-    _check_landmarks(scan, points[good], landmarks, config)
+    _check_landmarks(scan, points[clean.points], landmarks, config)
+    triangles, uv_triangles = scan.triangles[clean.triangles], scan.uv_triangles[clean.triangles]
+    mesh = TexturedMesh(points, triangles, scan.uv, uv_triangles, scan.texture)
     raster = rasterize(points, triangles, grid)
     valid = face_region(raster.seen)
     if valid.mean() < config.min_face:
         raise _fault(scan, f"the face fills {valid.mean():.1%} of the grid, at least {config.min_face:.0%} expected")
-    depth = _heights(points, triangles, raster, valid, grid, config)
-    picture = render_texture(raster, points, triangles, scan.uv, uv_triangles, scan.texture, grid)
-    texture = np.where(valid[..., None], inpaint(picture, raster.seen), 0)
+    smoothness = max(config.smoothness_per_noise * clean.noise, config.min_smoothness)
+    depth = _heights(_visible(points, triangles, raster, grid), valid, grid, smoothness)
+    texture = render_texture(mesh, raster, depth, valid, grid)
     return FaceMaps(
         id=scan.id,
         texture=np.round(np.clip(texture, 0, 255)).astype(np.uint8),
@@ -81,7 +88,8 @@ def preprocess(scan: Scan, config: PreprocessingConfig | None = None) -> FaceMap
         mm_per_pixel=grid.step,
         landmarks=landmarks,
         quality={
-            "points_removed": float(1 - good.mean()),
+            "noise": clean.noise,
+            "points_removed": float(1 - clean.points.mean()),
             "filled": float(1 - raster.seen[valid].mean()),
             "face": float(valid.mean()),
         },
@@ -142,16 +150,27 @@ def face_region(seen: np.ndarray) -> np.ndarray:
     return scipy.ndimage.binary_fill_holes(closed)
 
 
-def _heights(
-    points: np.ndarray, triangles: np.ndarray, raster: Raster, valid: np.ndarray, grid: Grid,
-    config: PreprocessingConfig,
-) -> np.ndarray:  # fmt: skip
-    rows, cols = np.nonzero(valid)
-    window = np.s_[max(rows.min() - 2, 0) : rows.max() + 3, max(cols.min() - 2, 0) : cols.max() + 3]
+def _visible(points: np.ndarray, triangles: np.ndarray, raster: Raster, grid: Grid) -> np.ndarray:
+    """(K, 3) the points of the mesh that nothing hides from the front.
+
+    A point counts as hidden if it lies behind all that is seen within a pixel of it.
+    """
+    used = np.zeros(len(points), dtype=bool)
+    used[triangles] = True
+    row, col = (np.rint(place).astype(int) for place in grid.to_pixels(points))
+    used &= (row >= 0) & (row < grid.size) & (col >= 0) & (col < grid.size)
+    farthest = scipy.ndimage.minimum_filter(np.where(raster.seen, raster.depth, np.inf), 3)
+    used[used] = points[used, 2] > farthest[row[used], col[used]] - _HIDDEN
+    return points[used]
+
+
+def _heights(points: np.ndarray, valid: np.ndarray, grid: Grid, smoothness: float) -> np.ndarray:
+    """(size, size) heights of a smooth surface through the points, within a window round the face; NaN elsewhere."""
+    rows, cols = (np.flatnonzero(valid.any(axis=axis)) for axis in (1, 0))
+    window = np.s_[max(rows[0] - 2, 0) : rows[-1] + 3, max(cols[0] - 2, 0) : cols[-1] + 3]
     x, y = grid.x[window[1]], grid.y[window[0]][::-1]
-    at = raster.seen[window]
-    row, col = np.nonzero(at)
-    heights = gridfit(x[col], y[::-1][row], raster.depth[window][at], x, y, config.smoothness, tolerance=1e-5)
+    within = (points[:, 0] >= x[0]) & (points[:, 0] <= x[-1]) & (points[:, 1] >= y[0]) & (points[:, 1] <= y[-1])
+    heights = gridfit(*points[within].T, x, y, smoothness, interpolation="bilinear", tolerance=_TOLERANCE)
     depth = np.full(valid.shape, np.nan)
     depth[window] = heights[::-1]
     return depth

@@ -8,6 +8,12 @@ import numpy as np
 import scipy.ndimage
 from PIL import Image
 
+from afnet_jax.preprocessing.cameras import chart_of_triangles, photographed
+
+_SAMPLES = 3  # along each edge of a pixel
+_MAX_REACH = 2.0  # times the usual texels per pixel that one pixel averages over
+_CAMERA_ERROR = 1.0  # pixels by which a chart may differ from a camera's view and still be a photograph
+
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
@@ -112,42 +118,72 @@ def _barycentric(rows, cols, row, col) -> tuple[np.ndarray, np.ndarray]:
         return np.where(area[:, None] != 0, parts / area[:, None], -1.0), area
 
 
+@dataclasses.dataclass(frozen=True)
+class TexturedMesh:
+    """A mesh in the canonical frame with its texture; fields as in Scan."""
+
+    points: np.ndarray
+    triangles: np.ndarray
+    uv: np.ndarray
+    uv_triangles: np.ndarray
+    texture: np.ndarray
+
+
 def render_texture(
-    raster: Raster,
-    points: np.ndarray,
-    triangles: np.ndarray,
-    uv: np.ndarray,
-    uv_triangles: np.ndarray,
-    texture: np.ndarray,
-    grid: Grid,
-    samples: int = 3,
+    mesh: TexturedMesh, raster: Raster, heights: np.ndarray, valid: np.ndarray, grid: Grid
 ) -> np.ndarray:
-    """Colour under each pixel, averaged over samples × samples places in it.
+    """Colour under each pixel of the face, averaged over _SAMPLES × _SAMPLES places in it.
 
     Every place is looked up in the texture image through the map of the pixel's own triangle, never through
-    vertex colours; the map is carried on past the triangle's edge where the pixel reaches beyond it.
+    vertex colours. Pixels without a triangle show what the photograph shows there, if the texture image is one,
+    else the colours round them.
+
+    Args:
+        raster: of the mesh on the grid.
+        heights: (size, size) mm of the finished surface.
+        valid: (size, size) bool, the face.
 
     Returns:
-        (size, size, 3) float32 in 0 … 255; 0 where no triangle is seen.
+        (size, size, 3) float32 in 0 … 255; 0 outside the face.
     """
-    at = raster.seen
+    at = raster.seen & valid
     index = raster.triangle[at]
-    corners = uv[uv_triangles[index]].astype(np.float64) * texture.shape[1::-1]
-    slopes = _barycentric_slopes(points[triangles[index]], grid.step)
-    # A steep triangle may be far narrower than a pixel: its map is not carried on by more than its own size.
-    slopes = slopes / np.maximum(1, np.abs(slopes).sum(axis=2).max(axis=1) / 2)[:, None, None]
-    per_pixel = np.abs(np.einsum("ktc,ktd->kdc", corners, slopes)).max(axis=(1, 2))
-    image, shrink = _shrunk(texture, float(np.median(per_pixel)) / samples) if len(index) else (texture, 1)
-    colour = np.zeros((len(index), 3), np.float32)
-    places = (np.arange(samples) + 0.5) / samples - 0.5
+    corners = mesh.uv[mesh.uv_triangles[index]].astype(np.float64) * mesh.texture.shape[1::-1]
+    slopes = _barycentric_slopes(mesh.points[mesh.triangles[index]], grid.step)
+    jacobian = np.einsum("ktc,ktd->kcd", corners, slopes)
+    texels = np.einsum("kt,ktc->kc", raster.weights[at], corners)
+    texels_per_pixel = float(np.median(np.abs(jacobian).max(axis=(1, 2))))
+    picture = np.zeros((*at.shape, 3), np.float32)
+    known = at.copy()
+    missing = valid & ~at
+    if missing.any():
+        space = np.dstack([*np.meshgrid(grid.x, grid.y), heights])
+        charts = chart_of_triangles(mesh.uv_triangles, len(mesh.uv))[index]
+        places = photographed(space, at, texels, charts, missing, _CAMERA_ERROR * texels_per_pixel)
+        found = np.isfinite(places).all(axis=1)
+        known[missing] = found
+        isotropic = np.broadcast_to(np.eye(2) * texels_per_pixel, (found.sum(), 2, 2))
+        picture[missing & known] = _averaged(mesh.texture, places[found], isotropic, texels_per_pixel)
+    picture[at] = _averaged(mesh.texture, texels, jacobian, texels_per_pixel)
+    rest = valid & ~known
+    return inpaint(picture, known, rest) if rest.any() else picture
+
+
+def _averaged(texture: np.ndarray, texels: np.ndarray, jacobian: np.ndarray, texels_per_pixel: float) -> np.ndarray:
+    """(K, 3) means of the texture over pixels centred at (K, 2) texels, whose sides are the jacobian's columns.
+
+    A pixel that looks at a steep triangle would reach far along it, past its end: its reach is bounded.
+    """
+    reach = np.abs(jacobian).max(axis=(1, 2)) / (_MAX_REACH * texels_per_pixel)
+    jacobian = jacobian / np.maximum(reach, 1)[:, None, None]
+    image, factor = _shrunk(texture, texels_per_pixel / _SAMPLES)
+    colour = np.zeros((len(texels), 3), np.float32)
+    places = (np.arange(_SAMPLES) + 0.5) / _SAMPLES - 0.5
     for down in places:
         for across in places:
-            weights = raster.weights[at] + across * slopes[:, :, 0] + down * slopes[:, :, 1]
-            place = np.einsum("kt,ktc->kc", weights, corners) / shrink
-            colour += _bilinear(image, place[:, 0] - 0.5, place[:, 1] - 0.5)
-    picture = np.zeros((*at.shape, 3), np.float32)
-    picture[at] = colour / samples**2
-    return picture
+            place = (texels + jacobian[:, :, 0] * across + jacobian[:, :, 1] * down) / factor - 0.5
+            colour += _bilinear(image, place[:, 0], place[:, 1])
+    return colour / _SAMPLES**2
 
 
 def _barycentric_slopes(corners: np.ndarray, step: float) -> np.ndarray:
@@ -179,18 +215,17 @@ def _bilinear(image: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return upper * (1 - fy) + lower * fy
 
 
-def inpaint(picture: np.ndarray, known: np.ndarray) -> np.ndarray:
+def inpaint(picture: np.ndarray, known: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """Carries colours smoothly over pixels that are not known: averages of ever wider surroundings, the narrowest
     that holds a known pixel first.
 
     Args:
-        picture: (H, W, C) float.
-        known: (H, W) bool, True at least once.
+        picture: (H, W, C) float32.
+        known: (H, W) bool, pixels whose colour counts, at least one.
+        wanted: (H, W) bool, pixels to fill.
     """
-    if known.all():
-        return picture
     weight = known.astype(np.float32)
-    weighted, result, missing = picture * weight[..., None], picture.copy(), ~known
+    weighted, result, missing = picture * weight[..., None], picture.copy(), wanted.copy()
     for sigma in (1.0, 2.0, 4.0, 8.0, 16.0, 64.0):
         total = scipy.ndimage.gaussian_filter(weight, sigma, truncate=3)
         reached = missing & (total > 0.05)

@@ -31,29 +31,43 @@ class SurfaceConfig:
     max_edge_ratio: float = 4.0
 
 
-def clean_surface(points: np.ndarray, triangles: np.ndarray, config: SurfaceConfig) -> tuple[np.ndarray, np.ndarray]:
+@dataclasses.dataclass(frozen=True)
+class CleanSurface:
+    """What cleaning found out about a mesh of N points and T triangles.
+
+    Attributes:
+        points: (N,) bool, points to keep.
+        triangles: (T,) bool, triangles to keep.
+        noise: mm, robust standard deviation of the points about their neighbourhood.
+    """
+
+    points: np.ndarray
+    triangles: np.ndarray
+    noise: float
+
+
+def clean_surface(points: np.ndarray, triangles: np.ndarray, config: SurfaceConfig) -> CleanSurface:
     """Judges each point and each triangle of a mesh, in any pose.
 
     Args:
         points: (N, 3) mm.
         triangles: (T, 3) indices, counter-clockwise from outside.
-
-    Returns:
-        (N,) bool, points to keep; (T,) bool, triangles to keep.
     """
     edge = _median_edge(points, triangles)
     good = np.ones(len(points), dtype=bool)
     kept = np.ones(len(triangles), dtype=bool)
     bound = max(config.spike, config.spike_edges * edge)
     for _ in range(config.rounds):
-        spikes = good & (np.abs(_standing_off(points, triangles[kept])) > bound)
+        offset = np.abs(_standing_off(points, triangles[kept]))
+        spikes = good & (offset > bound)
         good &= ~spikes
         kept = good[triangles].all(axis=1)
         if not spikes.any():
             break
+    noise = float(np.median(offset[good]) / 0.6745) if good.any() else 0.0
     kept &= _longest_edges(points, triangles) <= max(config.max_edge, config.max_edge_ratio * edge)
     good &= _in_large_part(len(points), triangles[kept], config.min_part)
-    return good, kept & good[triangles].all(axis=1)
+    return CleanSurface(good, kept & good[triangles].all(axis=1), noise)
 
 
 def _median_edge(points: np.ndarray, triangles: np.ndarray) -> float:
