@@ -50,9 +50,13 @@ def score(predictions: dict[str, np.ndarray], rounds: Sequence[int]) -> dict:
 
     Returns:
         "accuracy": {"mean", "std" over rounds, "per_round", "per_fold"}, fractions; "confusion": 6×6 counts, rows the
-        true expression; "per_class": {code: {"expression", "precision", "recall", "f1", "scans"}}.
+        true expression; "per_class": {code: {"expression", "precision", "recall", "f1", "scans"}}. Without a complete
+        round the accuracies are None and nothing is counted.
     """
     labels = np.arange(len(EXPRESSIONS))
+    if not rounds:
+        accuracy = {"mean": None, "std": None, "per_round": [], "per_fold": []}
+        return {"accuracy": accuracy, "confusion": np.zeros((6, 6), int).tolist(), "per_class": {}}
     chosen = np.isin(predictions["round"], rounds)
     truth, guess = predictions["label"][chosen], predictions["logits"][chosen].argmax(-1)
     round_of, fold_of = predictions["round"][chosen], predictions["fold"][chosen]
@@ -66,8 +70,8 @@ def score(predictions: dict[str, np.ndarray], rounds: Sequence[int]) -> dict:
     precision, recall, f1, support = precision_recall_fscore_support(truth, guess, labels=labels, zero_division=0)
     return {
         "accuracy": {
-            "mean": float(np.mean(per_round)) if per_round else None,
-            "std": float(np.std(per_round)) if per_round else None,
+            "mean": float(np.mean(per_round)),
+            "std": float(np.std(per_round)),
             "per_round": per_round,
             "per_fold": per_fold,
         },

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
+from absl import logging
 from ml_collections import ConfigDict
 from PIL import Image
 
@@ -85,8 +87,7 @@ def load(dataset: ConfigDict) -> FaceDataset:
             f"--database={dataset.name} --raw=FOLDER_OF_RAW_SCANS --data_dir={data_dir}"
         )
     digests.verify(folder)
-    source = tfds.builder_from_directory(folder).as_data_source(split=SPLIT)
-    records = [_reduced(record, dataset.image_size) for record in source if _wanted(record, dataset.levels)]
+    records = [_reduced(r, dataset.image_size) for r in _records(folder) if _wanted(r, dataset.levels)]
     if not records:
         raise DatasetError(f"{folder}: holds no scan of the levels {tuple(dataset.levels)} (config.dataset.levels)")
     records.sort(key=lambda record: record["scan_id"])
@@ -97,6 +98,14 @@ def load(dataset: ConfigDict) -> FaceDataset:
         subjects=columns["subject"],
         levels=columns["level"],
     )
+
+
+def _records(folder: Path) -> Iterator[dict]:
+    logging.set_verbosity(logging.ERROR)  # tfds would recommend OpenCV
+    try:
+        yield from tfds.builder_from_directory(folder).as_data_source(split=SPLIT)
+    finally:
+        logging.set_verbosity(logging.WARNING)
 
 
 def _wanted(record: dict, levels: tuple[int, ...]) -> bool:

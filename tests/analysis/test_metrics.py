@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score, balanced_accuracy_score
+
+from afnet_jax.analysis.metrics import complete_rounds, score
+from afnet_jax.errors import RunError
+from afnet_jax.protocol import draw_folds
+
+SUBJECTS = [f"F{k:04d}" for k in range(12)]
+FOLDS = draw_folds(SUBJECTS, chosen=0, folds=4, rounds=3, seed=0)
+
+
+@pytest.fixture
+def predictions():
+    rng = np.random.default_rng(0)
+    rows = [(f.round, f.fold, f"{s}_{e}", e) for f in FOLDS for s in f.test for e in range(6)]
+    rounds, folds, scans, labels = (np.array(column) for column in zip(*rows, strict=True))
+    logits = rng.normal(size=(len(rows), 6)) + 2 * np.eye(6)[labels]
+    return {"round": rounds, "fold": folds, "scan_id": scans, "label": labels, "logits": logits}
+
+
+def _without(predictions, drop):
+    return {name: column[~drop] for name, column in predictions.items()}
+
+
+def test_accuracy_is_pooled_over_a_rounds_folds(predictions):
+    found = score(predictions, complete_rounds(predictions, FOLDS))
+    guess = predictions["logits"].argmax(-1)
+    for round_ in range(3):
+        rows = predictions["round"] == round_
+        assert found["accuracy"]["per_round"][round_] == accuracy_score(predictions["label"][rows], guess[rows])
+    assert found["accuracy"]["mean"] == pytest.approx(accuracy_score(predictions["label"], guess))
+    assert found["accuracy"]["std"] == pytest.approx(np.std(found["accuracy"]["per_round"]))
+    assert np.mean(found["accuracy"]["per_fold"]) == pytest.approx(found["accuracy"]["mean"])
+
+
+def test_confusion_and_recall(predictions):
+    found = score(predictions, [0, 1, 2])
+    confusion = np.array(found["confusion"])
+    assert confusion.sum() == 3 * 72 and (confusion.sum(1) == 36).all()
+    recalls = [row["recall"] for row in found["per_class"].values()]
+    guess = predictions["logits"].argmax(-1)
+    assert np.mean(recalls) == pytest.approx(balanced_accuracy_score(predictions["label"], guess))
+    assert list(found["per_class"]) == ["AN", "DI", "FE", "HA", "SA", "SU"]
+
+
+def test_a_round_with_a_missing_fold_does_not_count(predictions):
+    part = _without(predictions, (predictions["round"] == 1) & (predictions["fold"] == 2))
+    assert complete_rounds(part, FOLDS) == [0, 2]
+    assert len(score(part, [0, 2])["accuracy"]["per_round"]) == 2
+
+
+def test_a_scan_tested_twice_is_refused(predictions):
+    twice = {name: np.concatenate([column, column[:1]]) for name, column in predictions.items()}
+    with pytest.raises(RunError, match="tested 2 times"):
+        complete_rounds(twice, FOLDS)
+
+
+def test_a_fold_that_the_splits_do_not_have_is_refused(predictions):
+    predictions["fold"] = np.where(predictions["fold"] == 3, 7, predictions["fold"])
+    with pytest.raises(RunError, match="fold 7"):
+        complete_rounds(predictions, FOLDS)
+
+
+def test_no_complete_round_has_no_accuracy(predictions):
+    assert score(predictions, [])["accuracy"]["mean"] is None
