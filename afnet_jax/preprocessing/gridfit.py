@@ -188,7 +188,10 @@ def _data_term(x, y, z, xnodes, ynodes, interpolation) -> tuple[dict, np.ndarray
     for at, weight in weights.items():
         for to, other in weights.items():
             offset = to[0] - at[0], to[1] - at[1]
-            stencil[offset] = stencil.get(offset, 0) + gathered(at, weight * other).reshape(ny, nx)
+            if offset >= (0, 0):
+                stencil[offset] = stencil.get(offset, 0) + gathered(at, weight * other).reshape(ny, nx)
+    for (dy, dx), values in list(stencil.items()):
+        stencil[-dy, -dx] = np.roll(values, (dy, dx), axis=(0, 1))  # by symmetry; what wraps round is zero
     rhs = sum(gathered(corner, weight * z) for corner, weight in weights.items())
     column_sum = sum(gathered(corner, weight) for corner, weight in weights.items()).max()
     return stencil, rhs, column_sum
@@ -236,26 +239,32 @@ def _regularizer_strength(x_diff, y_diff, smoothness, column_sum) -> tuple[float
 
 def _regularizer_term(x_diff, y_diff, x_weight, y_weight, regularizer) -> dict[tuple[int, int], np.ndarray]:
     """λ²RᵀR as a stencil, summed from Kronecker products of 1-D matrices."""
-    stencil: dict[tuple[int, int], np.ndarray] = {}
-
-    def add(y_matrix: np.ndarray, x_matrix: np.ndarray) -> None:
-        for dy in range(-2, 3):
-            for dx in range(-2, 3):
-                values = np.outer(_diagonal(y_matrix, dy), _diagonal(x_matrix, dx))
-                if values.any():
-                    stencil[dy, dx] = stencil.get((dy, dx), 0) + values
-
-    add(np.diag(y_weight), x_diff.T * x_weight @ x_diff)
-    add(y_diff.T * y_weight @ y_diff, np.diag(x_weight))
+    products = [
+        (np.diag(y_weight), x_diff.T * x_weight @ x_diff),
+        (y_diff.T * y_weight @ y_diff, np.diag(x_weight)),
+    ]
     if regularizer == "laplacian":
-        add(y_weight[:, None] * y_diff, x_diff.T * x_weight)
-        add(y_diff.T * y_weight, x_weight[:, None] * x_diff)
+        products.append((y_weight[:, None] * y_diff, x_diff.T * x_weight))
+        products.append((y_diff.T * y_weight, x_weight[:, None] * x_diff))
+    stencil: dict[tuple[int, int], np.ndarray] = {}
+    for y_matrix, x_matrix in products:
+        x_diagonals = _diagonals(x_matrix)
+        for dy, y_values in _diagonals(y_matrix).items():
+            for dx, x_values in x_diagonals.items():
+                values = np.outer(y_values, x_values)
+                stencil[dy, dx] = stencil[dy, dx] + values if (dy, dx) in stencil else values
     return stencil
 
 
-def _diagonal(matrix: np.ndarray, offset: int) -> np.ndarray:
-    """(n,) entries matrix[i, i + offset], 0 where that lies outside."""
-    return np.pad(np.diagonal(matrix, offset), (max(-offset, 0), max(offset, 0)))
+def _diagonals(matrix: np.ndarray) -> dict[int, np.ndarray]:
+    """The non-zero diagonals of a pentadiagonal matrix: offset -> (n,) entries matrix[i, i + offset], 0 outside."""
+    found = {}
+    for offset in range(-2, 3):
+        values = np.zeros(len(matrix))
+        values[max(-offset, 0) : len(matrix) - max(offset, 0)] = np.diagonal(matrix, offset)
+        if values.any():
+            found[offset] = values
+    return found
 
 
 def _as_matrix(stencil: dict[tuple[int, int], np.ndarray], nx: int) -> scipy.sparse.dia_array:

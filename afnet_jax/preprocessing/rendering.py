@@ -75,10 +75,10 @@ def rasterize(points: np.ndarray, triangles: np.ndarray, grid: Grid) -> Raster:
     rows, cols, heights = row[triangles], col[triangles], points[:, 2][triangles]
     which, pixel_row, pixel_col = _covered_boxes(rows, cols, grid.size)
     weights, area = _barycentric(rows[which], cols[which], pixel_row, pixel_col)
-    inside = (weights >= -1e-9).all(axis=1) & (area != 0)
+    inside = (np.minimum(np.minimum(weights[:, 0], weights[:, 1]), weights[:, 2]) >= -1e-9) & (area != 0)
     which, weights, area = which[inside], weights[inside], area[inside]
     pixel = pixel_row[inside] * grid.size + pixel_col[inside]
-    depth = (weights * heights[which]).sum(axis=1)
+    depth = np.einsum("kt,kt->k", weights, heights[which])
     order = np.argsort(depth, kind="stable")  # of the writes to one pixel, the last and foremost stays
     foremost = np.full(grid.size**2, -1)
     foremost[pixel[order]] = order
@@ -94,14 +94,20 @@ def rasterize(points: np.ndarray, triangles: np.ndarray, grid: Grid) -> Raster:
 
 def _covered_boxes(rows: np.ndarray, cols: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """All pairs of a triangle and a pixel centre in its bounding box: (triangle, row, col)."""
-    top, bottom = np.maximum(np.ceil(rows.min(axis=1)), 0), np.minimum(np.floor(rows.max(axis=1)), size - 1)
-    left, right = np.maximum(np.ceil(cols.min(axis=1)), 0), np.minimum(np.floor(cols.max(axis=1)), size - 1)
+    (top, bottom), (left, right) = _pixel_range(rows, size), _pixel_range(cols, size)
     height, width = np.maximum(bottom - top + 1, 0).astype(int), np.maximum(right - left + 1, 0).astype(int)
     count = height * width
     which = np.repeat(np.arange(len(rows)), count)
     within = np.arange(len(which)) - np.repeat(np.cumsum(count) - count, count)
     down, across = np.divmod(within, width[which]) if len(which) else (within, within)
     return which, top[which].astype(int) + down, left[which].astype(int) + across
+
+
+def _pixel_range(corners: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """First and last pixel centre between the least and the greatest of (T, 3) coordinates."""
+    a, b, c = corners.T
+    first, last = np.ceil(np.minimum(np.minimum(a, b), c)), np.floor(np.maximum(np.maximum(a, b), c))
+    return np.maximum(first, 0), np.minimum(last, size - 1)
 
 
 def _barycentric(rows, cols, row, col) -> tuple[np.ndarray, np.ndarray]:
@@ -197,7 +203,7 @@ def _barycentric_slopes(corners: np.ndarray, step: float) -> np.ndarray:
 
 def _shrunk(texture: np.ndarray, texels: float) -> tuple[np.ndarray, int]:
     """The texture averaged down so that neighbouring samples, `texels` apart, miss nothing between them."""
-    factor = max(int(texels), 1)
+    factor = max(round(texels), 1)
     if factor == 1:
         return texture, 1
     return np.asarray(Image.fromarray(texture).reduce(factor)), factor

@@ -54,20 +54,31 @@ def clean_surface(points: np.ndarray, triangles: np.ndarray, config: SurfaceConf
         triangles: (T, 3) indices, counter-clockwise from outside.
     """
     edge = _median_edge(points, triangles)
-    good = np.ones(len(points), dtype=bool)
-    kept = np.ones(len(triangles), dtype=bool)
     bound = max(config.spike, config.spike_edges * edge)
-    for _ in range(config.rounds):
-        offset = np.abs(_standing_off(points, triangles[kept]))
-        spikes = good & (offset > bound)
-        good &= ~spikes
-        kept = good[triangles].all(axis=1)
+    offset = _standing_off(points, triangles)
+    spikes = np.abs(offset) > bound
+    good = ~spikes
+    noise = float(np.median(np.abs(offset[good])) / 0.6745) if good.any() else 0.0
+    kept = good[triangles].all(axis=1)
+    for _ in range(config.rounds - 1):
         if not spikes.any():
             break
-    noise = float(np.median(offset[good]) / 0.6745) if good.any() else 0.0
+        near = _surroundings(spikes, triangles)
+        spikes = good & near & (np.abs(_standing_off(points, triangles[kept & near[triangles].any(axis=1)])) > bound)
+        good &= ~spikes
+        kept = good[triangles].all(axis=1)
     kept &= _longest_edges(points, triangles) <= max(config.max_edge, config.max_edge_ratio * edge)
     good &= _in_large_part(len(points), triangles[kept], config.min_part)
     return CleanSurface(good, kept & good[triangles].all(axis=1), noise)
+
+
+def _surroundings(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """(N,) bool: points that share a triangle with the given ones, and those that share one with these."""
+    for _ in range(2):
+        grown = np.zeros_like(points)
+        grown[triangles[points[triangles].any(axis=1)]] = True
+        points = grown
+    return points
 
 
 def _median_edge(points: np.ndarray, triangles: np.ndarray) -> float:
@@ -75,29 +86,41 @@ def _median_edge(points: np.ndarray, triangles: np.ndarray) -> float:
 
 
 def _longest_edges(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    corners = points[triangles]
-    return np.sqrt(((corners - np.roll(corners, 1, axis=1)) ** 2).sum(axis=2).max(axis=1))
+    a, b, c = (points[triangles[:, k]] for k in range(3))
+    squared = [np.einsum("ij,ij->i", side, side) for side in (b - a, c - b, a - c)]
+    return np.sqrt(np.maximum(np.maximum(squared[0], squared[1]), squared[2]))
 
 
 def _neighbours(count: int, triangles: np.ndarray) -> scipy.sparse.csr_array:
     """(N, N) sparse pattern of the mesh's edges."""
     heads = triangles[:, [0, 1, 2, 1, 2, 0]].ravel()
     tails = triangles[:, [1, 2, 0, 0, 1, 2]].ravel()
-    return scipy.sparse.coo_array((np.ones(len(heads), np.float32), (heads, tails)), shape=(count, count)).tocsr()
+    return scipy.sparse.coo_array((np.ones(len(heads)), (heads, tails)), shape=(count, count)).tocsr()
 
 
 def _standing_off(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     """(N,) mm along the normal from the median of each point's neighbours; inf for points without triangles."""
+    used = np.zeros(len(points), dtype=bool)
+    used[triangles] = True
+    number = np.cumsum(used) - 1
+    distance = np.full(len(points), np.inf)
+    if used.any():
+        distance[used] = _standing_off_all(points[used], number[triangles])
+    return distance
+
+
+def _standing_off_all(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     edges = _neighbours(len(points), triangles)
     normals = _smooth_normals(points, triangles, edges)
     degree = np.diff(edges.indptr)
     owner = np.repeat(np.arange(len(points)), degree)
-    offsets = ((points[edges.indices] - points[owner]) * normals[owner]).sum(axis=1)
-    table = np.full((len(points), max(degree.max(), 1)), np.inf)
+    along = np.einsum("ij,ij->i", points, normals)[owner]
+    offsets = np.einsum("ij,ij->i", points[edges.indices], normals[owner]) - along
+    table = np.full((len(points), degree.max()), np.inf, dtype=np.float32)
     table[owner, np.arange(len(owner)) - edges.indptr[owner]] = offsets
     table.sort(axis=1)
     rows = np.arange(len(points))
-    return (table[rows, np.maximum(degree - 1, 0) // 2] + table[rows, degree // 2]) / 2
+    return (table[rows, (degree - 1) // 2] + table[rows, degree // 2]) / 2
 
 
 def _smooth_normals(points: np.ndarray, triangles: np.ndarray, edges: scipy.sparse.csr_array) -> np.ndarray:
@@ -106,15 +129,17 @@ def _smooth_normals(points: np.ndarray, triangles: np.ndarray, edges: scipy.spar
     Unit normals, unlike area-weighted ones, keep a spike's long flanks from outvoting the surface round it.
     """
     a, b, c = (points[triangles[:, k]] for k in range(3))
-    faces = np.cross(b - a, c - a)
-    faces /= np.maximum(np.linalg.norm(faces, axis=1, keepdims=True), 1e-12)
+    faces = _unit(np.cross(b - a, c - a))
     normals = np.stack(
         [sum(np.bincount(triangles[:, k], faces[:, axis], len(points)) for k in range(3)) for axis in range(3)], axis=1
     )
     for _ in range(2):
-        normals = normals + edges @ normals
-        normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+        normals = _unit(normals + edges @ normals)
     return normals
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.maximum(np.sqrt(np.einsum("ij,ij->i", vectors, vectors)), 1e-12)[:, None]
 
 
 def _in_large_part(count: int, triangles: np.ndarray, smallest: int) -> np.ndarray:
