@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 import scipy.ndimage
+import threadpoolctl
 
 from afnet_jax.preprocessing.alignment import AlignmentFault, align, to_canonical
 from afnet_jax.preprocessing.face_maps import FaceMaps
@@ -58,7 +60,17 @@ def preprocess(scan: Scan, config: PreprocessingConfig | None = None) -> FaceMap
     Raises:
         ScanError: the scan's landmarks give no pose, lie off the surface, or the surface is not a face's.
     """
-    config = config or PreprocessingConfig()
+    # Matrices here are small: BLAS threads would only get in the way of the scans that other processes prepare.
+    with _thread_pools().limit(limits=1):
+        return _preprocess(scan, config or PreprocessingConfig())
+
+
+@functools.cache
+def _thread_pools() -> threadpoolctl.ThreadpoolController:
+    return threadpoolctl.ThreadpoolController()
+
+
+def _preprocess(scan: Scan, config: PreprocessingConfig) -> FaceMaps:
     grid = config.grid
     if not len(scan.points) or not len(scan.triangles):
         raise _fault(scan, "the scan holds no surface, only background")
