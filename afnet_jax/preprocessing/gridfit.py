@@ -28,7 +28,7 @@ _SMOOTHING_STEPS = 4
 # Chebyshev smoothing acts on [_SMOOTHED, 1] of the l1-scaled spectrum: what the next coarser grid cannot show
 # (1/8 for second differences apart, 1/16 for their sum).
 _SMOOTHED = 1 / 10
-_MAX_ITERATIONS = 60
+_MAX_ITERATIONS = 150
 _UNDETERMINED = "gridfit: the points do not determine a surface: too few, or all on one line"
 
 
@@ -214,6 +214,9 @@ def _cholesky(matrix: np.ndarray) -> tuple[np.ndarray, bool]:
         factor, lower = scipy.linalg.cho_factor(matrix)
     except np.linalg.LinAlgError:
         raise ValueError(_UNDETERMINED) from None
+    pivots = np.diagonal(factor)
+    if pivots.min() < 1e-6 * pivots.max():  # their squares are at the edge of what rounding leaves
+        raise ValueError(_UNDETERMINED)
     return factor.astype(np.float32), lower
 
 

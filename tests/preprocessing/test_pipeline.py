@@ -1,0 +1,194 @@
+"""The whole way from a scan to its maps, on faces whose truth is known."""
+
+import dataclasses
+import warnings
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from afnet_jax.preprocessing import PreprocessingConfig, preprocess
+from afnet_jax.preprocessing.evaluation import evaluate, read_truth, truth_path
+from afnet_jax.preprocessing.pipeline import face_region
+from afnet_jax.scans import ScanError, read_scan
+from tests.preprocessing.conftest import moved
+
+
+@pytest.fixture(scope="module")
+def maps(face):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return preprocess(face.scan())
+
+
+def pixels(maps):
+    """(224, 224, 3) canonical mm of every pixel."""
+    x = maps.origin[0] + maps.mm_per_pixel * np.arange(224)
+    y = maps.origin[1] - maps.mm_per_pixel * np.arange(224)
+    return np.dstack([*np.meshgrid(x, y), maps.depth.astype(float)])
+
+
+def test_keeps_the_contract(maps):
+    assert maps.texture.shape == (224, 224, 3) and maps.texture.dtype == np.uint8
+    assert maps.depth.shape == (224, 224) and maps.depth.dtype == np.float32
+    assert maps.valid.shape == (224, 224) and maps.valid.dtype == bool
+    assert {size: mask.shape for size, mask in maps.masks.items()} == {56: (56, 56), 28: (28, 28)}
+    np.testing.assert_array_equal(np.isfinite(maps.depth), maps.valid)
+    assert (maps.texture[~maps.valid] == 0).all() and (maps.texture[maps.valid] > 0).all()
+    np.testing.assert_allclose(maps.to_scan[:3, :3] @ maps.to_scan[:3, :3].T, np.eye(3), atol=1e-12)
+    assert np.nanmin(maps.depth) > -70 and np.nanmax(maps.depth) < 50
+    assert all(np.isfinite(value) for value in maps.quality.values())
+
+
+def test_depth_is_the_surface(maps, face):
+    at = pixels(maps)[maps.valid] @ maps.to_scan[:3, :3].T + maps.to_scan[:3, 3]
+    error = at[:, 2] - face.height(at[:, 0], at[:, 1])
+    assert np.sqrt(np.mean(error**2)) < 0.1
+
+
+def test_nothing_beyond_the_scan_is_invented(maps, face):
+    at = pixels(maps)[maps.valid]
+    outside = (at[:, 0] / face.half_width) ** 2 + ((at[:, 1] - face.middle) / face.half_height) ** 2
+    assert outside.max() < 1.05
+
+
+def test_row_0_is_the_forehead_and_column_0_the_subjects_right(maps):
+    rows, cols = {}, {}
+    for name, at in maps.landmarks.items():
+        rows[name], cols[name] = (maps.origin[1] - at[1]) / maps.mm_per_pixel, (at[0] - maps.origin[0])
+    assert rows["left_brow_middle"] < rows["nose_tip"] < rows["chin"]
+    assert cols["right_eye_outer"] < cols["left_eye_outer"]
+
+
+@pytest.mark.parametrize("axis", ["x", "y", "z"])
+@pytest.mark.parametrize("degrees", [-20, 20])
+def test_undoes_the_pose(face, maps, axis, degrees):
+    rotation = Rotation.from_euler(axis, degrees, degrees=True).as_matrix()
+    other = preprocess(moved(face.scan(), rotation, (8.0, -30.0, 100.0)))
+    both = maps.valid & other.valid
+    assert both.sum() > 0.9 * maps.valid.sum()
+    assert np.sqrt(np.mean((maps.depth - other.depth)[both] ** 2)) < 0.1
+    np.testing.assert_allclose(other.to_scan[:3, :3], rotation @ maps.to_scan[:3, :3], atol=0.01)
+
+
+def test_fills_a_hole_and_leaves_a_notch(face, maps):
+    scan = face.scan()
+    middle = scan.points[scan.triangles].mean(axis=1)
+    hole, notch = np.hypot(middle[:, 0] - 20, middle[:, 1] + 50) < 9, np.hypot(middle[:, 0] - 60, middle[:, 1]) < 12
+    keep = ~(hole | notch)
+    cut = preprocess(dataclasses.replace(scan, triangles=scan.triangles[keep], uv_triangles=scan.uv_triangles[keep]))
+    place = pixels(maps)
+    in_hole = np.hypot(place[..., 0] - 20, place[..., 1] + 50) < 8
+    in_notch = np.hypot(place[..., 0] - 62, place[..., 1]) < 6
+    assert cut.valid[in_hole].all() and not cut.valid[in_notch].any()
+    assert np.sqrt(np.mean((cut.depth - maps.depth)[in_hole] ** 2)) < 0.5
+    assert cut.quality["filled"] > 0.01
+
+
+def test_spikes_leave_no_trace(face, maps):
+    scan, rng = face.scan(), np.random.default_rng(0)
+    points = scan.points.copy()
+    points[rng.choice(len(points), 50, replace=False), 2] += rng.uniform(10, 40, 50)
+    spiky = preprocess(dataclasses.replace(scan, points=points))
+    both = maps.valid & spiky.valid
+    assert np.abs(spiky.depth - maps.depth)[both].max() < 1.0
+
+
+def test_smooths_noise_by_as_much_as_there_is(face, maps):
+    scan, rng = face.scan(), np.random.default_rng(0)
+    noisy = preprocess(dataclasses.replace(scan, points=scan.points + rng.normal(0, 0.4, scan.points.shape)))
+    flat = np.hypot(pixels(maps)[..., 0], pixels(maps)[..., 1] + 25) < 50  # at the steep rim, noise in x is noise in z
+    assert np.sqrt(np.mean((noisy.depth - maps.depth)[flat] ** 2)) < 0.25
+    assert noisy.quality["noise"] == pytest.approx(0.4, rel=0.3) and maps.quality["noise"] < 0.1
+
+
+def test_finds_the_nose_tip_where_none_is_given(face, maps):
+    scan = face.scan()
+    given = {name: at for name, at in scan.landmarks.items() if name != "nose_tip"}
+    found = preprocess(dataclasses.replace(scan, landmarks=given)).landmarks["nose_tip"]
+    assert np.linalg.norm(found - maps.landmarks["nose_tip"]) < 6  # the template's tip is not the foremost place
+    assert found[2] > maps.landmarks["nose_tip"][2] - 1
+
+
+def test_is_the_same_each_time(face, maps):
+    again = preprocess(face.scan())
+    np.testing.assert_array_equal(again.depth, maps.depth)
+    np.testing.assert_array_equal(again.texture, maps.texture)
+
+
+def test_face_region_takes_the_largest_part_with_its_holes():
+    seen = np.zeros((50, 50), dtype=bool)
+    seen[5:35, 5:35], seen[10:20, 10:20], seen[45:48, 45:48] = True, False, True
+    region = face_region(seen)
+    assert region[12, 12] and not region[46, 46] and region.sum() == 900
+
+
+def shifted_landmarks(scan):
+    nearer = np.array([0, 0, 60])
+    return dataclasses.replace(scan, landmarks={name: at + nearer for name, at in scan.landmarks.items()})
+
+
+def without_surface(scan):
+    nothing = np.zeros((0, 3))
+    return dataclasses.replace(scan, points=nothing, triangles=nothing.astype(int), uv_triangles=nothing.astype(int))
+
+
+def in_metres(scan):
+    landmarks = {name: at / 1000 for name, at in scan.landmarks.items()}
+    return dataclasses.replace(scan, points=scan.points / 1000, landmarks=landmarks)
+
+
+def a_patch(scan):
+    near = np.hypot(*(scan.points[scan.triangles].mean(axis=1)[:, :2] - (0, -28)).T) < 25
+    landmarks = {name: at for name, at in scan.landmarks.items() if "nose" in name or "eye_inner" in name}
+    return dataclasses.replace(
+        scan, triangles=scan.triangles[near], uv_triangles=scan.uv_triangles[near], landmarks=landmarks
+    )
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (shifted_landmarks, "landmarks lie more than 12 mm off the surface"),
+        (without_surface, "only background"),
+        (in_metres, "look like metres"),
+        (a_patch, "the face fills"),
+        (lambda scan: dataclasses.replace(scan, landmarks={}), "found 0: none"),
+        (lambda scan: dataclasses.replace(scan, triangles=scan.triangles[:5]), "no surface is left"),
+    ],
+)
+def test_says_why_a_scan_is_of_no_use(face, spoil, reason):
+    with pytest.raises(ScanError, match=f"F0001_HA04WH.*{reason}"):
+        preprocess(spoil(face.scan()))
+
+
+SAMPLES = [
+    ("bosphorus/bs000/bs000_E_ANGER_0.bnt", 0.45),
+    ("bu3dfe/M0001/M0001_SU04IN_F3D.wrl", 0.45),
+    ("bosphorus_clean/bs000/bs000_E_SURPRISE_0.bnt", 0.25),
+    ("bu3dfe_clean/F0001/F0001_HA04BL_F3D.wrl", 0.25),
+]
+
+
+@pytest.mark.parametrize(("name", "most"), SAMPLES)
+def test_made_up_people_come_out_as_they_are(samples, name, most):
+    scan = read_scan(samples / name)
+    figures = evaluate(scan, preprocess(scan), read_truth(truth_path(samples / name)))
+    assert figures["inner_rmse"] < most
+    assert not figures["hole_rmse"] > 1.5
+    assert figures["ssim"] > 0.9
+    assert figures["good_kept"] > 0.99
+
+
+@pytest.mark.parametrize("axis", ["x", "y", "z"])
+def test_made_up_people_keep_their_shape_in_another_pose(samples, axis):
+    scan = read_scan(samples / "bu3dfe/F0001/F0001_DI04WH_F3D.wrl")
+    maps = preprocess(scan)
+    other = preprocess(moved(scan, Rotation.from_euler(axis, 20, degrees=True).as_matrix()))
+    both = maps.valid & other.valid
+    assert np.sqrt(np.mean((maps.depth - other.depth)[both] ** 2)) < 0.6
+
+
+def test_the_grid_holds_a_large_face():
+    grid = PreprocessingConfig().grid
+    assert grid.y[0] > 85 and grid.y[-1] < -140 and grid.x[-1] > 100  # hairline, chin of a wide open mouth, ears
