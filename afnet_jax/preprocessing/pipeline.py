@@ -34,7 +34,8 @@ class PreprocessingConfig:
         surface: what counts as an outlier.
         smoothness_per_noise: gridfit's weight of smoothness for each mm of noise that the scan shows: what smooths
             a noisy surface best takes the edges off a clean one. Chosen by the error against known surfaces.
-        min_smoothness: the least of it.
+        smoothness_per_edge: the least of it, for each mm between the scan's points: between sparse points a stiff
+            surface swings less.
         landmark_distance: mm a landmark may lie from the surface.
         min_face: share of the grid that must be face.
     """
@@ -43,8 +44,8 @@ class PreprocessingConfig:
     mm_per_pixel: float = 1.05
     top: float = 90.0
     surface: SurfaceConfig = dataclasses.field(default_factory=SurfaceConfig)
-    smoothness_per_noise: float = 4.5
-    min_smoothness: float = 0.2
+    smoothness_per_noise: float = 5.0
+    smoothness_per_edge: float = 0.4
     landmark_distance: float = 12.0
     min_face: float = 0.08
 
@@ -86,7 +87,7 @@ def _preprocess(scan: Scan, config: PreprocessingConfig) -> FaceMaps:
     valid = face_region(raster.seen)
     if valid.mean() < config.min_face:
         raise _fault(scan, f"the face fills {valid.mean():.1%} of the grid, at least {config.min_face:.0%} expected")
-    smoothness = max(config.smoothness_per_noise * clean.noise, config.min_smoothness)
+    smoothness = max(config.smoothness_per_noise * clean.noise, config.smoothness_per_edge * clean.edge)
     depth = _heights(_visible(points, triangles, raster, grid), valid, grid, smoothness)
     texture = render_texture(mesh, raster, depth, valid, grid)
     return FaceMaps(

@@ -39,11 +39,13 @@ class CleanSurface:
         points: (N,) bool, points to keep.
         triangles: (T,) bool, triangles to keep.
         noise: mm, robust standard deviation of the points about their neighbourhood.
+        edge: mm, median length of the triangles' edges.
     """
 
     points: np.ndarray
     triangles: np.ndarray
     noise: float
+    edge: float
 
 
 def clean_surface(points: np.ndarray, triangles: np.ndarray, config: SurfaceConfig) -> CleanSurface:
@@ -69,7 +71,7 @@ def clean_surface(points: np.ndarray, triangles: np.ndarray, config: SurfaceConf
         kept = good[triangles].all(axis=1)
     kept &= _longest_edges(points, triangles) <= max(config.max_edge, config.max_edge_ratio * edge)
     good &= _in_large_part(len(points), triangles[kept], config.min_part)
-    return CleanSurface(good, kept & good[triangles].all(axis=1), noise)
+    return CleanSurface(good, kept & good[triangles].all(axis=1), noise, edge)
 
 
 def _surroundings(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
