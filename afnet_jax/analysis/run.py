@@ -5,18 +5,22 @@ from __future__ import annotations
 import functools
 import json
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.special
 from ml_collections import ConfigDict
 
+import afnet_jax
 from afnet_jax import protocol
 from afnet_jax.config import default_config
 from afnet_jax.errors import RunError
 from afnet_jax.models.afnet import AFNet
+from afnet_jax.scans.scan import EXPRESSION_CODES
 from afnet_jax.training.checkpoints import Checkpoints
 from afnet_jax.training.step import Trainer
 
@@ -25,12 +29,14 @@ def load_run(path: str | Path) -> Run:
     """Opens a run folder that `python -m afnet_jax.main` wrote.
 
     Raises:
-        RunError: no run folder, or a damaged one.
+        RunError: no run folder, a damaged one, or one of a version with other settings.
     """
     path = Path(path)
     if not (path / "config.json").is_file():
         raise RunError(f"{path}: no run here (no config.json); give a folder that afnet_jax.main had as --workdir")
-    return Run(path)
+    run = Run(path)
+    run.config  # noqa: B018  read now: whoever opens a run should learn at once that it cannot be read
+    return run
 
 
 class Run:
@@ -42,14 +48,22 @@ class Run:
 
     def __init__(self, path: Path):
         self.path = path
+        self._restored: tuple[int, dict[int, dict]] | None = None  # the round whose weights were read last
 
     @functools.cached_property
     def config(self) -> ConfigDict:
         """The run's settings, see `afnet_jax.config`."""
         stored = self._json("config.json")
-        config = default_config(stored["variant"])
-        with config.ignore_type():
-            config.update(stored)
+        try:
+            config = default_config(stored["variant"])
+            with config.ignore_type():
+                config.update(stored)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            theirs = self._json("environment.json").get("afnet_jax", "another version")
+            raise RunError(
+                f"{self.path / 'config.json'}: written by afnet_jax {theirs}, whose settings {afnet_jax.__version__} "
+                f"does not know ({' '.join(str(error).split())[:120]}); analyse it with the version that wrote it"
+            ) from error
         return config
 
     @property
@@ -95,46 +109,142 @@ class Run:
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise RunError(f"{path}: damaged ({error}); make it again with --mode=evaluate") from error
 
+    @functools.cached_property
+    def subjects(self) -> np.ndarray:
+        """(rows,) subject id of each prediction: the one of its fold that the scan is named after.
+
+        Raises:
+            RunError: a scan that is named after nobody of its fold.
+        """
+        predictions = self.predictions
+        tested = {(fold.round, fold.fold): fold.test for fold in self.splits}
+        found: list[str] = []
+        columns = (predictions[name].tolist() for name in ("round", "fold", "scan_id"))
+        for round_, fold, scan in zip(*columns, strict=True):
+            owners = [s for s in tested.get((round_, fold), ()) if scan == s or scan.startswith(f"{s}_")]
+            if not owners:
+                raise RunError(f"{self.path}: scan {scan} belongs to no test subject of round {round_} fold {fold}")
+            found.append(max(owners, key=len))
+        return np.array(found)
+
+    def table(self):
+        """The predictions as a pandas DataFrame: one row per test scan and round.
+
+        Columns round, fold, subject, scan_id, expression, predicted (codes as in EXPRESSION_CODES), correct, and the
+        probability of each expression (p_AN … p_SU).
+
+        Raises:
+            RunError: pandas is not installed, or nothing has been predicted yet.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise RunError("run.table() needs pandas (pip install pandas); run.predictions has the same") from error
+        predictions, codes = self.predictions, np.array(EXPRESSION_CODES)
+        probabilities = scipy.special.softmax(predictions["logits"].astype(np.float64), axis=-1)
+        guess = predictions["logits"].argmax(-1)
+        return pandas.DataFrame(
+            {
+                "round": predictions["round"],
+                "fold": predictions["fold"],
+                "subject": self.subjects,
+                "scan_id": predictions["scan_id"],
+                "expression": codes[predictions["label"]],
+                "predicted": codes[guess],
+                "correct": guess == predictions["label"],
+                **{f"p_{code}": probabilities[:, k] for k, code in enumerate(codes)},
+            }
+        )
+
     def params(self, round: int) -> dict[str, Any]:
         """Trained weights of a round: nested dicts of float32 arrays, the round's folds stacked on axis 0.
 
         Raises:
-            RunError: weights of this round were not kept (config.train.keep_rounds), or are damaged.
+            RunError: weights of this round were not kept (config.train.keep_rounds), are damaged or not final yet.
         """
-        return self._weights(round)[0]
+        return self.stacked_weights(round)[0]
 
     def batch_stats(self, round: int) -> dict[str, Any]:
         """Running means and variances of a round's folds, stacked likewise."""
-        return self._weights(round)[1]
+        return self.stacked_weights(round)[1]
+
+    def stacked_weights(self, round: int, folds: Sequence[int] | None = None) -> tuple[dict, dict]:
+        """(params, batch_stats) of these folds of a round, stacked on axis 0; of all its folds by default.
+
+        Raises:
+            RunError: as `params`.
+        """
+        chosen = [self._fold_weights(round, fold) for fold in (self.folds(round) if folds is None else folds)]
+        return tuple(jax.tree.map(lambda *leaves: np.stack(leaves), *part) for part in zip(*chosen, strict=True))
+
+    def folds(self, round: int) -> list[int]:
+        """Indices of a round's folds.
+
+        Raises:
+            RunError: there is no such round.
+        """
+        folds = [f.fold for f in self.splits if f.round == round]
+        if not folds:
+            raise RunError(f"{self.path}: has no round {round}; it has rounds 0 to {self.splits[-1].round}")
+        return folds
+
+    @functools.cached_property
+    def trainer(self) -> Trainer:
+        """The functions of the run's network."""
+        return Trainer(self.config)
 
     def model(self, round: int = 0, fold: int = 0) -> AFNet:
-        """One trained network: `model(texture, depth, mask56, mask28) -> logits`, see `AFNet.__call__`."""
-        params, batch_stats = (jax.tree.map(lambda a: jnp.asarray(a[fold]), w) for w in self._weights(round, fold))
-        return Trainer(self.config).model(params, batch_stats)
+        """One trained network: `model(texture, depth, mask56, mask28) -> logits`, see `AFNet.__call__`.
 
-    def _weights(self, round_: int, fold: int | None = None) -> tuple[dict, dict]:
-        folds = [f.fold for f in self.splits if f.round == round_]
-        if not folds or (fold is not None and fold not in folds):
-            raise RunError(f"{self.path}: has no round {round_}" + ("" if fold is None else f", fold {fold}"))
-        found = self._round_weights(round_)
-        if missing := [f for f in folds if f not in found]:
+        Raises:
+            RunError: as `params`.
+        """
+        params, batch_stats = (jax.tree.map(jnp.asarray, part) for part in self._fold_weights(round, fold))
+        return self.trainer.model(params, batch_stats)
+
+    def intermediates(self, texture, depth, mask56, mask28, *, round: int = 0, fold: int = 0) -> dict[str, np.ndarray]:
+        """What one trained network thinks on its way, for N scans; maps as `AFNet.__call__` takes them.
+
+        Returns:
+            `importance/<trunk>/layer<s>_<b>` (N, 1, 1, C), the weights t_iw and d_iw of eq. 2, after block b of stage
+            s; `gamma/<trunk>/layer<s>_<b>` and `beta/…` (N, h, w, C) of eq. 1; `features/<trunk>` and `logits`.
+        """
+        logits, seen = self._forward(*self._fold_weights(round, fold), (texture, depth, mask56, mask28))
+        return jax.tree.map(np.asarray, {"logits": logits, **seen})
+
+    @functools.cached_property
+    def _forward(self):
+        def forward(params, batch_stats, maps):
+            return self.trainer.model(params, batch_stats)(*maps, return_intermediates=True)
+
+        return jax.jit(forward)
+
+    def _fold_weights(self, round_: int, fold: int) -> tuple[dict, dict]:
+        folds = self.folds(round_)
+        if fold not in folds:
+            raise RunError(f"{self.path}: round {round_} has no fold {fold}; it has folds {folds[0]} to {folds[-1]}")
+        if self._restored is None or self._restored[0] != round_:
+            self._restored = round_, self._restore_round(round_)
+        found = self._restored[1]
+        if fold not in found:
             raise RunError(
-                f"{self.path}: weights of round {round_} fold {missing[0]} are not stored; finish the run, "
-                f"or train with --config.train.keep_rounds above {round_}"
+                f"{self.path}: weights of round {round_} fold {fold} are not stored; finish the run, or train with "
+                f"--config.train.keep_rounds above {round_}"
             )
-        return tuple(
-            jax.tree.map(lambda *leaves: np.stack(leaves), *[found[f][part] for f in folds])
-            for part in ("params", "batch_stats")
-        )
+        if "opt_state" in found[fold]:
+            raise RunError(
+                f"{self.path}: round {round_} fold {fold} is still being trained; wait for it, or run the same command "
+                f"again to go on"
+            )
+        return found[fold]["params"], found[fold]["batch_stats"]
 
-    @functools.lru_cache(maxsize=1)  # noqa: B019  a run lives as long as its analysis
-    def _round_weights(self, round_: int) -> dict[int, dict]:
+    def _restore_round(self, round_: int) -> dict[int, dict]:
         found = {}
         for folder in sorted(self.path.glob("checkpoints/*")):
             checkpoints = Checkpoints(folder)
-            if not checkpoints.steps() or not _may_hold(folder.name, round_):
+            if not _may_hold(folder.name, round_) or not checkpoints.steps():
                 continue
-            arrays, record = checkpoints.restore_newest()
+            arrays, record = checkpoints.restore(checkpoints.steps()[-1])  # reads alone: the run may be under way
             for place, (r, f) in enumerate(record["trainings"]):
                 if r == round_:
                     found[f] = jax.tree.map(lambda leaf, place=place: leaf[place], arrays)

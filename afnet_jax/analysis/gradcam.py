@@ -1,0 +1,109 @@
+"""Where a network looks (Grad-CAM, Selvaraju et al. 2017; Fig. 6) and what it weighs (IWC, eq. 2).
+
+Shapes: F folds side by side, N scans of each, (h, w) the last convolutional features: an edge of the image / 32.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image
+
+from afnet_jax.analysis.run import Run
+from afnet_jax.datasets.loading import Maps
+from afnet_jax.errors import RunError
+from afnet_jax.training.step import Trainer
+
+_BATCH = 6  # scans of one call, one for each expression; one program serves any number of them
+
+
+class Explanation(NamedTuple):
+    """What F networks say about N scans each, and why.
+
+    Attributes:
+        logits: (F, N, 6).
+        heat: trunk -> (F, N, h, w) Grad-CAM, 0 and above; large where the features speak for the class.
+        importance: "<trunk>/layer<s>_<b>" -> (F, N, C) weights t_iw and d_iw in (0, 1); empty without IWC.
+    """
+
+    logits: np.ndarray
+    heat: dict[str, np.ndarray]
+    importance: dict[str, np.ndarray]
+
+
+def explain(
+    run: Run, maps: Maps, *, round: int = 0, folds: Sequence[int] | None = None, classes: np.ndarray | None = None
+) -> Explanation:
+    """Logits, heat maps and importance weights of several folds' networks in one call.
+
+    Args:
+        run: a finished run.
+        maps: scans as in `Maps`, with one axis more in front: (F, N, S, S, 3) and so on; labels are not looked at.
+        round: the networks' round.
+        folds: the networks; all of the round by default.
+        classes: (F, N) int, the class whose heat is wanted; the predicted one by default.
+
+    Raises:
+        RunError: weights that are not there, or maps of another size or number.
+    """
+    folds = run.folds(round) if folds is None else list(folds)
+    size = run.config.dataset.image_size
+    if maps.texture.shape[0] != len(folds) or maps.texture.shape[2:] != (size, size, 3):
+        raise RunError(
+            f"{run.path}: expected maps of {len(folds)} fold(s), {size} x {size} pixels, found texture of shape "
+            f"{maps.texture.shape}; load the data set with the run's own config.dataset"
+        )
+    if classes is None:
+        classes = np.full(maps.texture.shape[:2], -1)
+    weights, program, count = run.stacked_weights(round, folds), _program(run.trainer), maps.texture.shape[1]
+    parts = []
+    for start in range(0, count, _BATCH):
+        batch = jax.tree.map(lambda a, start=start: _filled(a[:, start : start + _BATCH]), (*maps[:4], classes))
+        parts.append(jax.tree.map(np.asarray, program(*weights, batch[:4], batch[4].astype(np.int32))))
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves, axis=1)[:, :count], *parts)
+
+
+def _filled(array: np.ndarray) -> np.ndarray:
+    """(F, n, …) -> (F, _BATCH, …), the last scan repeated."""
+    return np.concatenate([array, np.repeat(array[:, -1:], _BATCH - array.shape[1], axis=1)], axis=1)
+
+
+@functools.lru_cache(maxsize=4)
+def _program(trainer: Trainer):
+    return jax.jit(jax.vmap(functools.partial(_explain_one, trainer)))
+
+
+def _explain_one(trainer: Trainer, params, batch_stats, maps, classes) -> Explanation:
+    """Of one network: heat = ReLU(Σ_k α_k A_k), α_k the mean over the image of the class logit's gradient by A_k."""
+    model = trainer.model(params, batch_stats)
+    seen: dict = {}
+    features = model.encode(*maps, intermediates=seen)
+
+    def classify(features):
+        last: dict = {}
+        return model.classify(features, intermediates=last), last
+
+    logits, pull_back, last = jax.vjp(classify, features, has_aux=True)
+    chosen = jnp.where(classes < 0, logits.argmax(-1), classes)
+    (gradients,) = pull_back(jax.nn.one_hot(chosen, logits.shape[-1], dtype=logits.dtype))
+    heat = {name: _heat(features[name], gradients[name]) for name in features}
+    weights = {key: value for key, value in {**seen, **last}.items() if key.startswith("importance/")}
+    importance = {key.removeprefix("importance/"): value[:, 0, 0] for key, value in weights.items()}
+    return Explanation(logits, heat, importance)
+
+
+def _heat(features: jax.Array, gradients: jax.Array) -> jax.Array:
+    features, gradients = features.astype(jnp.float32), gradients.astype(jnp.float32)
+    return jax.nn.relu((gradients.mean((1, 2), keepdims=True) * features).sum(-1))
+
+
+def enlarge(heat: np.ndarray, size: int) -> np.ndarray:
+    """(h, w) heat -> (size, size) float32 in [0, 1]: smoothly enlarged, then scaled so that its peak is 1."""
+    whole = Image.fromarray(np.asarray(heat, np.float32)).resize((size, size), Image.Resampling.BICUBIC)
+    heat = np.clip(np.asarray(whole), 0, None)
+    return heat / heat.max() if heat.max() > 0 else heat

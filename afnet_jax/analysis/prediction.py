@@ -1,0 +1,207 @@
+"""From raw scans to expression probabilities by a run's networks."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from afnet_jax.analysis.run import Run
+from afnet_jax.datasets.loading import Maps, reduce_maps
+from afnet_jax.errors import RunError
+from afnet_jax.preprocessing import preprocess
+from afnet_jax.scans import ScanError, read_scan
+from afnet_jax.scans.databases import DATABASES
+from afnet_jax.scans.scan import EXPRESSION_CODES, EXPRESSIONS
+
+_BATCH = 16  # faces of one call; one program serves any number of them
+
+
+@dataclasses.dataclass(frozen=True)
+class Face:
+    """One raw scan, ready for the network.
+
+    Attributes:
+        path: its file.
+        name: of the scan.
+        maps: as in `Maps`, without the axis of scans.
+    """
+
+    path: Path
+    name: str
+    maps: Maps
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """What the networks say of one face.
+
+    Attributes:
+        face: the face.
+        probabilities: (6,) in the order of EXPRESSIONS; they sum to 1.
+    """
+
+    face: Face
+    probabilities: np.ndarray
+
+    @property
+    def expression(self) -> str:
+        """The most probable expression."""
+        return EXPRESSIONS[int(self.probabilities.argmax())]
+
+    def to_json(self) -> str:
+        """One line of JSON: file, scan, expression, probabilities by name."""
+        probabilities = dict(zip(EXPRESSIONS, map(float, self.probabilities), strict=True))
+        return json.dumps(
+            {
+                "file": str(self.face.path),
+                "scan": self.face.name,
+                "expression": self.expression,
+                "probabilities": probabilities,
+            }
+        )
+
+
+def find_files(paths: Iterable[str | Path]) -> list[Path]:
+    """Scan files among paths: files as they are, folders with all the scans below them, sorted.
+
+    Raises:
+        ScanError: a path that is not there, or a folder without scans.
+    """
+    found: list[Path] = []
+    for path in map(Path, paths):
+        if not path.exists():
+            raise ScanError(path, "no such file or folder")
+        inside = sorted(p for p in path.rglob("*") if _is_scan(p)) if path.is_dir() else [path]
+        if not inside:
+            raise ScanError(path, "holds no scan (…_F3D.wrl of BU-3DFE, ….bnt of Bosphorus), nor do its subfolders")
+        found += inside
+    return list(dict.fromkeys(found))
+
+
+def _is_scan(path: Path) -> bool:
+    for reader in set(DATABASES.values()):
+        try:
+            reader.scan_id(path)
+        except ScanError:
+            continue
+        return True
+    return False
+
+
+def read_faces(paths: Sequence[Path], image_size: int) -> Iterator[Face | ScanError]:
+    """Reads and preprocesses scans; one that cannot be used comes out as its error, in its place.
+
+    The work starts in the background at once, beside whatever the caller does until the first face is asked for.
+
+    Args:
+        paths: scan files.
+        image_size: edge in pixels of the run's images.
+    """
+    executor = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
+    futures = [executor.submit(_read_face, path, image_size) for path in paths]
+
+    def in_order():
+        try:
+            for future in futures:
+                yield future.result()
+        finally:
+            executor.shutdown(cancel_futures=True)
+
+    return in_order()
+
+
+def _read_face(path: Path, image_size: int) -> Face | ScanError:
+    try:
+        scan = read_scan(path)
+        maps = preprocess(scan)
+    except ScanError as error:
+        return error
+    label = np.int32(-1 if scan.id.label is None else scan.id.label)
+    return Face(path, scan.id.name, Maps(**reduce_maps(maps.texture, maps.depth, maps.masks, image_size), labels=label))
+
+
+def stack(faces: Sequence[Face]) -> Maps:
+    """Maps of several faces on axis 0."""
+    return Maps(*(np.stack(column) for column in zip(*(face.maps for face in faces), strict=True)))
+
+
+class Predictor:
+    """Networks of one round of a run, ready for faces: the mean of their probabilities, or one network alone.
+
+    Args:
+        run: a finished run.
+        round: whose networks.
+        fold: the one network; None for all the round's folds.
+
+    Raises:
+        RunError: weights that are not there.
+    """
+
+    def __init__(self, run: Run, *, round: int = 0, fold: int | None = None):
+        folds = run.folds(round) if fold is None else [fold]
+        self._weights = [jax.tree.map(lambda leaf: leaf[0], run.stacked_weights(round, [k])) for k in folds]
+        self._size = run.config.dataset.image_size
+        trainer = run.trainer
+        self._probabilities = jax.jit(lambda params, stats, maps: jax.nn.softmax(trainer.model(params, stats)(*maps)))
+        # Compiled before the first face is asked for, while faces are still being made.
+        shapes = [((3,), np.uint8, 1), ((1,), np.float16, 1), ((1,), np.float16, 4), ((1,), np.float16, 8)]
+        maps = [
+            jax.ShapeDtypeStruct((_BATCH, self._size // part, self._size // part, *channels), dtype)
+            for channels, dtype, part in shapes
+        ]
+        self._compiled = self._probabilities.lower(*self._weights[0], tuple(maps)).compile()
+
+    def __call__(self, maps: Maps) -> np.ndarray:
+        """(N, …) maps -> (N, 6) probabilities.
+
+        Raises:
+            RunError: maps of another size than the run's.
+        """
+        if maps.texture.shape[1:] != (self._size, self._size, 3):
+            raise RunError(
+                f"expected maps of {self._size} x {self._size} pixels, found texture of shape {maps.texture.shape}; "
+                f"reduce them with afnet_jax.datasets.loading.reduce_maps"
+            )
+        count = len(maps.texture)
+        chunks = [self._mean(tuple(m[start : start + _BATCH] for m in maps[:4])) for start in range(0, count, _BATCH)]
+        return np.concatenate(chunks) if chunks else np.zeros((0, len(EXPRESSIONS)), np.float32)
+
+    def _mean(self, maps: tuple[np.ndarray, ...]) -> np.ndarray:
+        count = len(maps[0])
+        full = tuple(np.concatenate([m, np.zeros((_BATCH - count, *m.shape[1:]), m.dtype)]) for m in maps)
+        return np.mean([self._compiled(*weights, full)[:count] for weights in self._weights], axis=0)
+
+
+def predict(predictor: Predictor, faces: Iterable[Face | ScanError]) -> Iterator[Prediction | ScanError]:
+    """Predictions batch by batch; faults are passed on in their places."""
+    waiting: list[Face | ScanError] = []
+    for face in faces:
+        waiting.append(face)
+        if len(waiting) == _BATCH:
+            yield from _predict_batch(predictor, waiting)
+            waiting = []
+    yield from _predict_batch(predictor, waiting)
+
+
+def _predict_batch(predictor: Predictor, waiting: Sequence[Face | ScanError]) -> Iterator[Prediction | ScanError]:
+    faces = [face for face in waiting if isinstance(face, Face)]
+    rows = iter(predictor(stack(faces)) if faces else ())
+    for face in waiting:
+        yield Prediction(face, next(rows)) if isinstance(face, Face) else face
+
+
+def to_table(predictions: Sequence[Prediction]) -> str:
+    """A table for people: a row for each scan, probabilities in percent, the highest first named."""
+    width = max(len("scan"), *(len(p.face.name) for p in predictions))
+    rows = [f"{'scan':<{width}}  {'expression':<10}" + "".join(f"{code:>7}" for code in EXPRESSION_CODES)]
+    for p in predictions:
+        shares = "".join(f"{100 * share:6.1f}%" for share in p.probabilities)
+        rows.append(f"{p.face.name:<{width}}  {p.expression:<10}{shares}")
+    return "\n".join(rows)

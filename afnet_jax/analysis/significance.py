@@ -1,0 +1,165 @@
+"""Is one variant better than another, or was it the draw? Two runs on the same splits, compared pair by pair.
+
+Two answers: the corrected resampled t-test for repeated cross-validation (Nadeau and Bengio, "Inference for the
+Generalization Error", 2003; for repeated folds Bouckaert and Frank, 2004), and a bootstrap over subjects, which asks
+what other people would have given.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import scipy.stats
+
+from afnet_jax.analysis.metrics import complete_rounds
+from afnet_jax.analysis.run import Run
+from afnet_jax.errors import RunError
+
+
+@dataclasses.dataclass(frozen=True)
+class TTest:
+    """Corrected resampled t-test of paired differences; p is two-sided.
+
+    Attributes:
+        effect: mean difference.
+        interval: of the effect, at the confidence asked for.
+        t, degrees, p: statistic, degrees of freedom, two-sided p.
+    """
+
+    effect: float
+    interval: tuple[float, float]
+    t: float
+    degrees: int
+    p: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """One run beside another. Accuracies are fractions, differences are `one` - `other`.
+
+    Attributes:
+        one, other: mean accuracy of each over the compared rounds.
+        rounds, subjects: what was compared.
+        t_test: over folds and rounds.
+        bootstrap_interval, bootstrap_p: of the difference, over subjects.
+    """
+
+    one: float
+    other: float
+    rounds: int
+    subjects: int
+    t_test: TTest
+    bootstrap_interval: tuple[float, float]
+    bootstrap_p: float
+
+    @property
+    def difference(self) -> float:
+        """Mean accuracy of `one` - that of `other`."""
+        return self.one - self.other
+
+
+def compare(one: Run, other: Run, *, confidence: float = 0.95, resamples: int = 9999, seed: int = 0) -> Comparison:
+    """Compares two runs on the rounds that both have finished.
+
+    Args:
+        one, other: the runs; their splits must be the same.
+        confidence: of the intervals.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+
+    Raises:
+        RunError: the runs differ in splits or scans, or share no finished round.
+    """
+    if one.splits != other.splits:
+        raise RunError(
+            f"{one.path} and {other.path} were split differently and cannot be compared pair by pair; "
+            f"give both the same protocol, or --config.protocol.splits={one.path / 'splits.json'}"
+        )
+    finished = [complete_rounds(run.predictions, run.splits) for run in (one, other)]
+    rounds = sorted(set(finished[0]) & set(finished[1]))
+    if not rounds:
+        raise RunError(f"{one.path} and {other.path} share no finished round; finish both")
+    (mine, subjects), (theirs, _) = (_rows(run, rounds) for run in (one, other))
+    for column in ("round", "fold", "scan_id", "label"):
+        if not np.array_equal(mine[column], theirs[column]):
+            raise RunError(f"{one.path} and {other.path} tested different scans; compare runs on one data set")
+    right = [(p["logits"].argmax(-1) == p["label"]).astype(float) for p in (mine, theirs)]
+    means = [np.mean([r[mine["round"] == k].mean() for k in rounds]) for r in right]
+    interval, p = subject_bootstrap(
+        right[0] - right[1], subjects, confidence=confidence, resamples=resamples, seed=seed
+    )
+    return Comparison(
+        one=float(means[0]),
+        other=float(means[1]),
+        rounds=len(rounds),
+        subjects=len(np.unique(subjects)),
+        t_test=corrected_t_test(*_fold_differences(right[0] - right[1], mine, rounds), confidence=confidence),
+        bootstrap_interval=interval,
+        bootstrap_p=p,
+    )
+
+
+def _rows(run: Run, rounds: list[int]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    predictions = run.predictions
+    order = np.lexsort((predictions["scan_id"], predictions["fold"], predictions["round"]))
+    order = order[np.isin(predictions["round"][order], rounds)]
+    return {name: column[order] for name, column in predictions.items()}, run.subjects[order]
+
+
+def _fold_differences(difference: np.ndarray, rows: dict, rounds: list[int]) -> tuple[np.ndarray, float]:
+    """Difference in accuracy of each fold of each round, and the mean ratio of test to training scans."""
+    differences, ratios = [], []
+    for round_ in rounds:
+        in_round = rows["round"] == round_
+        for fold in np.unique(rows["fold"][in_round]):
+            in_fold = in_round & (rows["fold"] == fold)
+            differences.append(difference[in_fold].mean())
+            ratios.append(in_fold.sum() / (in_round.sum() - in_fold.sum()))
+    return np.array(differences), float(np.mean(ratios))
+
+
+def corrected_t_test(differences: np.ndarray, test_to_train: float, *, confidence: float = 0.95) -> TTest:
+    """Corrected resampled t-test: the variance of the mean is (1/n + test/train) s², as folds share training data.
+
+    Args:
+        differences: (n,) of one fold each, over all folds of all rounds.
+        test_to_train: test scans for each training scan of a fold (1/9 for 10 folds).
+        confidence: of the interval.
+    """
+    differences = np.asarray(differences, np.float64)
+    degrees, effect = len(differences) - 1, float(differences.mean())
+    error = float(np.sqrt((1 / len(differences) + test_to_train) * differences.var(ddof=1)))
+    reach = scipy.stats.t.ppf((1 + confidence) / 2, degrees) * error
+    # Without any variation there is nothing to test: equal is equal, and unequal is unequal.
+    t = effect / error if error else (0.0 if effect == 0 else float(np.copysign(np.inf, effect)))
+    p = float(2 * scipy.stats.t.sf(abs(t), degrees))
+    return TTest(effect, (float(effect - reach), float(effect + reach)), t, degrees, p)
+
+
+def subject_bootstrap(
+    differences: np.ndarray, subjects: np.ndarray, *, confidence: float = 0.95, resamples: int = 9999, seed: int = 0
+) -> tuple[tuple[float, float], float]:
+    """Percentile interval and two-sided p of a mean difference, whole subjects drawn with replacement.
+
+    Args:
+        differences: (rows,) of one scan in one round each.
+        subjects: (rows,) who it was.
+        confidence, resamples, seed: of the bootstrap.
+    """
+    _, index = np.unique(subjects, return_inverse=True)
+    sums, counts = np.bincount(index, weights=differences), np.bincount(index)
+    drawn = scipy.stats.bootstrap(
+        (sums, counts),
+        lambda s, n, axis: s.sum(axis) / n.sum(axis),
+        paired=True,
+        vectorized=True,
+        batch=999,
+        n_resamples=resamples,
+        confidence_level=confidence,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    )
+    tails = [(drawn.bootstrap_distribution <= 0).sum(), (drawn.bootstrap_distribution >= 0).sum()]
+    p = min(1.0, 2 * (min(tails) + 1) / (resamples + 1))
+    return (float(drawn.confidence_interval.low), float(drawn.confidence_interval.high)), float(p)

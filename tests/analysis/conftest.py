@@ -1,0 +1,116 @@
+"""A finished run of AFNet-M that nobody had to train: made-up weights, scans and predictions in a true run folder."""
+
+import json
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from afnet_jax.analysis import load_run
+from afnet_jax.analysis.experiment import summarize
+from afnet_jax.config import default_config
+from afnet_jax.datasets.loading import FaceDataset, Maps
+from afnet_jax.protocol import complete_subjects, draw_folds
+from afnet_jax.training.checkpoints import Checkpoints
+from afnet_jax.training.plan import lay_out
+from afnet_jax.training.run_folder import RunFolder, write_arrays_atomically
+from afnet_jax.training.step import Trainer
+
+sys.path.append(str(Path(__file__).parents[1] / "parity"))
+import made_up
+
+SIZE, SUBJECTS, FOLDS = 64, 6, 2
+
+
+@pytest.fixture(scope="session")
+def faces() -> FaceDataset:
+    *maps, labels = made_up.scans(SIZE, 6 * SUBJECTS)
+    who = np.repeat([f"F{k:04d}" for k in range(1, SUBJECTS + 1)], 6)
+    codes = np.array(["AN", "DI", "FE", "HA", "SA", "SU"])[labels]
+    return FaceDataset(
+        Maps(maps[0], maps[1], maps[2].astype(np.float16), maps[3].astype(np.float16), labels),
+        scan_ids=np.array([f"{s}_{code}04WH" for s, code in zip(who, codes, strict=True)]),
+        subjects=who,
+        levels=np.full(len(who), 4),
+    )
+
+
+def make_config(variant: str = "afnet", **changes):
+    config = default_config(variant)
+    with config.unlocked():
+        config.dataset.image_size = SIZE
+        config.protocol.update(subjects=0, folds=FOLDS, rounds=2)
+        config.train.update(epochs=3, batch_size=8)
+        config.update_from_flattened_dict(changes)
+    return config
+
+
+def write_run(
+    folder: Path, faces: FaceDataset, config, *, skill: float = 1.5, seed: int = 0, weights: bool = False
+) -> Path:
+    """A finished run whose predictions are right the more often, the greater the skill."""
+    protocol = config.protocol
+    folds = draw_folds(
+        complete_subjects(faces.subjects, faces.labels), chosen=0, folds=protocol.folds, rounds=protocol.rounds, seed=0
+    )
+    trainings = lay_out(folds, faces.subjects)
+    holder = RunFolder(folder)
+    holder.start(config, folds, faces.digest)
+    rng = np.random.default_rng(seed)
+    rows = {"round": [], "fold": [], "scan_id": [], "label": [], "logits": []}
+    for round_ in range(protocol.rounds):
+        for epoch in range(config.train.epochs):
+            curve = rng.uniform(0.3, 0.9, (4, protocol.folds)).tolist()
+            names = ("loss", "gradient_norm", "train_accuracy", "test_accuracy")
+            line = {"round": round_, "epoch": epoch, "folds": list(range(protocol.folds))}
+            holder.append_metrics(
+                [{**line, **dict(zip(names, curve, strict=True)), "seconds": 1.25, "compile_seconds": 0.5}]
+            )
+    for training in trainings:
+        labels = faces.labels[training.test]
+        rows["round"] += [training.round] * len(labels)
+        rows["fold"] += [training.fold] * len(labels)
+        rows["scan_id"] += faces.scan_ids[training.test].tolist()
+        rows["label"] += labels.tolist()
+        rows["logits"] += (rng.normal(size=(len(labels), 6)) + skill * np.eye(6)[labels]).astype(np.float32).tolist()
+    columns = {name: np.array(rows[name], np.float32 if name == "logits" else None) for name in rows}
+    write_arrays_atomically(folder / "predictions.npz", columns)
+    group = trainings[: protocol.folds]
+    if weights:
+        Checkpoints(holder.checkpoint_folder(group)).save(
+            9, _weights(config), {"trainings": [[t.round, t.fold] for t in group]}
+        )
+    holder.close()
+    (folder / "summary.json").write_text(json.dumps(summarize(load_run(folder)), indent=1))
+    return folder
+
+
+def _weights(config) -> dict:
+    """Made-up weights, folds stacked; every fold's are others."""
+    state = jax.eval_shape(Trainer(config).init, jax.random.key(0))
+
+    def make(path, leaf):
+        name = jax.tree_util.keystr(path, simple=True, separator=".")
+        # Smaller where sigmoid and softmax would otherwise saturate and hide differences.
+        scale = 0.2 if name.startswith(("head.", "importance_weights.")) else 1
+        return np.stack([scale * made_up.tensor(f"fold{k}.{name}", leaf.shape) for k in range(FOLDS)])
+
+    parts = {"params": state.params, "batch_stats": state.batch_stats}
+    return {name: jax.tree_util.tree_map_with_path(make, part) for name, part in parts.items()}
+
+
+@pytest.fixture(scope="session")
+def run_folder(tmp_path_factory, faces) -> Path:
+    return write_run(tmp_path_factory.mktemp("runs") / "afnet", faces, make_config(), weights=True)
+
+
+@pytest.fixture(scope="session")
+def run(run_folder):
+    return load_run(run_folder)
+
+
+def fold_maps(faces: FaceDataset, count: int = 3) -> Maps:
+    """(FOLDS, count, …) maps: other scans for each fold."""
+    return Maps(*(np.stack([column[k * count : (k + 1) * count] for k in range(FOLDS)]) for column in faces.arrays))
