@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from afnet_jax.command_line import report_faults
 from afnet_jax.errors import AFNetError
 from afnet_jax.preprocessing import preprocess
 from afnet_jax.preprocessing.evaluation import evaluate, read_truth, truth_path
@@ -53,8 +54,7 @@ def main() -> int:
     args = parser.parse_args()
     paths = sorted([*args.raw.rglob("*_F3D.wrl"), *args.raw.rglob("*.bnt")])
     if not paths:
-        print(f"{args.raw}: found no scans (*_F3D.wrl or *.bnt); give a folder of made-up people", file=sys.stderr)
-        return 1
+        raise AFNetError(f"{args.raw}: found no scans (*_F3D.wrl or *.bnt); give a folder of made-up people")
     scans, faults = {}, []
     for path in paths:
         try:
@@ -75,4 +75,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(report_faults(main))

@@ -22,7 +22,6 @@ from afnet_jax.preprocessing.rendering import Grid, rasterize
 from afnet_jax.preprocessing.surface import clean_surface
 from afnet_jax.scans.scan import LANDMARKS, Scan
 
-_INNER_LIPS = slice(60, 68)  # of the 68-point set
 _STEP = 4.0  # mm between neighbouring pixels of the truth: one thing hides another
 _SPIKE = 4.0  # mm off every truth height within a pixel: an outlier
 _GOOD = 1.5  # mm: still the surface
@@ -39,7 +38,6 @@ class Truth:
         rgb: (H, W, 3) uint8.
         x0, y0: mm.
         rotation: (3, 3) pose of the head.
-        lips: (8, 3) outline of the mouth's opening, mm.
     """
 
     depth: np.ndarray
@@ -47,7 +45,6 @@ class Truth:
     x0: float
     y0: float
     rotation: np.ndarray
-    lips: np.ndarray
 
     @property
     def grid(self) -> Grid:
@@ -70,13 +67,12 @@ def read_truth(path: str | Path) -> Truth:
     try:
         with np.load(path) as file:
             depth = np.where(file["valid"], file["depth"], np.nan).astype(np.float64)
-            lips = file["landmarks68"][_INNER_LIPS]
-            return Truth(depth, file["rgb"], float(file["x0"]), float(file["y0"]), file["rotation"], lips)
+            return Truth(depth, file["rgb"], float(file["x0"]), float(file["y0"]), file["rotation"])
     except FileNotFoundError:
         raise AFNetError(f"{path}: no truth beside the scan; only made-up people have one") from None
     except (KeyError, ValueError, OSError) as fault:
         raise AFNetError(
-            f"{path}: expected a truth (depth, rgb, valid, x0, y0, rotation, landmarks68): {fault}"
+            f"{path}: expected a truth (depth, rgb, valid, x0, y0, rotation): {fault}"
         ) from None
 
 
@@ -99,7 +95,7 @@ def evaluate(scan: Scan, maps: FaceMaps, truth: Truth, config: PreprocessingConf
     clean = clean_surface(scan.points, scan.triangles, config.surface)
     is_spike, is_good = _judged_by_truth(scan.points, truth)
     error = depth - truth.depth
-    face, hull = ~_mouth(truth) & ~_steps(truth), _hull(scan, truth)
+    face, hull = ~_mouth(scan, truth) & ~_steps(truth), _hull(scan, truth)
     inner = face & hull
     scanned = _crop(rasterize(scan.points, scan.triangles[clean.triangles], truth.grid).seen, truth)
     hole = ~scanned & _inside(scanned)
@@ -179,11 +175,19 @@ def _hull(scan: Scan, truth: Truth) -> np.ndarray:
     return hull.find_simplex(np.stack([col + truth.x0, row + truth.y0], axis=-1)) >= 0
 
 
-def _mouth(truth: Truth) -> np.ndarray:
-    """(H, W) bool: between the lips, their rims included."""
+def _mouth(scan: Scan, truth: Truth) -> np.ndarray:
+    """(H, W) bool: between the lips, their rims included; two half-ellipses through corners and inner lips."""
+    names = ("mouth_right", "mouth_left", "upper_lip_inner", "lower_lip_inner")
+    if not all(name in scan.landmarks for name in names):
+        return np.zeros(truth.depth.shape, dtype=bool)
+    right, left, upper, lower = (scan.landmarks[name][:2] - (truth.x0, truth.y0) for name in names)
+    middle, half = (right + left) / 2, (left - right) / 2
+    angle = np.linspace(0, np.pi, 24)[:, None]
+    above = middle + np.cos(angle) * half + np.sin(angle) * (upper - middle)
+    below = middle - np.cos(angle) * half + np.sin(angle) * (lower - middle)
     picture = Image.new("1", truth.depth.shape[::-1])
-    corners = [(float(x), float(y)) for x, y in truth.lips[:, :2] - (truth.x0, truth.y0)]
-    ImageDraw.Draw(picture).polygon(corners, fill=1, outline=1)
+    outline = [(float(x), float(y)) for x, y in np.concatenate([above, below])]
+    ImageDraw.Draw(picture).polygon(outline, fill=1, outline=1)
     return scipy.ndimage.binary_dilation(np.asarray(picture), iterations=2)
 
 
