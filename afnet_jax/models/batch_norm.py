@@ -14,7 +14,7 @@ class BatchNorm(nnx.Module):
     """Normalises (N, H, W, C) over N, H, W, then scales and shifts each channel.
 
     Unlike `nnx.BatchNorm`, the running variance is the unbiased one, as in PyTorch, so that both agree after every
-    step. Statistics are float32 whatever the dtype of the features; the output has the features' dtype.
+    step. Statistics are float32 where the features are narrower; the output has the features' dtype.
     """
 
     def __init__(self, channels: int):
@@ -33,13 +33,19 @@ class BatchNorm(nnx.Module):
         return outputs
 
 
+def _widen(features):
+    return features.astype(jnp.promote_types(features.dtype, jnp.float32))
+
+
+@jax.jit
 def _affine(features, mean, var, scale, bias):
     factor = scale * jax.lax.rsqrt(var + EPSILON)
     return (features * factor + (bias - mean * factor)).astype(features.dtype)
 
 
+@jax.jit
 def _statistics(features):
-    wide = features.astype(jnp.float32)
+    wide = _widen(features)
     mean = wide.mean((0, 1, 2))
     return mean, jnp.square(wide - mean).mean((0, 1, 2))
 
@@ -56,6 +62,7 @@ def _normalise_forward(features, scale, bias):
     return (outputs, mean, var), (features, scale, mean, var)
 
 
+@jax.jit
 def _normalise_backward(saved, cotangents):
     """Ioffe and Szegedy 2015, section 3. Only the layer's own input is kept for it, nothing of its size besides.
 
@@ -63,8 +70,8 @@ def _normalise_backward(saved, cotangents):
     """
     features, scale, mean, var = saved
     inverse = jax.lax.rsqrt(var + EPSILON)
-    grad = cotangents[0].astype(jnp.float32)
-    centred = features.astype(jnp.float32) - mean
+    grad = _widen(cotangents[0])
+    centred = _widen(features) - mean
     count = features.size // features.shape[-1]
     grad_bias = grad.sum((0, 1, 2))
     grad_scale = (grad * centred).sum((0, 1, 2)) * inverse

@@ -42,7 +42,7 @@ class Head(nnx.Module):
         return _mean_decision(logits) if self.fusion == "decision" else logits[0]
 
     def _hidden_features(self, name: str, features: jax.Array) -> jax.Array:
-        x = features.astype(jnp.float32).mean((1, 2))
+        x = features.mean((1, 2), dtype=jnp.promote_types(features.dtype, jnp.float32))
         for linear in self.hidden[name]:
             x = nnx.relu(linear(x))
         return x

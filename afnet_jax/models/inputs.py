@@ -19,11 +19,12 @@ def to_images(architecture: Architecture, texture: jax.Array, depth: jax.Array, 
         texture: (N, H, W, 3) uint8 RGB.
         depth: (N, H, W, 1) float, mm, NaN outside the face.
     """
+    wide = jnp.promote_types(dtype, jnp.float32)
     images = {}
     if "texture" in architecture.modalities:
-        images["texture"] = _standardise(texture.astype(jnp.float32) / 255, dtype)
+        images["texture"] = _standardise(texture.astype(wide) / 255, dtype)
     if "depth" in architecture.modalities:
-        images["depth"] = _standardise(depth_to_grey(depth, architecture.depth_range_mm), dtype)
+        images["depth"] = _standardise(depth_to_grey(depth.astype(wide), architecture.depth_range_mm), dtype)
     if architecture.fusion == "input":
         return {"stacked": jnp.concatenate(list(images.values()), axis=-1)}
     return images
@@ -32,10 +33,10 @@ def to_images(architecture: Architecture, texture: jax.Array, depth: jax.Array, 
 def depth_to_grey(depth: jax.Array, range_mm: tuple[float, float]) -> jax.Array:
     """mm -> [0, 1]: linear over `range_mm`, clipped beyond, 0 where there is no face (NaN)."""
     low, high = range_mm
-    grey = jnp.clip((depth.astype(jnp.float32) - low) / (high - low), 0, 1)
+    grey = jnp.clip((depth - low) / (high - low), 0, 1)
     return jnp.where(jnp.isnan(depth), 0, grey)
 
 
 def _standardise(images: jax.Array, dtype) -> jax.Array:
     """RGB or grey in [0, 1] -> (…, 3), grey repeated, of mean 0 and deviation 1 over ImageNet."""
-    return ((images - jnp.array(IMAGENET_MEAN)) / jnp.array(IMAGENET_STD)).astype(dtype)
+    return ((images - jnp.array(IMAGENET_MEAN, images.dtype)) / jnp.array(IMAGENET_STD, images.dtype)).astype(dtype)

@@ -1,0 +1,21 @@
+"""Writes golden.json anew from the PyTorch reference: python tests/parity/make_golden.py"""
+
+from __future__ import annotations
+
+import json
+
+from outcomes import pytorch, summary
+from test_parity import GOLDEN
+
+from afnet_jax.models.architecture import VARIANTS
+
+
+def main() -> None:
+    golden = {variant: summary(pytorch(variant, 64, "float64")) for variant in VARIANTS}
+    rounded = {v: {part: [float(f"{x:.8g}") for x in xs] for part, xs in parts.items()} for v, parts in golden.items()}
+    lines = ",\n".join(f" {json.dumps(variant)}: {json.dumps(parts)}" for variant, parts in rounded.items())
+    GOLDEN.write_text("{\n" + lines + "\n}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""Turns published ResNet18 weights into a checkpoint that `config.model.pretrained` takes.
+
+    python tools/port_imagenet.py --weights=resnet18-f37072fd.pth --out=weights/resnet18
+
+Reads torchvision's, timm's and transformers' names from .pth (needs PyTorch) and .safetensors (does not).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from afnet_jax.errors import AFNetError
+from afnet_jax.models.pretrained import save_ported
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--weights", type=Path, required=True, metavar="FILE", help="published weights of a ResNet18")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder for the checkpoint")
+    args = parser.parse_args(argv)
+    try:
+        trunk = save_ported(args.weights, args.out)
+    except AFNetError as error:
+        print(error, file=sys.stderr)
+        return 1
+    values = sum(tensor.size for tensor in trunk.tensors.values())
+    print(f"{args.out}: {len(trunk.tensors)} tensors, {values:,} values from {args.weights}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
