@@ -71,9 +71,7 @@ def read_truth(path: str | Path) -> Truth:
     except FileNotFoundError:
         raise AFNetError(f"{path}: no truth beside the scan; only made-up people have one") from None
     except (KeyError, ValueError, OSError) as fault:
-        raise AFNetError(
-            f"{path}: expected a truth (depth, rgb, valid, x0, y0, rotation): {fault}"
-        ) from None
+        raise AFNetError(f"{path}: expected a truth (depth, rgb, valid, x0, y0, rotation): {fault}") from None
 
 
 def evaluate(scan: Scan, maps: FaceMaps, truth: Truth, config: PreprocessingConfig | None = None) -> dict[str, float]:

@@ -25,9 +25,9 @@ REGULARIZERS = ("gradient", "laplacian")
 
 _COARSEST = 400  # nodes at which a dense Cholesky costs less than another level
 _SMOOTHING_STEPS = 4
-# Chebyshev smoothing acts on [_SMOOTHED, 1] of the l1-scaled spectrum: what the next coarser grid cannot show
-# (1/8 for second differences apart, 1/16 for their sum).
-_SMOOTHED = 1 / 10
+# Chebyshev smoothing acts on [_SMOOTHED, 1] of the l1-scaled spectrum: what the next coarser grid cannot show begins
+# at 1/8 for second differences apart and at 1/16 for their sum.
+_SMOOTHED = 1 / 20
 _MAX_ITERATIONS = 150
 _UNDETERMINED = "gridfit: the points do not determine a surface: too few, or all on one line"
 
@@ -144,9 +144,11 @@ def _hierarchy(x, y, z, xnodes, ynodes, smoothness, interpolation, regularizer):
     x_weight, y_weight = np.ones(len(xnodes)), np.ones(len(ynodes))
     x_index, y_index = np.arange(len(xnodes)), np.arange(len(ynodes))
     x_scale, y_scale = np.diff(xnodes).mean(), np.diff(ynodes).mean()
+    column = np.minimum(np.searchsorted(xnodes, x, side="right") - 1, len(xnodes) - 2)
+    row = np.minimum(np.searchsorted(ynodes, y, side="right") - 1, len(ynodes) - 2)
     finest, strength, sides, levels = None, None, [], []
     while True:
-        data, rhs, column_sum = _data_term(x, y, z, xnodes, ynodes, interpolation)
+        data, rhs, column_sum = _data_term(x, y, z, column, row, xnodes, ynodes, interpolation)
         x_diff, y_diff = _second_differences(xnodes / x_scale), _second_differences(ynodes / y_scale)
         if strength is None:
             strength = _regularizer_strength(x_diff, y_diff, smoothness, column_sum)
@@ -169,13 +171,12 @@ def _hierarchy(x, y, z, xnodes, ynodes, smoothness, interpolation, regularizer):
         x_keep, y_keep = _kept(len(xnodes)), _kept(len(ynodes))
         xnodes, ynodes, x_index, y_index = xnodes[x_keep], ynodes[y_keep], x_index[x_keep], y_index[y_keep]
         x_weight, y_weight = _rows_stood_for(x_index), _rows_stood_for(y_index)
+        column, row = np.minimum(column // 2, len(xnodes) - 2), np.minimum(row // 2, len(ynodes) - 2)
 
 
-def _data_term(x, y, z, xnodes, ynodes, interpolation) -> tuple[dict, np.ndarray, float]:
-    """AᵀA as a stencil, Aᵀz, and the largest column sum ‖A‖₁."""
+def _data_term(x, y, z, column, row, xnodes, ynodes, interpolation) -> tuple[dict, np.ndarray, float]:
+    """AᵀA as a stencil, Aᵀz, and the largest column sum ‖A‖₁, for points in the cells (row, column)."""
     nx, ny = len(xnodes), len(ynodes)
-    column = np.minimum(np.searchsorted(xnodes, x, side="right") - 1, nx - 2)
-    row = np.minimum(np.searchsorted(ynodes, y, side="right") - 1, ny - 2)
     tx = (x - xnodes[column]) / np.diff(xnodes)[column]
     ty = (y - ynodes[row]) / np.diff(ynodes)[row]
     weights = _cell_weights(tx, ty, interpolation)
