@@ -1,9 +1,9 @@
-"""Raw scans of made-up people, in a database's own formats, with the true surface beside each.
+"""Made-up people in the raw format of a database, the truth (NAME_truth.npz) beside each scan.
 
-    python tools/make_synthetic.py --database=bu3dfe --out=made_up --subjects=20 --seed=0
+    python tools/make_synthetic.py --database=bu3dfe --out=people --subjects=20 --seed=0
 
-Run again after an interruption, it makes what is missing. NAME_truth.npz holds the surface without noise, spikes and
-holes.
+Six expressions of each person; of BU-3DFE at levels 3 and 4. Run again after an interruption, it goes on where it
+stopped. A folder takes the people of one seed only.
 """
 
 from __future__ import annotations
@@ -11,16 +11,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from afnet_jax.command_line import report_faults
+from afnet_jax.errors import AFNetError
 from afnet_jax.scans.synthetic import write_people
-
-
-def levels(text: str) -> tuple[int, ...]:
-    """Intensities from 1 to 4, separated by commas."""
-    values = tuple(int(part) for part in text.split(","))
-    if not values or not set(values) <= {1, 2, 3, 4}:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected levels from 1 to 4, as in 3,4")
-    return values
 
 
 def positive(text: str) -> int:
@@ -31,30 +23,43 @@ def positive(text: str) -> int:
     return number
 
 
+def not_negative(text: str) -> int:
+    """A whole number of at least 0."""
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{number} is less than 0")
+    return number
+
+
+def intensities(text: str) -> tuple[int, ...]:
+    """Different levels, 1 to 4, with commas between them."""
+    numbers = tuple(sorted({int(each) for each in text.split(",")}))
+    if not set(numbers) <= {1, 2, 3, 4}:
+        raise argparse.ArgumentTypeError(f"{text} is no list of levels; expected some of 1,2,3,4")
+    return numbers
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--database", required=True, choices=("bosphorus", "bu3dfe"))
-    parser.add_argument("--out", required=True, help="folder of the raw scans; made if need be")
+    parser.add_argument("--database", required=True, choices=("bu3dfe", "bosphorus"), help="whose format and scanner")
+    parser.add_argument("--out", required=True, help="folder for the subjects' folders; made if need be")
     parser.add_argument("--subjects", required=True, type=positive, help="how many people")
-    parser.add_argument("--seed", required=True, type=int, help="who they are")
-    parser.add_argument("--clean", action="store_true", help="without noise, spikes and holes")
-    parser.add_argument("--levels", type=levels, default=(3, 4), help="of BU-3DFE, default 3,4")
+    parser.add_argument("--seed", required=True, type=not_negative, help="who they are")
+    parser.add_argument("--clean", action="store_true", help="no noise, spikes and holes")
+    parser.add_argument("--levels", type=intensities, default=(3, 4), help="of BU-3DFE's expressions (default: 3,4)")
     parser.add_argument("--workers", type=positive, help="processes (default: one per core)")
-    given = parser.parse_args()
-
-    def make() -> None:
-        count = write_people(
-            given.out,
-            database=given.database,
-            subjects=given.subjects,
-            seed=given.seed,
-            clean=given.clean,
-            levels=given.levels,
-            workers=given.workers,
-        )
-        print(f"{count} scans of {given.subjects} people in {given.out}")
-
-    return report_faults(make)
+    arguments = vars(parser.parse_args())
+    folder = arguments.pop("out")
+    try:
+        paths = write_people(folder, **arguments)
+    except (AFNetError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("error: interrupted; run again, it goes on where it stopped", file=sys.stderr)
+        return 1
+    print(f"{len(paths)} scans of {arguments['subjects']} people in {folder}")
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,6 +1,10 @@
-"""Made-up people with known truth: the embedded default data set, from nothing but code."""
+"""Made-up people with known truth, from nothing but code: the project's own data set.
 
-from afnet_jax.scans.synthetic.people import Truth, make_scan
-from afnet_jax.scans.synthetic.writing import write_people
+A face is a sheet of nodes (`template`), shaped by who it is (`identity`) and by what it does (`expression`), set
+with eyeballs and teeth (`head`), painted (`skin`), lit and seen (`picture`), posed and disturbed (`sensor`), and
+scanned as the databases do (`capture`). `population` makes scans of people and writes them.
+"""
+
+from afnet_jax.scans.synthetic.population import Truth, make_scan, write_people
 
 __all__ = ["Truth", "make_scan", "write_people"]
