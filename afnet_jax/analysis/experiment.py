@@ -8,21 +8,26 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from afnet_jax.analysis.metrics import complete_rounds, score
+from afnet_jax.analysis.report import write_report
 from afnet_jax.analysis.run import Run, load_run
-from afnet_jax.config import architecture
+from afnet_jax.config import architecture, validate
+from afnet_jax.datasets.loading import FaceDataset, load
 from afnet_jax.models.parameters import audit
 from afnet_jax.training.loop import evaluate, train_and_evaluate
 from afnet_jax.training.progress import duration, say
 from afnet_jax.training.run_folder import write_atomically
 
 
-def run_experiment(config: ConfigDict, workdir: str | Path, *, mode: str = "train") -> dict:
-    """Trains (or goes on, or evaluates anew), writes summary.json and tells the result.
+def run_experiment(
+    config: ConfigDict, workdir: str | Path, *, mode: str = "train", data: FaceDataset | None = None
+) -> dict:
+    """Trains (or goes on, or evaluates anew), writes summary.json and report.html and tells the result.
 
     Args:
         config: see `afnet_jax.config`.
         workdir: the run's folder.
         mode: "train", or "evaluate" for the stored checkpoints alone.
+        data: the data set, where it is not the one that config.dataset names.
 
     Returns:
         Content of summary.json.
@@ -30,10 +35,13 @@ def run_experiment(config: ConfigDict, workdir: str | Path, *, mode: str = "trai
     Raises:
         AFNetError: see `train_and_evaluate`.
     """
-    {"train": train_and_evaluate, "evaluate": evaluate}[mode](config, workdir)
+    validate(config)
+    data = load(config.dataset) if data is None else data
+    {"train": train_and_evaluate, "evaluate": evaluate}[mode](config, workdir, data)
     run = load_run(workdir)
     summary = summarize(run)
     write_atomically(run.path / "summary.json", json.dumps(summary, indent=1) + "\n")
+    write_report(run, data)
     say(_told(summary, run.path))
     return summary
 

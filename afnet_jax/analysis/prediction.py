@@ -127,9 +127,9 @@ def _read_face(path: Path, image_size: int) -> Face | ScanError:
     return Face(path, scan.id.name, Maps(**reduce_maps(maps.texture, maps.depth, maps.masks, image_size), labels=label))
 
 
-def stack(faces: Sequence[Face]) -> Maps:
-    """Maps of several faces on axis 0."""
-    return Maps(*(np.stack(column) for column in zip(*(face.maps for face in faces), strict=True)))
+def stack(faces: Sequence[Maps]) -> Maps:
+    """Maps of several faces, stacked on axis 0."""
+    return Maps(*(np.stack(column) for column in zip(*faces, strict=True)))
 
 
 class Predictor:
@@ -192,7 +192,7 @@ def predict(predictor: Predictor, faces: Iterable[Face | ScanError]) -> Iterator
 
 def _predict_batch(predictor: Predictor, waiting: Sequence[Face | ScanError]) -> Iterator[Prediction | ScanError]:
     faces = [face for face in waiting if isinstance(face, Face)]
-    rows = iter(predictor(stack(faces)) if faces else ())
+    rows = iter(predictor(stack([face.maps for face in faces])) if faces else ())
     for face in waiting:
         yield Prediction(face, next(rows)) if isinstance(face, Face) else face
 

@@ -1,0 +1,242 @@
+"""Figs. 4 to 6 of the paper, and pictures of single faces with what the network looks at.
+
+Shapes: F folds, N scans, S the images' edge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from afnet_jax.analysis import paper
+from afnet_jax.analysis.gradcam import Explanation, enlarge, explain
+from afnet_jax.analysis.prediction import Prediction, stack
+from afnet_jax.analysis.run import Run
+from afnet_jax.datasets.loading import FaceDataset, Maps
+from afnet_jax.errors import RunError
+from afnet_jax.scans.scan import EXPRESSION_CODES, EXPRESSIONS
+
+_HEAT = matplotlib.colormaps["inferno"]
+_BLUE, _GREY = "#2b6cb0", "#718096"
+_MOST_ROWS = 40  # of a picture of predictions
+_STYLE = {"font.size": 9, "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False}
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Writes a figure as .png and as .pdf beside it."""
+    for suffix in (".png", ".pdf"):
+        figure.savefig(path.with_suffix(suffix), dpi=200, bbox_inches="tight")
+
+
+def confusion_matrices(runs: Mapping[str, Run]) -> Figure:
+    """Fig. 4: rows the true expression, cells in percent of it; one panel for each run.
+
+    Args:
+        runs: by the panel's title.
+    """
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(3.9 * len(runs), 4.1), layout="constrained")
+        for axes, (title, run) in zip(figure.subplots(1, len(runs), squeeze=False)[0], runs.items(), strict=True):
+            _draw_confusion(axes, np.array(run.summary["confusion"]))
+            axes.set_title(f"{title}\n{_accuracy(run)}")
+        return figure
+
+
+def _draw_confusion(axes, counts: np.ndarray) -> None:
+    shares = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
+    axes.set_xticks(range(6), EXPRESSION_CODES)
+    axes.set_yticks(range(6), EXPRESSION_CODES)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    for row, col in np.ndindex(6, 6):
+        colour = "white" if shares[row, col] > 55 else "black"
+        axes.text(col, row, f"{shares[row, col]:.1f}", ha="center", va="center", color=colour, fontsize=8.5)
+
+
+def _accuracy(run: Run) -> str:
+    mean = run.summary["accuracy"]["mean"]
+    return "no complete round" if mean is None else f"{100 * mean:.2f} %"
+
+
+def fusion_positions(runs: Mapping[str, Run], database: str) -> Figure:
+    """Fig. 5: accuracy by the layers that fuse, with the standard deviation over rounds; the paper's where legible."""
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(4.6, 3.1), layout="constrained")
+        axes = figure.subplots()
+        rows = [row for row in paper.FIG_5 if row.variant in runs]
+        found = [runs[row.variant].summary["accuracy"] for row in rows]
+        means = [100 * (a["mean"] or 0) for a in found]
+        spread = [100 * (a["std"] or 0) for a in found]
+        places = np.arange(len(rows))
+        bars = axes.bar(places, means, 0.55, yerr=spread, capsize=3, color=_BLUE, ecolor="black", label="here")
+        axes.bar_label(bars, [f"{mean:.2f}" for mean in means], padding=3, fontsize=8.5)
+        for place, row in zip(places, rows, strict=True):
+            if (expected := row.accuracy(database)) is not None:
+                axes.hlines(expected, place - 0.4, place + 0.4, color="#c05621", ls="--", label=f"paper {expected:.2f}")
+                axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+        axes.set_xticks(places, [row.name for row in rows])
+        axes.set_ylabel("accuracy, %")
+        heights = [m for m in (*means, *(row.accuracy(database) for row in rows)) if m]
+        if heights:  # as in the paper, the axis starts shortly below the lowest bar
+            axes.set_ylim(max(0, min(heights) - 3 - max(spread)), min(100, max(heights) + max(spread)) + 1.5)
+        return figure
+
+
+def expression_scans(run: Run, data: FaceDataset, round: int = 0) -> np.ndarray:
+    """(F, 6) scans in the data set: of each fold's first test subject, the strongest of each expression.
+
+    Raises:
+        RunError: the data set is not the run's.
+    """
+    chosen = []
+    for fold in (f for f in run.splits if f.round == round):
+        scans = np.flatnonzero(data.subjects == fold.test[0])
+        of_label = [scans[data.labels[scans] == label] for label in range(len(EXPRESSIONS))]
+        if not all(map(len, of_label)):
+            raise RunError(
+                f"{run.path}: the data set lacks scans of {fold.test[0]}, on whom fold {fold.fold} is tested"
+            )
+        chosen.append([same[data.levels[same].argmax()] for same in of_label])
+    return np.array(chosen)
+
+
+def heat_maps(with_ma: Run, without_ma: Run, data: FaceDataset, round: int = 0) -> dict[str, Figure]:
+    """Fig. 6: Grad-CAM of the true expression, a column for each; all folds' computed in one call.
+
+    Returns:
+        "fig_6": one subject by the networks that never saw them; "fig_6_mean": the mean over all folds' subjects.
+    """
+    scans = expression_scans(with_ma, data, round)
+    maps = Maps(*(column[scans] for column in data.arrays))
+    explained = {
+        name: explain(run, maps, round=round, classes=maps.labels)
+        for name, run in (("without MA", without_ma), ("with MA", with_ma))
+    }
+    folds, size = len(scans), maps.texture.shape[2]
+    one = {key: heat[0] for key, heat in _enlarged(explained, size).items()}
+    mean = {key: heat.mean(0) for key, heat in _enlarged(explained, size).items()}
+    faces = {"texture": maps.texture[0], "depth": np.stack([relief(d[..., 0]) for d in maps.depth[0]])}
+    averages = {
+        "texture": maps.texture.astype(float).mean(0).astype(np.uint8),
+        "depth": np.stack([relief(d[..., 0]) for d in maps.depth.reshape(folds * 6, size, size, 1)])
+        .reshape(folds, 6, size, size, 3)
+        .mean(0)
+        .astype(np.uint8),
+    }
+    return {"fig_6": _heat_grid(faces, one), "fig_6_mean": _heat_grid(averages, mean)}
+
+
+def _enlarged(explained: Mapping[str, Explanation], size: int) -> dict[tuple[str, str], np.ndarray]:
+    """(trunk, with or without MA) -> (F, 6, S, S) in [0, 1]."""
+    return {
+        (trunk, name): np.stack([[enlarge(heat, size) for heat in fold] for fold in found.heat[trunk]])
+        for trunk in ("texture", "depth")
+        for name, found in explained.items()
+    }
+
+
+def _heat_grid(faces: Mapping[str, np.ndarray], heat: Mapping[tuple[str, str], np.ndarray]) -> Figure:
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(9.4, 1.55 * len(heat)), layout="constrained")
+        grid = figure.subplots(len(heat), 6, squeeze=False)
+        for axes_row, ((trunk, name), maps) in zip(grid, heat.items(), strict=True):
+            for axes, face, warm in zip(axes_row, faces[trunk], maps, strict=True):
+                _show(axes, overlay(face, warm))
+            axes_row[0].set_ylabel(f"{trunk}\n{name}")
+        for axes, expression in zip(grid[0], EXPRESSIONS, strict=True):
+            axes.set_title(expression)
+        return figure
+
+
+def _show(axes, image: np.ndarray) -> None:
+    axes.imshow(image)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+
+
+def relief(depth: np.ndarray) -> np.ndarray:
+    """(S, S) mm, NaN outside the face -> (S, S, 3) uint8: the surface, lit from the upper left; black outside."""
+    depth = np.asarray(depth, np.float32)
+    step = 235 / depth.shape[0]  # mm a pixel: preprocessing's grid spans 235 mm
+    down, right = np.gradient(np.where(np.isnan(depth), np.nanmin(depth), depth), step)
+    normal = np.stack([-right, down, np.ones_like(depth)]) / np.sqrt(right**2 + down**2 + 1)
+    light = np.array([-0.4, 0.5, 0.77])[:, None, None]
+    shade = np.where(np.isnan(depth), 0, np.clip(40 + 210 * (normal * light).sum(0), 0, 255))
+    return np.repeat(shade.astype(np.uint8)[..., None], 3, axis=-1)
+
+
+def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """(S, S, 3) uint8 greyed, with (S, S) heat in [0, 1] over it: the warmer, the more it covers."""
+    grey = image.mean(-1, keepdims=True) * 0.75
+    cover = (0.75 * np.clip(heat, 0, 1) ** 0.8)[..., None]
+    return ((1 - cover) * grey + cover * 255 * _HEAT(0.15 + 0.8 * heat)[..., :3]).astype(np.uint8)
+
+
+def save_prediction_picture(
+    run: Run, predictions: Sequence[Prediction], path: str | Path, *, round: int = 0, fold: int | None = None
+) -> None:
+    """One picture: for each scan its texture, its depth, Grad-CAM of each trunk, and the probabilities.
+
+    Args:
+        run, round, fold: whose networks; heat is the mean over them.
+        predictions: the first 40 are drawn.
+        path: a .png, .pdf or .svg.
+
+    Raises:
+        RunError: the picture cannot be written.
+    """
+    predictions = predictions[:_MOST_ROWS]
+    maps = stack([p.face.maps for p in predictions])
+    heat = mean_heat(run, maps, [p.probabilities.argmax() for p in predictions], round=round, fold=fold)
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(2.1 * (2 + len(heat)) + 2.6, 2.15 * len(predictions)), layout="constrained")
+        widths = [1] * (2 + len(heat)) + [1.25]
+        rows = figure.subplots(len(predictions), len(widths), squeeze=False, width_ratios=widths)
+        for index, (axes, p) in enumerate(zip(rows, predictions, strict=True)):
+            texture, surface = p.face.maps.texture, relief(p.face.maps.depth[..., 0])
+            pictures = [texture, surface]
+            pictures += [overlay(surface if trunk == "depth" else texture, warm[index]) for trunk, warm in heat.items()]
+            for place, picture in zip(axes, pictures, strict=False):
+                _show(place, picture)
+            axes[0].set_ylabel(p.face.name, fontsize=8)
+            _draw_probabilities(axes[-1], p.probabilities)
+        titles = ["texture", "depth", *(f"Grad-CAM, {trunk}" for trunk in heat), "probability"]
+        for axes, title in zip(rows[0], titles, strict=True):
+            axes.set_title(title)
+        try:
+            figure.savefig(path, dpi=120)
+        except (OSError, ValueError) as error:
+            raise RunError(f"{path}: the picture cannot be written ({error}); give FILE.png") from error
+
+
+def mean_heat(
+    run: Run, maps: Maps, classes: Sequence[int], *, round: int = 0, fold: int | None = None
+) -> dict[str, np.ndarray]:
+    """trunk -> (N, S, S) heat in [0, 1] for N scans' classes: the mean over a round's networks, or one network's."""
+    size = maps.texture.shape[1]
+    single = Maps(*(column[None] for column in maps))
+    folds = run.folds(round) if fold is None else [fold]
+    found = [explain(run, single, round=round, folds=[k], classes=np.array([classes])).heat for k in folds]
+    return {
+        trunk: np.mean([[enlarge(heat, size) for heat in each[trunk][0]] for each in found], axis=0)
+        for trunk in found[0]
+    }
+
+
+def _draw_probabilities(axes, probabilities: np.ndarray) -> None:
+    colours = [_BLUE if p == probabilities.max() else _GREY for p in probabilities]
+    bars = axes.barh(range(6), 100 * probabilities, color=colours)
+    axes.bar_label(bars, [f"{100 * p:.1f} %" for p in probabilities], padding=2, fontsize=8)
+    axes.set_yticks(range(6), EXPRESSIONS, fontsize=8)
+    axes.set_xlim(0, 125)
+    axes.set_xticks([])
+    axes.invert_yaxis()
+    axes.spines["bottom"].set_visible(False)

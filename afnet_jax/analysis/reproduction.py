@@ -1,0 +1,131 @@
+"""The paper's experiments, all of them: a run for each variant, then its tables and figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from afnet_jax.analysis import figures, tables
+from afnet_jax.analysis.experiment import run_experiment
+from afnet_jax.analysis.run import Run, load_run
+from afnet_jax.analysis.significance import compare
+from afnet_jax.config import default_config, validate
+from afnet_jax.datasets.loading import FaceDataset, load
+from afnet_jax.errors import ConfigError, RunError
+from afnet_jax.models.architecture import VARIANTS
+from afnet_jax.training.progress import say
+from afnet_jax.training.run_folder import write_atomically
+
+
+def reproduce(config: ConfigDict, workdir: str | Path, variants: Sequence[str] = (), data: FaceDataset | None = None):
+    """Runs or resumes every variant, each in a folder of its name, then draws tables and figures in workdir/paper.
+
+    What is finished is not run again. Variants of one and the same network are run once: `fuse_34` is `no_ma`.
+
+    Args:
+        config: of AFNet-M; the variants differ from it in what makes them variants.
+        workdir: folder of it all.
+        variants: those that are wanted; all by default.
+        data: the data set, where it is not the one that config.dataset names.
+
+    Returns:
+        The runs by variant.
+
+    Raises:
+        AFNetError: as `run_experiment`.
+    """
+    if config.variant != "afnet":
+        raise ConfigError(f"variant {config.variant!r}: give the config without a variant; all of them are run")
+    if unknown := set(variants) - set(VARIANTS):
+        raise ConfigError(f"variant {min(unknown)!r} is unknown; expected some of {', '.join(VARIANTS)}")
+    validate(config)
+    workdir, runs = Path(workdir), {}
+    data = load(config.dataset) if data is None else data
+    wanted = [v for v in VARIANTS if not variants or v in variants]
+    for number, variant in enumerate(wanted, start=1):
+        twin = next((v for v in runs if VARIANTS[v] == VARIANTS[variant]), None)
+        if twin is not None:
+            say(f"variant {number}/{len(wanted)}: {variant} is the network of {twin}")
+            runs[variant] = runs[twin]
+            continue
+        say(f"variant {number}/{len(wanted)}: {variant}")
+        runs[variant] = _finished(with_variant(config, variant), workdir / variant, data)
+    draw(runs, workdir / "paper", data)
+    return runs
+
+
+def with_variant(config: ConfigDict, variant: str) -> ConfigDict:
+    """The config of AFNet-M, changed in what makes another variant of it."""
+    changed, ours, theirs = config.copy_and_resolve_references(), default_config().model, default_config(variant).model
+    with changed.unlocked(), changed.ignore_type():
+        changed.variant = variant
+        for field in theirs:
+            if theirs[field] != ours[field]:
+                changed.model[field] = theirs[field]
+    return changed
+
+
+def _finished(config: ConfigDict, folder: Path, data: FaceDataset) -> Run:
+    try:
+        run = load_run(folder)
+        if run.summary["complete"] and run.config.to_json() == config.to_json():
+            say("  finished before")
+            return run
+    except RunError:
+        pass  # not begun, or not finished
+    run_experiment(config, folder, data=data)
+    return load_run(folder)
+
+
+def draw(runs: dict[str, Run], folder: Path, data: FaceDataset) -> None:
+    """Tables (.md, .tex, .csv) and figures (.png, .pdf) of whatever variants there are, and README.md with them all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    any_run = next(iter(runs.values()))
+    database = any_run.config.dataset.name
+    drawn = [*tables.paper_tables(runs, database), tables.variants_table(runs, _comparisons(runs))]
+    for table in drawn:
+        for suffix, text in ((".md", table.to_markdown()), (".tex", table.to_latex()), (".csv", table.to_csv())):
+            write_atomically(folder / f"{table.name}{suffix}", text)
+    pictures = _figures(runs, database, data)
+    for name, (_, figure) in pictures.items():
+        figures.save(figure, folder / f"{name}.png")
+    parts = [f"# The paper's experiments on {tables.paper.DATABASES[database]}\n", _caution(database)]
+    parts += [table.to_markdown() for table in drawn]
+    parts += [f"![{title}]({name}.png)\n\n{title}\n" for name, (title, _) in pictures.items()]
+    write_atomically(folder / "README.md", "\n".join(parts))
+    say(f"tables and figures are in {folder}")
+
+
+def _caution(database: str) -> str:
+    if database == "synthetic":
+        return "Made-up people: their accuracies say nothing about those on the paper's databases.\n"
+    return "Accuracies are means over rounds of cross-validation, ± the standard deviation over rounds.\n"
+
+
+def _comparisons(runs: dict[str, Run]) -> dict:
+    if "afnet" not in runs:
+        return {}
+    others = {v: run for v, run in runs.items() if v != "afnet" and run.summary["accuracy"]["mean"] is not None}
+    return {variant: compare(runs["afnet"], run) for variant, run in others.items()}
+
+
+def _figures(runs: dict[str, Run], database: str, data: FaceDataset) -> dict:
+    """Name -> (title, figure) of each figure whose variants are there."""
+    drawn = {}
+    panels = {"with MA": "afnet", "without MA": "no_ma"}
+    panels = {title: runs[variant] for title, variant in panels.items() if variant in runs}
+    if panels:
+        drawn["fig_4"] = ("Fig. 4: confusion matrices, % of each true expression", figures.confusion_matrices(panels))
+    if any(row.variant in runs for row in tables.paper.FIG_5):
+        drawn["fig_5"] = ("Fig. 5: fusion positions", figures.fusion_positions(runs, database))
+    if len(panels) == 2:
+        try:
+            heat = figures.heat_maps(runs["afnet"], runs["no_ma"], data)
+        except RunError as error:
+            say(f"Fig. 6 is left out: {error}")
+        else:
+            drawn["fig_6"] = ("Fig. 6: where the networks look (Grad-CAM), one subject", heat["fig_6"])
+            drawn["fig_6_mean"] = ("Fig. 6, the mean over one subject of each fold", heat["fig_6_mean"])
+    return drawn

@@ -1,0 +1,121 @@
+"""The report says what summary.json says, asks nobody for anything, and can be read without eyes."""
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from afnet_jax.analysis import load_run
+from afnet_jax.analysis.experiment import summarize
+from afnet_jax.analysis.report import write_report
+from tests.analysis.conftest import make_config, write_run
+
+_VOID = {"meta", "link", "img", "br"}
+
+
+class _Page(HTMLParser):
+    """All that the tests ask about a page; fails where elements are not closed in order."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.elements, self.numbers, self.text = [], [], [], ""
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        if tag not in _VOID:
+            self.open.append(tag)
+        if tag == "data":
+            self.numbers.append([dict(attributes)["data-key"], float(dict(attributes)["value"]), ""])
+
+    def handle_startendtag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.text += data
+        if "data" in self.open:
+            self.numbers[-1][2] += data
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+@pytest.fixture(scope="module")
+def page(run, faces):
+    path = write_report(run, faces)
+    assert path.stat().st_size < 5e6
+    return _Page(path.read_text())
+
+
+def test_every_number_is_that_of_the_summary(page, run):
+    keys = set()
+    for key, value, shown in page.numbers:
+        expected = run.summary
+        for part in key.split("."):
+            expected = expected[int(part) if isinstance(expected, list) else part]
+        assert value == expected, key
+        number = float(re.sub(r"[^\d.]", "", shown))
+        decimals = len(shown.partition(".")[2].rstrip(" %MiBs"))
+        scale = 100 if "%" in shown else 1
+        assert number == pytest.approx(scale * expected, abs=0.51 * 10**-decimals), key
+        keys.add(key)
+    accuracies = {"accuracy.mean", "accuracy.std", "accuracy.per_round.1", "accuracy.per_fold.1.1"}
+    assert accuracies | {"scans", "rounds", "parameters.count", "seconds.total", "per_class.SU.recall"} <= keys
+    assert sum(key.startswith("confusion") for key in keys) == 36
+
+
+def test_nothing_is_fetched(page, run):
+    references = [a.get(name) for _, a in page.elements for name in ("src", "href", "srcset", "data") if a.get(name)]
+    assert all(r.startswith(("#", "data:")) for r in references)
+    text = (run.path / "report.html").read_text()
+    assert "@import" not in text and "url(" not in text and "<script" not in text
+    assert "http" not in text.replace("http-equiv", "")
+
+
+def test_tables_and_pictures_can_be_read_aloud(page):
+    tables = page.all("table")
+    assert len(tables) == len(page.all("caption")) > 8
+    assert all(a.get("scope") in ("row", "col") for a in page.all("th"))
+    assert all(a.get("alt") for a in page.all("img"))
+    assert all(a.get("aria-label") and a.get("role") == "img" for a in page.all("svg"))
+    anchors = {a["id"] for _, a in page.elements if "id" in a}
+    assert all(a["href"][1:] in anchors for a in page.all("a"))
+    assert page.all("html") == [{"lang": "en"}] and len(page.all("main")) == len(page.all("h1")) == 1
+
+
+def test_faces_heat_maps_and_importance_weights_are_there(page):
+    alts = [a["alt"] for a in page.all("img")]
+    assert sum("Texture of" in alt for alt in alts) == sum("Surface of" in alt for alt in alts) == 12
+    assert sum(alt.startswith("Heat of the texture trunk") for alt in alts) == 6
+    assert "texture above depth" in page.text
+
+
+def test_the_papers_number_stands_beside(tmp_path, faces):
+    config = make_config("no_ma", **{"dataset.name": "bosphorus"})
+    run = load_run(write_run(tmp_path, faces, config))
+    page = _Page(write_report(run).read_text())
+    assert "87.11 %" in page.text
+    assert "the data set is not at hand" in page.text
+
+
+def test_an_incomplete_run_has_a_report_too(run_folder, tmp_path, faces):
+    folder = tmp_path / "<part>"
+    shutil.copytree(run_folder, folder, ignore=shutil.ignore_patterns("checkpoints"))
+    with np.load(folder / "predictions.npz") as file:
+        columns = {name: file[name][:18] for name in file}
+    np.savez(folder / "predictions.npz", **columns)
+    (folder / "metrics.jsonl").write_text("")
+    run = load_run(folder)
+    (folder / "summary.json").write_text(json.dumps(summarize(run)))
+    page = _Page(write_report(run, faces).read_text())
+    assert "0 of 2 rounds are finished" in page.text and "round 1 fold 0" in page.text
+    assert "weights of round 0 fold 0 are not stored" in page.text
+    assert "<part>" in page.text  # names are escaped
