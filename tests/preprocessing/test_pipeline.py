@@ -11,7 +11,7 @@ from afnet_jax.preprocessing import PreprocessingConfig, preprocess
 from afnet_jax.preprocessing.evaluation import evaluate, read_truth, truth_path
 from afnet_jax.preprocessing.pipeline import face_region
 from afnet_jax.scans import ScanError, read_scan
-from tests.preprocessing.conftest import moved
+from tests.preprocessing.conftest import moved, scanned_again
 
 
 @pytest.fixture(scope="module")
@@ -181,10 +181,12 @@ def test_made_up_people_come_out_as_they_are(samples, name, most):
 
 
 @pytest.mark.parametrize("axis", ["x", "y", "z"])
-def test_made_up_people_keep_their_shape_in_another_pose(samples, axis):
-    scan = read_scan(samples / "bu3dfe/F0001/F0001_DI04WH_F3D.wrl")
-    maps = preprocess(scan)
-    other = preprocess(moved(scan, Rotation.from_euler(axis, 20, degrees=True).as_matrix()))
+@pytest.mark.parametrize("degrees", [-20, 20])
+def test_made_up_people_scanned_again_in_another_pose_keep_their_shape(samples, axis, degrees):
+    scan = read_scan(samples / "bosphorus_clean/bs000/bs000_E_HAPPY_0.bnt")
+    rotation = Rotation.from_euler(axis, degrees, degrees=True).as_matrix()
+    maps = preprocess(scanned_again(scan, np.eye(3), noise=0.2, seed=0))
+    other = preprocess(scanned_again(scan, rotation, noise=0.2, seed=1))
     both = maps.valid & other.valid
     assert np.sqrt(np.mean((maps.depth - other.depth)[both] ** 2)) < 0.6
 
