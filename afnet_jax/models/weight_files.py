@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -144,8 +145,10 @@ def _read_pickle(path: Path) -> dict[str, np.ndarray]:
             f"pip install torch, or take the same weights as .safetensors"
         ) from error
     try:
-        # weights_only admits tensors and plain containers and runs no code of the file.
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            # weights_only admits tensors and plain containers and runs no code of the file.
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged pickles raise whatever their bytes happen to spell
         raise WeightsError(
             f"{path}: expected a whole file of PyTorch tensors alone, found {_one_line(error)}"
