@@ -14,10 +14,11 @@ import os
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from outcomes import batch_of, errors, loss_and_statistics, network, ours, pytorch, reference, relative, summary
+from outcomes import batch_of, errors, loss_and_statistics, named, network, ours, pytorch, reference, relative, summary
 
 from afnet_jax.models.architecture import VARIANTS
 
@@ -69,6 +70,22 @@ def test_a_step_agrees_with_what_pytorch_once_found(variant, step):
     assert found.keys() == expected.keys()
     for part, numbers in expected.items():
         np.testing.assert_allclose(found[part], numbers, rtol=1e-6, atol=1e-6, err_msg=part)
+
+
+def test_compiled_for_two_folds_is_what_runs_operation_by_operation():
+    """At float32, as trainings run; a jaxlib that compiles wrong programs (see setup.cfg) shows here."""
+    step = ours("texture", 64, "float64")
+    graph, params, stats = network("texture")
+    params, stats = (jax.tree.map(lambda leaf: jnp.stack([-leaf, leaf]), part) for part in (params, stats))
+    batch = batch_of(64, "float32")
+    training = jax.value_and_grad(loss_and_statistics, argnums=1, has_aux=True)
+    compiled = jax.jit(jax.vmap(lambda params, stats: training(graph, params, stats, batch)))
+    (loss, stats), gradients = jax.tree.map(lambda leaf: leaf[1], compiled(params, jax.tree.map(jnp.abs, stats)))
+    wrong = "a compiled step is not what runs operation by operation: this jaxlib may compile wrong programs"
+    assert float(loss) == pytest.approx(step.loss, rel=1e-3), wrong
+    off = {name: abs(error) for name, error in errors(named(gradients), step.gradients).items()}
+    assert np.median(list(off.values())) < 1e-2, wrong
+    assert max(off.values()) < 0.2, f"{wrong}: {worst(off)}"
 
 
 @pytest.mark.skipif(not FULL, reason="AFNET_PARITY=224 asks for it")
