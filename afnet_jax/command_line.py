@@ -29,6 +29,8 @@ def run_command(main: Callable[[], int | None], argv: Sequence[str], description
         print(_help(argv[0], description))
         return 0
     try:
+        if told := _missing_config(argv):  # which absl would find out later, with a traceback
+            raise flags.Error(told)
         if stray := flags.FLAGS(list(argv))[1:]:
             raise flags.Error(f"unexpected argument {stray[0]!r}; see --help")
     except (flags.Error, ConfigError, OSError, ValueError, AttributeError, KeyError, TypeError, SyntaxError) as error:
@@ -57,15 +59,19 @@ def _told(error: Exception, argv: Sequence[str]) -> str:
         if argument.lstrip("-").startswith("config.") and name not in fields:
             near = difflib.get_close_matches(name, fields, n=1)
             return f"--config.{name}: no such field" + (f"; did you mean --config.{near[0]}?" if near else "")
+    missing = [flag.name for flag in _own_flags() if flag.name in str(error) and "other than None" in str(error)]
+    if missing:
+        return f"{' and '.join('--' + name + '=…' for name in missing)} must be given; see --help"
+    return " ".join(str(error).split())
+
+
+def _missing_config(argv: Sequence[str]) -> str:
     config = next((a.split("=", 1)[1] for a in argv[1:] if a.lstrip("-").startswith("config=")), None)
     if config is None and any(a.lstrip("-").startswith("config.") for a in argv[1:]):
         return "--config=FILE is missing; see --help"
     if config is not None and not Path(config.split(":")[0]).is_file():
         return f"--config={config}: no such file; configs/ holds synthetic.py, bu3dfe.py and bosphorus.py"
-    missing = [flag.name for flag in _own_flags() if flag.name in str(error) and "other than None" in str(error)]
-    if missing:
-        return f"{' and '.join('--' + name + '=…' for name in missing)} must be given; see --help"
-    return " ".join(str(error).split())
+    return ""
 
 
 def _own_flags() -> list[flags.Flag]:

@@ -113,7 +113,9 @@ def validate(config: ConfigDict) -> None:
     """
     architecture(config)
     size, train = config.dataset.image_size, config.train
+    names = ("bosphorus", "bu3dfe", "synthetic")
     checks = [
+        ("dataset.name", config.dataset.name, config.dataset.name in names, f"one of {', '.join(names)}"),
         ("dataset.image_size", size, 32 <= size <= 224 and size % 32 == 0, "a multiple of 32, from 32 to 224"),
         ("model.dtype", config.model.dtype, config.model.dtype in ("float32", "bfloat16"), "float32 or bfloat16"),
         ("train.max_shift", train.max_shift, 0 <= train.max_shift < size // 2, "0 or more, below half the image"),

@@ -1,0 +1,62 @@
+"""The command as its users call it: help, wrong arguments, faults; one line each, and the right exit status."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def _call(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "afnet_jax.main", *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_help_lists_every_setting():
+    done = _call("--help")
+    assert done.returncode == 0
+    for expected in ("--workdir", "--mode", "--config.train.learning_rate", "--config.protocol.rounds"):
+        assert expected in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ((), "--config=… and --workdir=… must be given"),
+        (("--config=configs/synthetic.py",), "--workdir=… must be given"),
+        (("--config=configs/none.py", "--workdir=w"), "no such file"),
+        (("--config=configs/synthetic.py:afnett", "--workdir=w"), "'afnett' is unknown; expected one of afnet"),
+        (
+            ("--config=configs/synthetic.py", "--workdir=w", "--config.train.epoch=3"),
+            "did you mean --config.train.epochs",
+        ),
+        (("--config=configs/synthetic.py", "--workdir=w", "--config.train.epochs=many"), "--config.train.epochs=many"),
+        (("--config=configs/synthetic.py", "--workdir=w", "--mode=test"), "--mode"),
+        (("--config=configs/synthetic.py", "--workdir=w", "--speed=2"), "speed"),
+        (("--config=configs/synthetic.py", "--workdir=w", "stray"), "'stray'"),
+    ],
+)
+def test_wrong_arguments(arguments, told):
+    done = _call(*arguments)
+    assert done.returncode == 2
+    assert told in done.stderr and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--config.train.epochs=0",), "config.train.epochs: expected a positive whole number, found 0"),
+        (("--config.dataset.image_size=100",), "config.dataset.image_size: expected a multiple of 32"),
+        (("--config.model.fusion_stages=(3,)",), "model.fusion_stages"),
+        (("--config.train.folds_per_group=few",), "config.train.folds_per_group"),
+        (("--config.dataset.name=bu3dfe",), "tools/prepare_dataset.py"),
+        (("--config.dataset.name=ck",), "config.dataset.name: expected one of"),
+    ],
+)
+def test_faults(arguments, told, tmp_path):
+    config = f"--config={ROOT / 'configs' / 'synthetic.py'}"
+    done = _call(config, f"--workdir={tmp_path / 'run'}", *arguments, cwd=tmp_path)
+    assert done.returncode == 1
+    assert told in done.stderr and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
