@@ -47,7 +47,7 @@ figure:target { outline: 3px solid var(--accent); outline-offset: 3px; }
 .figures :is(td, th):is(:nth-child(2), :last-child) { text-align: left; } .figures td:last-child { white-space: normal;
   min-width: 12rem; }
 svg.bins { width: 9.5rem; height: 1.9rem; display: block; } svg.bins rect { fill: var(--first); }
-svg.bins rect.odd { fill: var(--bad); }
+svg.bins rect.odd { fill: var(--bad); } @media (max-width: 30rem) { svg.bins { width: 5rem; } }
 @media print { svg.bins rect { print-color-adjust: exact; -webkit-print-color-adjust: exact; } ul.scans {
   grid-template-columns: 1fr 1fr; } }
 """
@@ -194,7 +194,7 @@ def _bins(name: str, values: np.ndarray, odd: np.ndarray) -> str:
     odd_counts = np.histogram(values[odd], edges)[0]
     bars = []
     for index in np.flatnonzero(counts):
-        height = max(28 * counts[index] / counts.max(), 1.5)
+        height = max(28 * counts[index] / counts.max(), 3)
         kind = ' class="odd"' if odd_counts[index] else ""
         bars.append(f'<rect{kind} x="{6 * index}" y="{30 - height:.1f}" width="5" height="{height:.1f}"/>')
     label = f"Histogram of {name}: {int(odd.sum())} of {len(values)} scans odd"
