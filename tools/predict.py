@@ -14,7 +14,7 @@ import sys
 from afnet_jax.command_line import report_faults
 
 
-def main(arguments: argparse.Namespace) -> int:
+def _main(arguments: argparse.Namespace) -> int:
     from afnet_jax.analysis.prediction import Prediction, Predictor, find_files, predict, read_faces, to_table
     from afnet_jax.analysis.run import load_run  # not above: --help must not wait for JAX
 
@@ -39,7 +39,7 @@ def main(arguments: argparse.Namespace) -> int:
     return 1 if rejected else 0
 
 
-if __name__ == "__main__":
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scans", nargs="+", metavar="SCAN", help="….bnt, …_F3D.wrl, or a folder of such")
     parser.add_argument("--workdir", required=True, help="folder of a finished run")
@@ -48,4 +48,8 @@ if __name__ == "__main__":
     parser.add_argument("--json", action="store_true", help="one line of JSON for each scan")
     parser.add_argument("--picture", metavar="FILE.png", help="texture, depth and Grad-CAM of each scan in one picture")
     parsed = parser.parse_args()
-    sys.exit(report_faults(lambda: main(parsed)))
+    return report_faults(lambda: _main(parsed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from afnet_jax.analysis.figures import confusion_matrices, to_pixels
 from afnet_jax.analysis.metrics import complete_rounds, score
 from afnet_jax.analysis.report import write_report
 from afnet_jax.analysis.run import Run, load_run
@@ -16,6 +17,7 @@ from afnet_jax.models.parameters import audit
 from afnet_jax.training.loop import evaluate, train_and_evaluate
 from afnet_jax.training.progress import duration, say
 from afnet_jax.training.run_folder import write_atomically
+from afnet_jax.training.tensorboard import write_picture
 
 
 def run_experiment(
@@ -42,6 +44,8 @@ def run_experiment(
     summary = summarize(run)
     write_atomically(run.path / "summary.json", json.dumps(summary, indent=1) + "\n")
     write_report(run, data)
+    if any(map(any, summary["confusion"])):
+        write_picture(run.path, "confusion", to_pixels(confusion_matrices({run.config.variant: run})))
     say(_told(summary, run.path))
     return summary
 

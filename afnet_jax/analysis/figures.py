@@ -10,6 +10,7 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from afnet_jax.analysis import paper
@@ -30,6 +31,13 @@ def save(figure: Figure, path: Path) -> None:
     """Writes a figure as .png and as .pdf beside it."""
     for suffix in (".png", ".pdf"):
         figure.savefig(path.with_suffix(suffix), dpi=200, bbox_inches="tight")
+
+
+def to_pixels(figure: Figure) -> np.ndarray:
+    """(H, W, 3) uint8 of a figure."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3]
 
 
 def confusion_matrices(runs: Mapping[str, Run]) -> Figure:

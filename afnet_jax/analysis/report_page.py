@@ -49,8 +49,8 @@ table.words td { overflow-wrap: anywhere; } table.words tbody th { white-space: 
 table.shares td[style] { background: color-mix(in srgb, var(--accent) calc(var(--share) * 55%), transparent);
   print-color-adjust: exact; -webkit-print-color-adjust: exact; min-width: 3.3rem; }
 td { white-space: nowrap; } table.words td { white-space: normal; }
-@media (max-width: 30rem) { th, td { padding: .3rem .2rem; font-size: .78rem; } table.shares td[style] {
-  min-width: 2.7rem; } }
+@media (max-width: 30rem) { th, td { padding: .3rem .2rem; } table { font-size: .78rem; } table.shares td[style] {
+  min-width: 2.5rem; padding: .3rem .1rem; } table.shares { font-size: .72rem; } }
 table.shares td small { display: block; color: var(--soft); font-size: .72rem; } table.shares td[style] small {
   color: inherit; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 21rem), 1fr)); gap: 1rem; }

@@ -115,7 +115,7 @@ def _gap(run: Run | None, expected: float | None) -> str:
 
 def signed(value: float) -> str:
     """-1.234 -> "−1.23"."""
-    return f"{value:+.2f}".replace("-", "−")
+    return f"{round(value, 2) + 0.0:+.2f}".replace("-", "−")  # + 0.0: no minus before zero
 
 
 def paper_tables(runs: Mapping[str, Run], database: str) -> list[Table]:

@@ -18,6 +18,7 @@ from afnet_jax.training.devices import GroupProgram, steps_per_dispatch
 from afnet_jax.training.plan import Shape, Training, epoch_batches, fill, test_batches
 from afnet_jax.training.progress import Progress, say
 from afnet_jax.training.run_folder import RunFolder
+from afnet_jax.training.tensorboard import GroupEvents
 
 WEIGHTS = ("params", "batch_stats")  # what a finished training keeps
 
@@ -107,6 +108,10 @@ class GroupTraining:
             Interrupted: asked to stop, after saving.
         """
         epoch, state = self._restore_or_start()
+        with GroupEvents(self._folder.path, self._group) as self._events:
+            self._train_on(epoch, state, stop)
+
+    def _train_on(self, epoch: _Epoch, state, stop: StopRequest) -> None:
         epochs = self._config.train.epochs
         logits = None
         while epoch.number < epochs:
@@ -208,6 +213,7 @@ class GroupTraining:
                 }
             )
         self._folder.append_metrics(lines)
+        self._events.add(lines)
         test = f"  test {percent(test_accuracy)}" if logits is not None else ""
         self._progress.line(f"{self._where(epoch)}  loss {np.nanmean(loss):.3f}  train {percent(train_accuracy)}{test}")
 

@@ -1,0 +1,133 @@
+"""A trained network to take away: a StableHLO program (`jax.export`), its weights, and a page that explains both.
+
+Whoever has JAX and safetensors can run it; nothing of this package is needed, see the description's "usage".
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jax
+import jax.export
+import jax.numpy as jnp
+import numpy as np
+from safetensors.numpy import save_file
+
+import afnet_jax
+from afnet_jax.analysis.run import Run
+from afnet_jax.errors import RunError
+from afnet_jax.preprocessing.pipeline import PreprocessingConfig
+from afnet_jax.scans.scan import EXPRESSIONS
+from afnet_jax.training.run_folder import write_atomically
+
+PROGRAM, WEIGHTS, DESCRIPTION = "model.stablehlo", "model.safetensors", "model.json"
+_PLATFORMS = ("cpu", "cuda")
+_SEPARATOR = "."
+_USAGE = """\
+import jax.export
+from safetensors.numpy import load_file
+program = jax.export.deserialize(bytearray(open("model.stablehlo", "rb").read()))
+weights = load_file("model.safetensors")
+probabilities = program.call(weights, texture, depth, mask56, mask28)
+"""
+
+
+def export_model(run: Run, out: str | Path, *, round: int = 0, fold: int | None = None) -> Path:
+    """Writes model.stablehlo, model.safetensors and model.json.
+
+    Args:
+        run: a finished run.
+        out: folder to write to; made if need be.
+        round: whose networks.
+        fold: one network; None for the mean of the probabilities of all the round's networks.
+
+    Returns:
+        The folder.
+
+    Raises:
+        RunError: weights that are not there, or a folder that cannot be written to.
+    """
+    folds = run.folds(round) if fold is None else [fold]
+    weights = _flatten(*run.stacked_weights(round, folds))
+    exported = jax.export.export(jax.jit(_probabilities(run)), platforms=_PLATFORMS)(_shapes(weights), *_inputs(run))
+    out = Path(out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / PROGRAM).write_bytes(exported.serialize())
+        save_file(weights, out / WEIGHTS)
+        write_atomically(out / DESCRIPTION, json.dumps(_description(run, weights, round, folds), indent=1) + "\n")
+    except OSError as error:
+        raise RunError(f"{out}: cannot be written to ({error.strerror}); give another --out") from error
+    return out
+
+
+def _flatten(params: dict, batch_stats: dict) -> dict[str, np.ndarray]:
+    """Weights by name, "params.trunks.texture.conv1.kernel" and so on; folds on axis 0."""
+    leaves = jax.tree_util.tree_leaves_with_path({"params": params, "batch_stats": batch_stats})
+    return {
+        jax.tree_util.keystr(path, simple=True, separator=_SEPARATOR): np.ascontiguousarray(leaf)
+        for path, leaf in leaves
+    }
+
+
+def _probabilities(run: Run):
+    """(weights by name, maps) -> (N, 6): the mean over folds of their softmaxes."""
+    trainer = run.trainer
+    state = jax.eval_shape(trainer.init, jax.random.key(0))
+    shapes = {"params": state.params, "batch_stats": state.batch_stats}
+    paths, tree = jax.tree_util.tree_flatten_with_path(shapes)
+    names = [jax.tree_util.keystr(path, simple=True, separator=_SEPARATOR) for path, _ in paths]
+
+    def one(weights, *maps):
+        parts = jax.tree_util.tree_unflatten(tree, [weights[name] for name in names])
+        return jax.nn.softmax(trainer.model(parts["params"], parts["batch_stats"])(*maps))
+
+    def mean(weights, texture, depth, mask56, mask28):
+        each = jax.vmap(one, (0, None, None, None, None))(weights, texture, depth, mask56, mask28)
+        return jnp.mean(each, axis=0)
+
+    return mean
+
+
+def _shapes(weights: dict[str, np.ndarray]) -> dict[str, jax.ShapeDtypeStruct]:
+    return {name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for name, leaf in weights.items()}
+
+
+def _inputs(run: Run) -> list[jax.ShapeDtypeStruct]:
+    (count,) = jax.export.symbolic_shape("n")
+    return [jax.ShapeDtypeStruct((count, *shape), dtype) for _, shape, dtype, _ in _maps(run)]
+
+
+def _maps(run: Run) -> list[tuple[str, tuple[int, ...], str, str]]:
+    size = run.config.dataset.image_size
+    return [
+        ("texture", (size, size, 3), "uint8", "RGB, row 0 at the forehead, 0 outside the face"),
+        ("depth", (size, size, 1), "float16", "mm along the canonical z axis, NaN outside the face"),
+        ("mask56", (size // 4, size // 4, 1), "float16", "salient regions in [0, 1], a quarter of the edge"),
+        ("mask28", (size // 8, size // 8, 1), "float16", "salient regions in [0, 1], an eighth of the edge"),
+    ]
+
+
+def _description(run: Run, weights: dict[str, np.ndarray], round_: int, folds: list[int]) -> dict:
+    span = PreprocessingConfig()
+    return {
+        "model": f"AFNet-M, variant {run.config.variant}",
+        "usage": _USAGE.splitlines(),
+        "inputs": [
+            {"name": name, "shape": ["n", *shape], "dtype": dtype, "content": content}
+            for name, shape, dtype, content in _maps(run)
+        ],
+        "mm_per_pixel": span.mm_per_pixel * span.size / run.config.dataset.image_size,
+        "output": {"shape": ["n", len(EXPRESSIONS)], "dtype": "float32", "content": "probabilities"},
+        "expressions": list(EXPRESSIONS),
+        "weights": {name: {"shape": list(leaf.shape), "dtype": str(leaf.dtype)} for name, leaf in weights.items()},
+        "weights_axis_0": "folds, whose probabilities are averaged",
+        "round": round_,
+        "folds": folds,
+        "platforms": list(_PLATFORMS),
+        "accuracy": run.summary["accuracy"]["mean"],
+        "config": json.loads(run.config.to_json()),
+        "afnet_jax": afnet_jax.__version__,
+        "jax": jax.__version__,
+    }

@@ -1,0 +1,45 @@
+import json
+
+import jax
+import jax.export
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from afnet_jax.analysis.export import export_model
+from afnet_jax.analysis.gradcam import explain
+from afnet_jax.datasets.loading import Maps
+from tests.analysis.conftest import FOLDS
+
+
+def _load(folder, monkeypatch):
+    """As the description's "usage" says: by jax.export and safetensors alone."""
+    description = json.loads((folder / "model.json").read_text())
+    *preparation, _ = description["usage"]
+    names = {}
+    with monkeypatch.context() as patch:
+        patch.chdir(folder)
+        exec("\n".join(preparation), names)
+    return names["program"], names["weights"], description
+
+
+def test_the_mean_of_the_folds_for_any_number_of_faces(run, faces, tmp_path, monkeypatch):
+    program, weights, description = _load(export_model(run, tmp_path), monkeypatch)
+    call = jax.jit(program.call)
+    both = Maps(*(np.stack([column[:6]] * FOLDS) for column in faces.arrays))
+    expected = jax.nn.softmax(explain(run, both).logits).mean(0)
+    found = call(weights, *(column[:6] for column in faces.arrays[:4]))
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(np.sum(found, -1), 1, rtol=1e-5)
+    assert [tuple(one["shape"][1:]) for one in description["inputs"]] == [m.shape[1:] for m in faces.arrays[:4]]
+    assert [one["dtype"] for one in description["inputs"]] == [str(m.dtype) for m in faces.arrays[:4]]
+    assert program.in_avals[-4].shape[0] != 6  # a symbol, not a number
+
+
+def test_one_fold(run, tmp_path, monkeypatch):
+    _, weights, description = _load(export_model(run, tmp_path, fold=1), monkeypatch)
+    kernel = weights["params.trunks.depth.conv1.kernel"]
+    np.testing.assert_array_equal(kernel[0], run.params(0)["trunks"]["depth"]["conv1"]["kernel"][1])
+    assert description["folds"] == [1] and len(kernel) == 1
+    assert set(description["weights"]) == set(load_file(tmp_path / "model.safetensors"))
+    assert description["accuracy"] == pytest.approx(run.summary["accuracy"]["mean"])

@@ -1,0 +1,92 @@
+import importlib.util
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from afnet_jax.analysis.gradcam import explain
+from afnet_jax.analysis.prediction import Face, Prediction, Predictor, find_files, predict
+from afnet_jax.datasets.loading import Maps
+from afnet_jax.errors import RunError
+from afnet_jax.scans import ScanError
+from tests.analysis.conftest import FOLDS
+
+
+@pytest.fixture(scope="module")
+def predictor(run):
+    return Predictor(run)
+
+
+def test_probabilities_are_the_mean_over_the_folds(run, faces, predictor):
+    both = Maps(*(np.stack([column[:6]] * FOLDS) for column in faces.arrays))
+    each = jax.nn.softmax(explain(run, both).logits)
+    np.testing.assert_allclose(predictor(Maps(*(c[:6] for c in faces.arrays))), each.mean(0), rtol=1e-3, atol=1e-5)
+
+
+def test_a_face_is_the_same_in_any_batch(faces, predictor):
+    together = predictor(Maps(*(column[:20] for column in faces.arrays)))
+    alone = predictor(Maps(*(column[17:18] for column in faces.arrays)))
+    assert together.shape == (20, 6)
+    np.testing.assert_allclose(together[17], alone[0], rtol=1e-4, atol=1e-6)
+
+
+def test_faults_keep_their_place_and_stop_nobody(faces, predictor):
+    stream = [Face(Path(f"{k}.bnt"), str(k), Maps(*(c[k] for c in faces.arrays))) for k in range(18)]
+    stream.insert(1, ScanError("bad.bnt", "broken"))
+    outcomes = list(predict(predictor, stream))
+    assert isinstance(outcomes[1], ScanError) and len(outcomes) == 19
+    assert [o.face.name for o in outcomes if isinstance(o, Prediction)] == [str(k) for k in range(18)]
+    line = json.loads(outcomes[0].to_json())
+    assert line["expression"] == max(line["probabilities"], key=line["probabilities"].get)
+    assert sum(line["probabilities"].values()) == pytest.approx(1)
+
+
+def test_maps_of_another_size_are_refused(predictor, faces):
+    with pytest.raises(RunError, match="64 x 64"):
+        predictor(Maps(*(column[:1, ::2, ::2] for column in faces.arrays[:4]), faces.labels[:1]))
+
+
+def test_weights_that_are_not_there(run):
+    with pytest.raises(RunError, match="no fold 7"):
+        Predictor(run, fold=7)
+    with pytest.raises(RunError, match="keep_rounds"):
+        Predictor(run, round=1)
+    with pytest.raises(RunError, match="no round 5"):
+        Predictor(run, round=5)
+
+
+def test_missing_paths_and_empty_folders(tmp_path):
+    with pytest.raises(ScanError, match="no such file"):
+        find_files([tmp_path / "nowhere"])
+    with pytest.raises(ScanError, match="holds no scan"):
+        find_files([tmp_path])
+
+
+def _tool(monkeypatch, *arguments):
+    """tools/predict.py within this process; its exit status."""
+    path = Path(__file__).parents[2] / "tools" / "predict.py"
+    spec = importlib.util.spec_from_file_location("predict_tool", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(sys, "argv", ["predict.py", *map(str, arguments)])
+    return module.main()
+
+
+def test_the_command(run_folder, samples, tmp_path, monkeypatch, capsys):
+    """Good scans are answered; one without landmarks is named, and the exit status tells."""
+    source = samples / "bosphorus" / "bs000"
+    for suffix in ("png", "bnt"):
+        shutil.copy(source / f"bs000_E_ANGER_0.{suffix}", tmp_path)
+    picture = tmp_path / "faces.png"
+    arguments = ["--workdir", run_folder, "--json", source / "bs000_E_HAPPY_0.bnt", tmp_path, "--picture", picture]
+    assert _tool(monkeypatch, *arguments, "--fold", 0) == 1
+    output = capsys.readouterr()
+    assert [json.loads(line)["scan"] for line in output.out.splitlines()] == ["bs000_E_HAPPY_0"]
+    assert "bs000_E_ANGER_0" in output.err and "lm3" in output.err and len(output.err.splitlines()) == 1
+    assert picture.stat().st_size > 10_000
+    assert _tool(monkeypatch, "--workdir", tmp_path, source) == 1
+    assert "no run here" in capsys.readouterr().err

@@ -1,0 +1,128 @@
+"""Every variant once, the paper's numbers beside ours, and nothing but drawing the second time."""
+
+import csv
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from afnet_jax.analysis import figures, paper, reproduction
+from afnet_jax.analysis.tables import Table, signed
+from afnet_jax.errors import ConfigError, RunError
+from afnet_jax.models.architecture import VARIANTS
+from tests.analysis.conftest import make_config, write_run
+
+
+@pytest.fixture
+def begun(monkeypatch, faces):
+    """Variants whose training was asked for; each makes a finished run at once."""
+    calls = []
+
+    def instead_of_training(config, workdir, *, data=None):
+        calls.append(config.variant)
+        write_run(workdir, faces, config, seed=len(calls), skill=3)
+
+    monkeypatch.setattr(reproduction, "run_experiment", instead_of_training)
+    return calls
+
+
+def _config(**changes):
+    return make_config(**{"dataset.name": "bosphorus", "train.epochs": 1, **changes})
+
+
+def test_all_of_the_paper(begun, faces, tmp_path):
+    runs = reproduction.reproduce(_config(), tmp_path, data=faces)
+    assert list(runs) == list(VARIANTS)
+    assert begun == [v for v in VARIANTS if v != "fuse_34"]  # which is no_ma
+    folder = tmp_path / "paper"
+    names = {"table_1", "table_2", "table_3", "table_4", "fig_5", "variants"}
+    assert {f"{name}{suffix}" for name in names for suffix in (".md", ".tex", ".csv")} <= _names(folder)
+    assert {"fig_4.png", "fig_4.pdf", "fig_5.png", "fig_5.pdf", "README.md"} <= _names(folder)
+    with (folder / "table_3.csv").open() as file:
+        row = {line["Method"]: line for line in csv.DictReader(file)}["2D+3D (IWC) with MA"]
+    found = runs["afnet"].summary["accuracy"]
+    assert row["Here, Bosphorus"] == f"{100 * found['mean']:.2f} ± {100 * found['std']:.2f}"
+    assert (row["Paper, BU-3DFE"], row["Paper, Bosphorus"]) == ("90.08", "88.31")
+    assert row["Here − paper"] == signed(100 * found["mean"] - 88.31)
+    begun.clear()
+    reproduction.reproduce(_config(), tmp_path, data=faces)
+    assert not begun
+
+
+def _names(folder):
+    return {path.name for path in folder.iterdir()}
+
+
+def test_some_variants_and_what_is_missing(begun, faces, tmp_path):
+    reproduction.reproduce(_config(), tmp_path, ["s2", "depth"], data=faces)
+    assert begun == ["s2", "depth"]
+    text = (tmp_path / "paper" / "README.md").read_text()
+    assert "| S1: data level | 86.54 | 85.08 | – | – |" in text and "Fig. 4" not in text
+
+
+def test_another_config_is_not_taken_for_finished(begun, faces, tmp_path):
+    reproduction.reproduce(_config(), tmp_path, ["s2"], data=faces)
+    begun.clear()
+    with pytest.raises(RunError, match="holds another run"):
+        reproduction.reproduce(_config(**{"train.learning_rate": 0.5}), tmp_path, ["s2"], data=faces)
+    assert begun == ["s2"]  # it is the run folder that refuses, and names what differs
+
+
+@pytest.mark.parametrize(("variant", "variants"), [("s1", []), ("afnet", ["nobody"])])
+def test_wrong_variants(variant, variants, tmp_path):
+    with pytest.raises(ConfigError):
+        reproduction.reproduce(make_config(variant), tmp_path, variants)
+
+
+def test_variants_keep_what_was_set(tmp_path):
+    config = _config(**{"model.head_widths": (32,), "model.dtype": "bfloat16"})
+    for variant in VARIANTS:
+        changed = reproduction.with_variant(config, variant)
+        expected = make_config(variant, **{"dataset.name": "bosphorus", "train.epochs": 1})
+        with expected.unlocked():
+            expected.model.head_widths, expected.model.dtype = (32,), "bfloat16"
+        assert json.loads(changed.to_json()) == json.loads(expected.to_json())
+    assert config.variant == "afnet"
+
+
+def test_the_papers_numbers_agree_among_themselves():
+    """Rows that stand in several tables have the same numbers; Table IV's differences are the text's."""
+    seen = {}
+    for row in (*paper.TABLE_I, *paper.TABLE_II, *paper.TABLE_III, *paper.FIG_5):
+        if row.variant and row.bu3dfe is not None:
+            key = "no_ma" if row.variant == "fuse_34" else row.variant
+            assert seen.setdefault(key, row[2:]) == row[2:], row.name
+    assert seen["afnet"][0] - seen["no_ma"][0] == pytest.approx(1.19)
+    assert seen["afnet"][1] - seen["no_ma"][1] == pytest.approx(1.2)
+    assert len(paper.TABLE_I) == 20 and paper.of_variant("afnet", "synthetic") is None
+
+
+def test_tables_escape_what_latex_takes_for_its_own():
+    table = Table("t", "50 % ± 1", ("a_b", "c"), (("x & y", "–"),))
+    assert r"50 \% $\pm$ 1" in table.to_latex() and r"a\_b & c \\" in table.to_latex()
+    assert r"x \& y & -- \\" in table.to_latex()
+    assert table.to_csv() == "a_b,c\nx & y,\n"
+    assert signed(-0.001) == "+0.00" and signed(-1.5) == "−1.50"
+
+
+def test_heat_maps_of_all_folds(run, faces):
+    drawn = figures.heat_maps(run, run, faces)
+    assert [len(drawn[name].axes) for name in ("fig_6", "fig_6_mean")] == [24, 24]
+    assert [axes.get_title() for axes in drawn["fig_6"].axes[:6]] == list(figures.EXPRESSIONS)
+    scans = figures.expression_scans(run, faces)
+    assert scans.shape == (2, 6) and (faces.labels[scans] == np.arange(6)).all()
+    for fold, row in zip(run.splits, scans, strict=False):
+        assert set(faces.subjects[row]) == {fold.test[0]}
+
+
+def test_relief_is_lit_from_the_upper_left():
+    rows, cols = np.mgrid[-32:32, -32:32]
+    dome = np.where(rows**2 + cols**2 < 900, 40 - 0.03 * (rows**2 + cols**2), np.nan)
+    light = figures.relief(dome)[..., 0].astype(float)
+    assert light[20, 20] > light[44, 44] and light[0, 0] == 0
+
+
+def test_a_run_of_other_people_is_told(run, faces):
+    with pytest.raises(RunError, match="lacks scans"):
+        figures.expression_scans(run, dataclasses.replace(faces, subjects=faces.scan_ids))

@@ -1,0 +1,67 @@
+"""Run folders that cannot be read say why in one line."""
+
+import json
+import shutil
+import sys
+
+import numpy as np
+import pytest
+
+from afnet_jax.analysis import load_run
+from afnet_jax.errors import RunError
+
+
+@pytest.fixture
+def copy(run_folder, tmp_path):
+    shutil.copytree(run_folder, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints"))
+    return tmp_path / "run"
+
+
+def test_table_has_a_row_for_each_prediction(run, faces):
+    pytest.importorskip("pandas")
+    table = run.table()
+    assert len(table) == 72 and table["correct"].mean() == pytest.approx(run.summary["accuracy"]["mean"])
+    owner = dict(zip(faces.scan_ids, faces.subjects, strict=True))
+    assert [owner[scan] for scan in table["scan_id"]] == table["subject"].tolist()
+    shares = table[[f"p_{code}" for code in ("AN", "DI", "FE", "HA", "SA", "SU")]].to_numpy()
+    np.testing.assert_allclose(shares.sum(1), 1)
+    assert (np.array(["AN", "DI", "FE", "HA", "SA", "SU"])[shares.argmax(1)] == table["predicted"]).all()
+
+
+def test_without_pandas_it_says_so(run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(RunError, match="pip install pandas"):
+        run.table()
+
+
+def test_no_run_there(tmp_path):
+    with pytest.raises(RunError, match="no run here"):
+        load_run(tmp_path)
+
+
+def test_a_run_of_another_version(copy):
+    config = json.loads((copy / "config.json").read_text())
+    config["model"]["wings"] = 2
+    (copy / "config.json").write_text(json.dumps(config))
+    with pytest.raises(RunError, match=r"written by afnet_jax .* does not know"):
+        load_run(copy)
+
+
+def test_an_unfinished_run(copy):
+    (copy / "predictions.npz").unlink()
+    (copy / "summary.json").unlink()
+    run = load_run(copy)
+    for ask in (lambda: run.predictions, lambda: run.summary, lambda: run.subjects):
+        with pytest.raises(RunError, match="not finished"):
+            ask()
+    with pytest.raises(RunError, match="round 0 fold 0 are not stored"):
+        run.params(0)
+
+
+def test_scans_of_nobody(copy):
+    with np.load(copy / "predictions.npz") as file:
+        columns = dict(file)
+    columns["scan_id"][3] = "M0099_AN03WH"
+    np.savez(copy / "predictions.npz", **columns)
+    with pytest.raises(RunError, match="M0099_AN03WH belongs to no test subject"):
+        load_run(copy).subjects  # noqa: B018
