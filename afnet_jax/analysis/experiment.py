@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import jax
 from ml_collections import ConfigDict
 
 from afnet_jax.analysis.figures import confusion_matrices, to_pixels
@@ -32,7 +33,7 @@ def run_experiment(
         data: the data set, where it is not the one that config.dataset names.
 
     Returns:
-        Content of summary.json.
+        Content of summary.json. Of several processes the first alone writes and tells.
 
     Raises:
         AFNetError: see `train_and_evaluate`.
@@ -42,6 +43,8 @@ def run_experiment(
     {"train": train_and_evaluate, "evaluate": evaluate}[mode](config, workdir, data)
     run = load_run(workdir)
     summary = summarize(run)
+    if jax.process_index() > 0:
+        return summary
     write_atomically(run.path / "summary.json", json.dumps(summary, indent=1) + "\n")
     write_report(run, data)
     if any(map(any, summary["confusion"])):

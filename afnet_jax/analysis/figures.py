@@ -235,7 +235,7 @@ def mean_heat(
     found = [explain(run, single, round=round, folds=[k], classes=np.array([classes])).heat for k in folds]
     return {
         trunk: np.mean([[enlarge(heat, size) for heat in each[trunk][0]] for each in found], axis=0)
-        for trunk in found[0]
+        for trunk in sorted(found[0], reverse=True)  # texture first
     }
 
 

@@ -68,20 +68,19 @@ class Prediction:
         )
 
 
-def find_files(paths: Iterable[str | Path]) -> list[Path]:
+def find_files(paths: Iterable[str | Path]) -> list[Path | ScanError]:
     """Scan files among paths: files as they are, folders with all the scans below them, sorted.
 
-    Raises:
-        ScanError: a path that is not there, or a folder without scans.
+    A path that is not there, or a folder without scans, comes out as its error, in its place.
     """
-    found: list[Path] = []
+    found: list[Path | ScanError] = []
     for path in map(Path, paths):
         if not path.exists():
-            raise ScanError(path, "no such file or folder")
+            found.append(ScanError(path, "no such file or folder"))
+            continue
         inside = sorted(p for p in path.rglob("*") if _is_scan(p)) if path.is_dir() else [path]
-        if not inside:
-            raise ScanError(path, "holds no scan (…_F3D.wrl of BU-3DFE, ….bnt of Bosphorus), nor do its subfolders")
-        found += inside
+        none = ScanError(path, "holds no scan (…_F3D.wrl of BU-3DFE, ….bnt of Bosphorus), nor do its subfolders")
+        found += inside or [none]
     return list(dict.fromkeys(found))
 
 
@@ -95,13 +94,13 @@ def _is_scan(path: Path) -> bool:
     return False
 
 
-def read_faces(paths: Sequence[Path], image_size: int) -> Iterator[Face | ScanError]:
+def read_faces(paths: Sequence[Path | ScanError], image_size: int) -> Iterator[Face | ScanError]:
     """Reads and preprocesses scans; one that cannot be used comes out as its error, in its place.
 
     The work starts in the background at once, beside whatever the caller does until the first face is asked for.
 
     Args:
-        paths: scan files.
+        paths: of `find_files`.
         image_size: edge in pixels of the run's images.
     """
     executor = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
@@ -117,7 +116,9 @@ def read_faces(paths: Sequence[Path], image_size: int) -> Iterator[Face | ScanEr
     return in_order()
 
 
-def _read_face(path: Path, image_size: int) -> Face | ScanError:
+def _read_face(path: Path | ScanError, image_size: int) -> Face | ScanError:
+    if isinstance(path, ScanError):
+        return path
     try:
         scan = read_scan(path)
         maps = preprocess(scan)

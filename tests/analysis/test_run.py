@@ -9,6 +9,7 @@ import pytest
 
 from afnet_jax.analysis import load_run
 from afnet_jax.errors import RunError
+from afnet_jax.training.checkpoints import Checkpoints
 
 
 @pytest.fixture
@@ -56,6 +57,14 @@ def test_an_unfinished_run(copy):
             ask()
     with pytest.raises(RunError, match="round 0 fold 0 are not stored"):
         run.params(0)
+
+
+def test_weights_of_a_training_under_way(copy):
+    group = [[0, 0], [0, 1]]
+    arrays = {"params": {"w": np.zeros((2, 3))}, "batch_stats": {}, "opt_state": {"m": np.zeros((2, 3))}}
+    Checkpoints(copy / "checkpoints" / "round000_fold00-round000_fold01").save(4, arrays, {"trainings": group})
+    with pytest.raises(RunError, match="still being trained"):
+        load_run(copy).params(0)
 
 
 def test_scans_of_nobody(copy):
