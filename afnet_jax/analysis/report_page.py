@@ -68,7 +68,7 @@ svg text.second { fill: var(--second); stroke: none; } svg .bar { fill: var(--fi
 table.grid td, table.grid th { border: 0; padding: .15rem; text-align: center; vertical-align: middle; }
 table.grid td { width: 8rem; min-width: 4.5rem; } details { margin: .75rem 0; } summary { cursor: pointer; }
 footer { padding: 2rem 1rem 3rem; }
-@media print { nav, .skip { display: none; } body { font-size: 10pt; } section, figure, tr, li { break-inside: avoid; }
+@media print { nav, .skip { display: none; } body { font-size: 10pt; } figure, tr, li { break-inside: avoid; }
   .scroll { overflow: visible; } h2 { break-after: avoid; } .charts { grid-template-columns: 1fr 1fr; } }
 """
 
