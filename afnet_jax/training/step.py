@@ -149,7 +149,11 @@ def augment(batch: FaceArrays, key: jax.Array, train: ConfigDict) -> FaceArrays:
         scale = batch.texture.shape[1] // batch.mask28.shape[1]
         reach = max(1, train.max_shift // scale)
         shifts = jax.random.randint(shift_key, (count, 2), -reach, reach + 1)
-        maps = [_shift(m, shifts * (m.shape[1] // batch.mask28.shape[1])) for m in batch[:4]]
+        outside = FaceArrays(texture=0, depth=jnp.nan, mask56=0, mask28=0, labels=None)
+        maps = [
+            _shift(m, shifts * (m.shape[1] // batch.mask28.shape[1]), fill)
+            for m, fill in zip(batch[:4], outside[:4], strict=True)
+        ]
         batch = FaceArrays(*maps, batch.labels)
     if train.colour_jitter:
         gain, offset = jax.random.uniform(
@@ -162,15 +166,14 @@ def augment(batch: FaceArrays, key: jax.Array, train: ConfigDict) -> FaceArrays:
     return batch
 
 
-def _shift(maps: jax.Array, shifts: jax.Array) -> jax.Array:
-    """(B, H, W, C) maps moved by (B, 2) pixels down and right; NaN or 0 comes in."""
-    outside = jnp.nan if jnp.issubdtype(maps.dtype, jnp.floating) and maps.shape[-1] == 1 else 0
+def _shift(maps: jax.Array, shifts: jax.Array, fill: float) -> jax.Array:
+    """(B, H, W, C) maps moved by (B, 2) pixels down and right; `fill` comes in."""
 
     def one(image, shift):
         rows = jnp.arange(image.shape[0]) - shift[0]
         cols = jnp.arange(image.shape[1]) - shift[1]
         seen = ((rows >= 0) & (rows < image.shape[0]))[:, None] & ((cols >= 0) & (cols < image.shape[1]))[None]
         moved = image[jnp.clip(rows, 0, image.shape[0] - 1)][:, jnp.clip(cols, 0, image.shape[1] - 1)]
-        return jnp.where(seen[..., None], moved, jnp.asarray(outside, image.dtype))
+        return jnp.where(seen[..., None], moved, jnp.asarray(fill, image.dtype))
 
     return jax.vmap(one)(maps, shifts)
