@@ -18,8 +18,10 @@ from afnet_jax.models.initialisation import zeros
 class MaskAttention(nnx.Module):
     """γ and β of X̂ = γ ⊗ X + β (eq. 1), each made from the mask by two 1×1 convolutions of its own.
 
-    The paper's start is kept to the letter: kernels from N(0, 0.02), biases 0. So γ and β start near 0 inside the
-    salient regions and at 0 outside; the normalisation in the next block makes up for the scale.
+    The paper's start is kept to the letter: kernels from N(0, 0.02), biases 0. So γ and β start at a few hundredths
+    inside the salient regions and at 0 outside. The normalisation in the next block makes up for the scale, and
+    gradients are as large as without MA; but its running variances start at 1, thousands of times too large, and take
+    some 80 steps to come down: accuracies in evaluation mean nothing before that.
     """
 
     def __init__(self, channels: int, hidden_width: int | None = None, *, rngs: nnx.Rngs, dtype=jnp.float32):
