@@ -14,24 +14,12 @@ from afnet_jax.analysis import paper, report_charts
 from afnet_jax.analysis.figures import expression_scans, overlay, relief
 from afnet_jax.analysis.gradcam import Explanation, enlarge, explain
 from afnet_jax.analysis.metrics import complete_rounds
-from afnet_jax.analysis.report_page import (
-    Number,
-    Section,
-    details,
-    figure,
-    image,
-    key_figures,
-    page,
-    paragraph,
-    picture_cell,
-    shaded,
-    table,
-    text,
-)
+from afnet_jax.analysis.report_page import Number, image, page, picture_cell
 from afnet_jax.analysis.run import Run
 from afnet_jax.config import default_config
 from afnet_jax.datasets.loading import FaceDataset, Maps
 from afnet_jax.errors import RunError
+from afnet_jax.html_page import Section, details, figure, key_figures, paragraph, shaded, table, text
 from afnet_jax.scans.scan import EXPRESSION_CODES, EXPRESSIONS
 from afnet_jax.training.progress import duration
 from afnet_jax.training.run_folder import write_atomically

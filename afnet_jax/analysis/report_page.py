@@ -1,60 +1,21 @@
-"""Parts of a report: one HTML page that asks nobody for anything, for screen readers, phones and print as well."""
+"""Parts of a run's report beyond those of every page of the project: numbers, charts, faces."""
 
 from __future__ import annotations
 
-import base64
 import html
 import io
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from afnet_jax import html_page
+from afnet_jax.html_page import Section, Shaded, inline_image
+
 _STYLE = """
-:root { color-scheme: light dark; --paper: #ffffff; --ink: #16202c; --soft: #55616e; --line: #d5dbe1; --wash: #f3f5f8;
-  --accent: #1d5fbf; --first: #1d5fbf; --second: #b4530a; --good: #1b7240; --bad: #b3261e; }
-@media (prefers-color-scheme: dark) { :root { --paper: #10161d; --ink: #e4e9ee; --soft: #9fabb7; --line: #303b46;
-  --wash: #19222c; --accent: #7db3f7; --first: #7db3f7; --second: #f0a35e; --good: #6fcf97; --bad: #ff8a80; } }
-* { box-sizing: border-box; }
-html { scroll-behavior: smooth; }
-@media (prefers-reduced-motion: reduce) { html { scroll-behavior: auto; } }
-body { margin: 0; background: var(--paper); color: var(--ink); line-height: 1.5;
-  font: 1rem/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif; }
-header, nav, main, footer { max-width: 66rem; margin: 0 auto; padding: 0 1rem; }
-header { padding-top: 2rem; }
-h1 { font-size: 1.6rem; line-height: 1.2; margin: 0 0 .25rem; overflow-wrap: anywhere; }
-h2 { font-size: 1.25rem; margin: 2.5rem 0 .5rem; border-bottom: 1px solid var(--line); padding-bottom: .25rem; }
-h3 { font-size: 1rem; margin: 1.25rem 0 .25rem; }
-p { max-width: 42rem; margin: .5rem 0; }
-.soft, figcaption, caption { color: var(--soft); font-size: .875rem; }
-a { color: var(--accent); } a:focus-visible, summary:focus-visible, [tabindex]:focus-visible {
-  outline: 3px solid var(--accent); outline-offset: 2px; }
-.skip { position: absolute; left: -99rem; }
-.skip:focus { left: 1rem; top: 1rem; background: var(--paper); padding: .5rem; }
-nav ul { list-style: none; padding: 0; margin: 1rem 0 0; display: flex; flex-wrap: wrap; gap: .25rem 1rem; }
-.notice { border-left: 4px solid var(--bad); background: var(--wash); padding: .5rem 1rem; margin: 1rem 0; }
-dl.key { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: .75rem; margin: 1.25rem 0; }
-dl.key div { background: var(--wash); border-radius: .5rem; padding: .6rem .8rem; }
-dl.key dt { color: var(--soft); font-size: .8rem; } dl.key dd { margin: 0; font-size: 1.3rem; font-weight: 600; }
-dl.key dd small { display: block; font-size: .8rem; font-weight: 400; color: var(--soft); }
-.scroll { overflow-x: auto; margin: .75rem 0; }
-table { border-collapse: collapse; min-width: min(100%, 28rem); font-size: .9rem; font-variant-numeric: tabular-nums; }
-caption { text-align: left; padding-bottom: .35rem; }
-th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: top; }
-th:first-child, td:first-child { text-align: left; padding-left: 0; } thead th { border-bottom: 2px solid var(--line); }
-th { font-weight: 600; } tbody th { font-weight: 500; }
-table.words td, table.words th { text-align: left; }
-table.words td { overflow-wrap: anywhere; } table.words tbody th { white-space: nowrap; }
-table.shares td[style] { background: color-mix(in srgb, var(--accent) calc(var(--share) * 55%), transparent);
-  print-color-adjust: exact; -webkit-print-color-adjust: exact; min-width: 3.3rem; }
-td { white-space: nowrap; } table.words td { white-space: normal; }
-@media (max-width: 30rem) { th, td { padding: .3rem .2rem; } table { font-size: .78rem; } table.shares td[style] {
-  min-width: 2.5rem; padding: .3rem .1rem; } table.shares { font-size: .72rem; } }
-table.shares td small { display: block; color: var(--soft); font-size: .72rem; } table.shares td[style] small {
-  color: inherit; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 21rem), 1fr)); gap: 1rem; }
-figure { margin: .5rem 0; } svg { width: 100%; max-width: 34rem; height: auto; display: block; }
+svg { width: 100%; max-width: 34rem; height: auto; display: block; }
 svg text { fill: var(--soft); font-size: 11px; font-family: inherit; } svg .axis { stroke: var(--line); }
 svg .first { stroke: var(--first); } svg .second { stroke: var(--second); } svg path { fill: none; stroke-width: 2; }
 svg .band { stroke: none; opacity: .18; } svg .band.first, svg .dot.first { fill: var(--first); stroke: none; }
@@ -66,19 +27,9 @@ svg text.second { fill: var(--second); stroke: none; } svg .bar { fill: var(--fi
   border-radius: .25rem; }
 .faces .pair { display: grid; grid-template-columns: 1fr 1fr; gap: .25rem; }
 table.grid td, table.grid th { border: 0; padding: .15rem; text-align: center; vertical-align: middle; }
-table.grid td { width: 8rem; min-width: 4.5rem; } details { margin: .75rem 0; } summary { cursor: pointer; }
-footer { padding: 2rem 1rem 3rem; }
-@media print { nav, .skip { display: none; } body { font-size: 10pt; } figure, tr, li { break-inside: avoid; }
-  .scroll { overflow: visible; } h2 { break-after: avoid; } .charts { grid-template-columns: 1fr 1fr; } }
+table.grid td { width: 8rem; min-width: 4.5rem; }
+@media print { .charts { grid-template-columns: 1fr 1fr; } }
 """
-
-
-class Section(NamedTuple):
-    """A part of the page: its anchor, its heading and its content as HTML."""
-
-    anchor: str
-    heading: str
-    content: str
 
 
 class Number(NamedTuple):
@@ -94,85 +45,14 @@ class Number(NamedTuple):
     value: float
     text: str
 
+    def __html__(self) -> str:
+        return f'<data value="{self.value!r}" data-key="{html.escape(self.key)}">{html.escape(self.text)}</data>'
+
 
 def page(title: str, lead: str, sections: Sequence[Section]) -> str:
-    """The whole page.
-
-    Args:
-        title: plain text.
-        lead: HTML under the title.
-        sections: in order.
-    """
-    links = "".join(f'<li><a href="#{s.anchor}">{text(s.heading)}</a></li>' for s in sections)
-    body = "\n".join(
-        f'<section aria-labelledby="{s.anchor}"><h2 id="{s.anchor}">{text(s.heading)}</h2>\n{s.content}\n</section>'
-        for s in sections
-    )
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{text(title)}</title>
-<link rel="icon" href="data:,">
-<style>{_STYLE}</style>
-</head>
-<body>
-<a class="skip" href="#content">Skip to the content</a>
-<header><h1>{text(title)}</h1>
-{lead}
-</header>
-<nav aria-label="Sections"><ul>{links}</ul></nav>
-<main id="content">
-{body}
-</main>
-<footer class="soft"><p>Written by afnet_jax from the files that lie beside this page.</p></footer>
-</body>
-</html>
-"""
-
-
-def text(value: Any) -> str:
-    """Any value as HTML; a `Number` as an element that keeps its exact value."""
-    if isinstance(value, Number):
-        return f'<data value="{value.value!r}" data-key="{html.escape(value.key)}">{html.escape(value.text)}</data>'
-    return html.escape(str(value))
-
-
-def paragraph(content: str, *, soft: bool = False) -> str:
-    """Plain text as a paragraph."""
-    opening = '<p class="soft">' if soft else "<p>"
-    return f"{opening}{text(content)}</p>"
-
-
-def table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, kind: str = "") -> str:
-    """A table whose first column names its rows.
-
-    Args:
-        caption: what it shows.
-        columns: heads.
-        rows: of values for `text`, or ready cells from `shaded`.
-        kind: class of the table: "words" where cells hold text, "shares" where they are `shaded`.
-    """
-    heads = "".join(f'<th scope="col">{text(column)}</th>' for column in columns)
-    lines = []
-    for first, *others in rows:
-        cells = "".join(cell if isinstance(cell, Shaded) else f"<td>{text(cell)}</td>" for cell in others)
-        lines.append(f'<tr><th scope="row">{text(first)}</th>{cells}</tr>')
-    return (
-        f'<div class="scroll" role="region" tabindex="0" aria-label="{html.escape(caption)}"><table class="{kind}">'
-        f"<caption>{text(caption)}</caption><thead><tr>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
-    )
-
-
-class Shaded(str):
-    """A table cell that is ready as HTML."""
-
-
-def shaded(value: Any, share: float, below: Any = None) -> Shaded:
-    """A cell whose ground is the deeper, the nearer share is to 1; with a second, smaller line."""
-    second = "" if below is None else f" <small>{text(below)}</small>"
-    return Shaded(f'<td style="--share:{share:.3f}">{text(value)}{second}</td>')
+    """The whole report; arguments as html_page.page takes them."""
+    footer = "Written by afnet_jax from the files that lie beside this page."
+    return html_page.page(title, lead, sections, footer=footer, style=_STYLE)
 
 
 def picture_cell(image: str) -> Shaded:
@@ -186,25 +66,4 @@ def image(pixels: np.ndarray, alt: str, *, size: int = 112) -> str:
     picture.thumbnail((size, size))
     file = io.BytesIO()
     picture.save(file, format="JPEG", quality=80)
-    data = base64.b64encode(file.getvalue()).decode()
-    size_in_page = f'width="{picture.width}" height="{picture.height}"'
-    return f'<img src="data:image/jpeg;base64,{data}" {size_in_page} alt="{html.escape(alt)}">'
-
-
-def figure(content: str, caption: str) -> str:
-    """A chart or picture with its caption."""
-    return f"<figure>{content}<figcaption>{text(caption)}</figcaption></figure>"
-
-
-def details(summary: str, content: str) -> str:
-    """What is there for those who ask."""
-    return f"<details><summary>{text(summary)}</summary>{content}</details>"
-
-
-def key_figures(figures: Sequence[tuple[str, Any, str]]) -> str:
-    """The page's most important numbers: (name, value, remark) each."""
-    cells = [
-        f"<div><dt>{text(name)}</dt><dd>{text(value)}<small>{text(remark)}</small></dd></div>"
-        for name, value, remark in figures
-    ]
-    return f'<dl class="key">{"".join(cells)}</dl>'
+    return inline_image(file.getvalue(), "jpeg", picture.size, alt)

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from afnet_jax.datasets import digests, thumbnails
-from afnet_jax.datasets.loading import _records
+from afnet_jax.datasets.loading import read_records
 from afnet_jax.datasets.preparation import REJECTED, Rejection
 from afnet_jax.datasets.records import VERSION
 from afnet_jax.errors import DatasetError
@@ -151,7 +151,7 @@ def inspect(data_dir: str | Path, database: str | None = None) -> Inspection:
     """
     folder = find_dataset(Path(data_dir), database)
     digests.verify(folder)
-    scans = tuple(sorted((measure(record) for record in _records(folder)), key=lambda scan: scan.scan_id))
+    scans = tuple(sorted((measure(record) for record in read_records(folder)), key=lambda scan: scan.scan_id))
     spreads = _spreads(scans)
     return Inspection(
         name=folder.parent.name,

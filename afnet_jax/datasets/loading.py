@@ -87,7 +87,7 @@ def load(dataset: ConfigDict) -> FaceDataset:
             f"--database={dataset.name} --raw=FOLDER_OF_RAW_SCANS --data_dir={data_dir}"
         )
     digests.verify(folder)
-    records = [_reduced(r, dataset.image_size) for r in _records(folder) if _wanted(r, dataset.levels)]
+    records = [_reduced(r, dataset.image_size) for r in read_records(folder) if _wanted(r, dataset.levels)]
     if not records:
         raise DatasetError(f"{folder}: holds no scan of the levels {tuple(dataset.levels)} (config.dataset.levels)")
     records.sort(key=lambda record: record["scan_id"])
@@ -100,7 +100,7 @@ def load(dataset: ConfigDict) -> FaceDataset:
     )
 
 
-def _records(folder: Path) -> Iterator[dict]:
+def read_records(folder: Path) -> Iterator[dict]:
     logging.set_verbosity(logging.ERROR)  # tfds would recommend OpenCV
     try:
         yield from tfds.builder_from_directory(folder).as_data_source(split=SPLIT)
