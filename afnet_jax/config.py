@@ -64,6 +64,8 @@ def default_config(variant: str = "afnet") -> ConfigDict:
     config.train.batch_size = 32
     # Adam with a fixed rate (section III-B).
     config.train.learning_rate = 1e-4
+    # "none" as in the paper, or "cosine": down to 0 over all epochs.
+    config.train.learning_rate_decay = "none"
     config.train.beta1 = 0.9
     config.train.beta2 = 0.999
     # Augmentation, off as in the paper: mirrored half of the time; shifted by up to so many pixels; brightness and
@@ -121,6 +123,12 @@ def validate(config: ConfigDict) -> None:
         ("train.max_shift", train.max_shift, 0 <= train.max_shift < size // 2, "0 or more, below half the image"),
         ("train.colour_jitter", train.colour_jitter, 0 <= train.colour_jitter < 1, "a share from 0 to below 1"),
         ("train.learning_rate", train.learning_rate, train.learning_rate > 0, "a positive number"),
+        (
+            "train.learning_rate_decay",
+            train.learning_rate_decay,
+            train.learning_rate_decay in ("none", "cosine"),
+            "none or cosine",
+        ),
         ("train.keep_rounds", train.keep_rounds, train.keep_rounds >= -1, "-1 (all), 0 or more"),
     ]
     for name in ("epochs", "batch_size", "checkpoint_every", "evaluate_every"):

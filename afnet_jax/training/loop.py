@@ -72,7 +72,8 @@ class _Run:
         self.folder = RunFolder(workdir, process=jax.process_index())
         try:
             self.folder.start(config, folds, self.data.digest)
-            trainer = Trainer(config, load_pretrained(config.model.pretrained))
+            steps = common_shape(self.trainings, batch_size=config.train.batch_size, folds_per_group=1).steps
+            trainer = Trainer(config, load_pretrained(config.model.pretrained), steps=config.train.epochs * steps)
             self.program = devices.GroupProgram(trainer, FaceArrays(*self.data.arrays), seed=config.seed)
         except BaseException:
             self.folder.close()

@@ -64,14 +64,18 @@ class Trainer:
     Args:
         config: the run's, see `afnet_jax.config`.
         pretrained: ImageNet weights for the trunks, applied by `afnet_jax.models.pretrained`, or None.
+        steps: of the whole training; needed where the learning rate decays.
     """
 
-    def __init__(self, config: ConfigDict, pretrained=None):
+    def __init__(self, config: ConfigDict, pretrained=None, *, steps: int = 1):
         self._architecture = architecture(config)
         self._dtype = jnp.dtype(config.model.dtype)
         self._train = config.train
         self._pretrained = pretrained
-        self._optimizer = optax.adam(config.train.learning_rate, b1=config.train.beta1, b2=config.train.beta2)
+        rate = config.train.learning_rate
+        if config.train.learning_rate_decay == "cosine":
+            rate = optax.cosine_decay_schedule(rate, steps)
+        self._optimizer = optax.adam(rate, b1=config.train.beta1, b2=config.train.beta2)
         self._graph, *_ = nnx.split(nnx.eval_shape(self._new_model, jax.random.key(0)), nnx.Param, nnx.BatchStat)
 
     def _new_model(self, key: jax.Array) -> AFNet:

@@ -21,7 +21,7 @@ _CAMERA_TURN = np.radians(38.0)  # of each of the two cameras, to the side
 _BACKGROUND = np.array([38, 42, 50], np.uint8)
 _GRID_STEP = 0.76  # mm
 _PIXELS_PER_STEP = 2
-_UNSEEN_DEPTH = 7.0  # mm behind the lips: scanners see no farther into a mouth
+_UNSEEN_DEPTH = 6.0  # mm behind the lips: scanners see no farther into a mouth
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,7 +16,7 @@ _UPPER_LID_AT_REST, _LOWER_LID_AT_REST = 5.4, 2.8  # mm off the eyes' line
 _LEAST_APERTURE = 0.8  # mm: eyes never shut, as the databases ask of people
 _EYEBALL = np.array([17.0, 13.0, 12.5])  # mm, half axes of what the lids slide on
 _LID_THICKNESS = 0.9
-_CAVITY = 13.0  # mm behind the lips, where the mouth is dark
+_CAVITY = 9.0  # mm behind the lips, where the mouth is dark
 _TEETH = 4.0  # mm behind the lips
 EYE_PATCHES, MOUTH_PATCH = ((-60.0, -126.0), (60.0, -126.0)), (0.0, -126.0)
 TEETH_EDGE = 14.0  # mm of the mouth's patch above and below its middle, where teeth end and the dark begins
@@ -41,7 +41,7 @@ class Head:
 def person_at_rest(subject: int, seed: int) -> tuple[Person, np.ndarray]:
     """The person and its resting skin; kept, since a person is scanned a dozen times."""
     person = draw_person(subject, seed)
-    return person, resting_skin(person.shape)
+    return person, resting_skin(person)
 
 
 def shape_head(person: Person, rest: np.ndarray, activation: Activation, gaze: tuple[float, float]) -> Head:

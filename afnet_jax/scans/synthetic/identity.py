@@ -9,41 +9,42 @@ import numpy as np
 from afnet_jax.scans.synthetic import template
 from afnet_jax.scans.synthetic.template import ABOVE_MOUTH, EYE_LINE, MOUTH_LINE, X, Y, bump, furrow, ramp
 
-# Parameter -> (its unit, the largest value drawn); normal, of deviation 1/2 · largest.
+# Parameter -> (its unit, the largest value drawn); normal, of deviation 0.6 · largest, cut there.
 PARAMETERS = {
-    "head_width": ("fraction of the width", 0.09),
-    "head_depth": ("fraction of the roundness, front to side", 0.2),
+    "size": ("fraction of the whole head", 0.09),
+    "head_width": ("fraction of the width", 0.1),
+    "head_depth": ("fraction of the roundness, front to side", 0.28),
     "forehead_height": ("fraction of the part above the eyes", 0.1),
-    "forehead_slope": ("mm backwards at the hairline", 6.0),
-    "face_length": ("mm from the eyes to the chin", 7.0),
+    "forehead_slope": ("mm backwards at the hairline", 8.0),
+    "face_length": ("mm from the eyes to the chin", 11.0),
     "jaw_width": ("fraction of the jaw's width", 0.12),
-    "chin_length": ("mm", 6.0),
-    "chin_forward": ("mm", 4.5),
+    "chin_length": ("mm", 8.0),
+    "chin_forward": ("mm", 7.0),
     "chin_width": ("mm of the chin's hill", 4.0),
-    "cheekbones": ("mm forward", 3.5),
-    "cheek_fullness": ("mm forward, between cheekbone and jaw", 5.0),
-    "brow_ridge": ("mm forward", 3.0),
-    "brow_height": ("mm up", 4.0),
-    "brow_tilt": ("mm up at the outer end, down at the inner", 3.0),
+    "cheekbones": ("mm forward", 5.5),
+    "cheek_fullness": ("mm forward, between cheekbone and jaw", 8.0),
+    "brow_ridge": ("mm forward", 4.0),
+    "brow_height": ("mm up", 6.5),
+    "brow_tilt": ("mm up at the outer end, down at the inner", 4.0),
     "brow_arch": ("mm up in the middle", 2.5),
-    "eye_distance": ("mm outwards, each", 3.0),
-    "eye_height": ("mm up", 3.0),
+    "eye_distance": ("mm outwards, each", 4.0),
+    "eye_height": ("mm up", 3.5),
     "eye_width": ("fraction of the eye's width", 0.12),
     "eye_opening": ("fraction of the aperture", 0.3),
     "eye_tilt": ("mm up at the outer corner", 2.2),
-    "eye_depth": ("mm forward", 3.0),
-    "nose_length": ("mm", 5.0),
+    "eye_depth": ("mm forward", 4.0),
+    "nose_length": ("mm", 8.0),
     "nose_width": ("fraction of the wings' width", 0.25),
-    "nose_projection": ("fraction of the nose's height above the face", 0.22),
+    "nose_projection": ("fraction of the nose's height above the face", 0.25),
     "bridge_height": ("mm forward", 4.0),
     "bridge_width": ("fraction", 0.3),
     "tip_turn": ("mm up", 3.0),
-    "mouth_width": ("fraction of the mouth's width", 0.15),
-    "mouth_height": ("mm up", 3.5),
-    "mouth_corners": ("mm up, at rest", 2.5),
+    "mouth_width": ("fraction of the mouth's width", 0.22),
+    "mouth_height": ("mm up", 7.0),
+    "mouth_corners": ("mm up, at rest", 4.0),
     "upper_lip": ("fraction of its fullness", 0.4),
     "lower_lip": ("fraction of its fullness", 0.4),
-    "lips_forward": ("mm", 3.0),
+    "lips_forward": ("mm", 5.5),
     "age": ("depth of the furrows at rest, mm", 0.5),
 }
 
@@ -83,7 +84,7 @@ def draw_person(subject: int, seed: int) -> Person:
     key = (seed, subject)
     rng = np.random.default_rng([*key, 0x1D])
     ethnicity = str(rng.choice(list(_ETHNICITIES), p=list(_ETHNICITIES.values())))
-    draws = np.clip(rng.normal(size=len(PARAMETERS)), -2, 2) / 2
+    draws = np.clip(rng.normal(0, 0.6, len(PARAMETERS)), -1, 1)
     shape = {name: float(v * largest) for v, (name, (_, largest)) in zip(draws, PARAMETERS.items(), strict=True)}
     sex = "FM"[subject % 2]
     if sex == "M":
@@ -99,15 +100,28 @@ def draw_person(subject: int, seed: int) -> Person:
     return Person(sex, ethnicity, shape, skin, hair, iris, lips, key)
 
 
-def resting_skin(shape: dict[str, float]) -> np.ndarray:
+def resting_skin(person: Person) -> np.ndarray:
     """(R, C, 3) mm of the template's nodes on the resting face, all cuts closed: the face looks along +z."""
+    shape = person.shape
     x, z = _skull(shape)
+    z = z + _unevenness(person.seed)
     for part in (_eye_region, _nose, _cheeks, _mouth_and_chin):
         z = z + part(shape)
     across, up = _moved(shape)
     position = np.stack([x + across, Y + up, z], axis=-1)
     position[..., 1] = _proportions(shape, position[..., 1])
-    return position - [0.0, 0.0, z[np.unravel_index(np.argmax(z), z.shape)]]
+    position[..., 2] -= z.max()
+    return position * (1 + shape["size"])
+
+
+def _unevenness(key: tuple[int, ...]) -> np.ndarray:
+    """(R, C) mm forward: what makes a face somebody's own and no parameter says, hills 8 to 18 mm wide."""
+    rng = np.random.default_rng([*key, 0x0E])
+    hills = np.zeros(template.SHAPE)
+    for x, y in rng.uniform([-66, -92], [66, 82], (60, 2)):
+        width = rng.uniform(8, 18)
+        hills += rng.normal(0, 0.7) * np.exp(-0.5 * ((X - x) / width) ** 2) * np.exp(-0.5 * ((Y - y) / width) ** 2)
+    return hills
 
 
 def _skull(shape: dict[str, float]) -> tuple[np.ndarray, np.ndarray]:

@@ -36,10 +36,10 @@ class Light:
 
 def draw_light(rng: np.random.Generator) -> Light:
     """A lamp somewhere before the face, at most about 60° off."""
-    across, up = rng.uniform(-55, 55), rng.uniform(-15, 55)
+    across, up = rng.uniform(-65, 65), rng.uniform(-20, 60)
     across, up = np.radians([across, up])
     direction = np.array([np.sin(across) * np.cos(up), np.sin(up), np.cos(across) * np.cos(up)])
-    room = rng.uniform(0.25, 0.6)
+    room = rng.uniform(0.2, 0.55)
     exposure = rng.uniform(0.75, 1.15)
     return Light(
         direction, exposure * (1.15 - room), exposure * room, rng.normal(1, [0.04, 0.02, 0.05]), rng.uniform(0, 0.25)

@@ -90,7 +90,7 @@ def _tint_skin(sheet: np.ndarray, person: Person, rng: np.random.Generator) -> N
     if person.sex == "M":
         beard = np.clip(_spot(22, -66, 30, 16) + _spot(0, -25, 16, 4), 0, 1) * (1 + 0.25 * _noise(rng, 0.4))
         _blend(sheet, 0.45 * person.skin + 0.35 * person.hair, rng.uniform(0, 0.55) * np.clip(beard, 0, 1))
-    mottled = 0.035 * _noise(rng, 9) + 0.025 * _noise(rng, 2.5) + 0.02 * _noise(rng, 0.5)
+    mottled = 0.06 * _noise(rng, 9) + 0.025 * _noise(rng, 2.5) + 0.02 * _noise(rng, 0.5)
     sheet *= (1 + mottled)[..., None]
     freckles = np.clip(_noise(rng, 0.7) - rng.uniform(1.6, 3.2), 0, 1) * np.clip(_spot(24, 8, 24, 14) + 0.3, 0, 1)
     _blend(sheet, person.skin * [0.62, 0.5, 0.42], 0.8 * freckles)
@@ -114,15 +114,15 @@ def _paint_lips(sheet: np.ndarray, person: Person, rng: np.random.Generator) -> 
 def _paint_brows(sheet: np.ndarray, person: Person, rng: np.random.Generator) -> None:
     """Hairs: grains stretched across the brow, dense in the middle between its two edges."""
     _, x, y = _grid()
-    lift, reach, thick = rng.normal(0, 0.8), rng.uniform(-2, 3), rng.uniform(0.65, 1.5)
+    lift, reach, thick = rng.normal(0, 0.8), rng.uniform(-2, 3), rng.uniform(0.9, 1.7)
     out = np.abs(x)
     upper = np.interp(out, *zip(*BROW_UPPER, strict=True)) + lift
     lower = np.interp(out, *zip(*BROW_LOWER[::-1], strict=True)) + lift
     middle, half = (upper + lower) / 2, thick * (upper - lower) / 2 * np.clip(1.15 - (out - 9) / 75, 0.4, 1.2)
     across = np.clip(1.25 - np.abs(y - middle) / half, 0, 1)
     along = np.clip((out - 7.5) / 4, 0, 1) * np.clip((56 + reach - out) / 9, 0, 1)
-    hairs = np.clip(0.75 + 0.45 * _noise(rng, 0.35, 3.0), 0, 1)
-    share = rng.uniform(0.6, 1.0) * np.minimum(1.4 * across, 1) * along * hairs
+    hairs = np.clip(0.85 + 0.35 * _noise(rng, 0.35, 3.0), 0, 1)
+    share = rng.uniform(0.7, 1.0) * np.minimum(1.6 * across, 1) * along * hairs
     _blend(sheet, 0.85 * person.hair, share)
 
 
