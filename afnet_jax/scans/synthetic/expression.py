@@ -78,7 +78,7 @@ def draw_activation(expression: str, level: int | None, key: tuple[int, ...]) ->
     rng = np.random.default_rng([*key, 0xAC, [*EXPRESSION_CODES, NEUTRAL_CODE].index(expression)])
     strength = _strengths(expression, rng)
     other = EXPRESSION_CODES[rng.integers(len(EXPRESSION_CODES))]
-    borrowed = rng.uniform(0, 0.25) if rng.random() < 0.5 and EMOTIONS[expression] else 0.0
+    borrowed = rng.uniform(0, 0.2) if rng.random() < 0.4 and EMOTIONS[expression] else 0.0
     strength = np.maximum(strength, borrowed * _strengths(other, rng))
     scale = rng.uniform(_OF_LEVEL[3], _OF_LEVEL[4]) if level is None else _OF_LEVEL[level]
     active = scale * strength + resting_habits(key)
@@ -89,7 +89,7 @@ def draw_activation(expression: str, level: int | None, key: tuple[int, ...]) ->
 def resting_habits(key: tuple[int, ...]) -> np.ndarray:
     """(16,) what the person `key` does unawares: a slight frown, raised brows, drooping or raised corners, …"""
     rng = np.random.default_rng([*key, 0xAB])
-    habit = rng.uniform(0, 0.38, len(UNITS)) * (rng.random(len(UNITS)) < 0.4)
+    habit = rng.uniform(0, 0.24, len(UNITS)) * (rng.random(len(UNITS)) < 0.4)
     return habit * np.isin(UNITS, (1, 2, 4, 6, 7, 12, 15, 17, 20, 23, 43))
 
 
@@ -100,8 +100,8 @@ def _strengths(expression: str, rng: np.random.Generator) -> np.ndarray:
             recipe[unit] = max(recipe.get(unit, 0.0), strength)
     if recipe.get(25) and 23 in recipe:
         recipe[23] *= 0.3  # lips are either pressed or parted
-    how = rng.uniform(0.65, 1.25, len(UNITS))
-    barely = (rng.random(len(UNITS)) < 0.2) * rng.uniform(0.4, 0.8, len(UNITS))
+    how = rng.uniform(0.8, 1.25, len(UNITS))
+    barely = (rng.random(len(UNITS)) < 0.1) * rng.uniform(0.4, 0.8, len(UNITS))
     how = np.where(np.isin(UNITS, _TELLING[expression]), 0.35 + 0.7 * how, how * (1 - barely))
     return np.array([recipe.get(unit, 0.0) for unit in UNITS]) * how
 
