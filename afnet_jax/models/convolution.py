@@ -2,8 +2,8 @@
 
 `vmap` over folds would turn a convolution into a grouped one, ten times slower on a CPU than one convolution per
 fold. So folds are unrolled here, inside a program whose every other operation stays vmapped, and each convolution
-is computed by what measured best for its size. `docs/performance.md` has the measurements; the choice is made here
-and nowhere else.
+is computed by what measured best for its size. `tools/benchmark.py convolution` measures it (docs/performance.md);
+the choice is made here and nowhere else.
 """
 
 from __future__ import annotations
