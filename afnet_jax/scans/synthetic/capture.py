@@ -16,7 +16,7 @@ from afnet_jax.scans.synthetic.sensor import Pose
 from afnet_jax.scans.synthetic.template import ABOVE_EYES, ABOVE_MOUTH, ARC, EYE_LINE, MOUTH_LINE, SHAPE, Y
 
 _EDGE = 2.0  # mm between the vertices of a free mesh, laid out flat
-_ATLAS = 500, 700  # pixels
+_ATLAS = 450, 630  # pixels
 _CAMERA_TURN = np.radians(38.0)  # of each of the two cameras, to the side
 _BACKGROUND = np.array([38, 42, 50], np.uint8)
 _GRID_STEP = 0.76  # mm

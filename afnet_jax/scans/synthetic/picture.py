@@ -102,45 +102,65 @@ def look(pixels: np.ndarray, height: np.ndarray, attributes: np.ndarray, shape: 
         shape: (H, W).
     """
     nodes = np.concatenate([pixels, height[..., None]], axis=-1).reshape(-1, 3).astype(np.float32)
-    corners, planes, low, size = _planes(nodes, template.triangles(), shape)
-    count = size[:, 0] * size[:, 1]
-    which = np.repeat(np.arange(len(corners), dtype=np.int32), count)
-    first = np.cumsum(count) - count
-    down, across = np.divmod(np.arange(len(which), dtype=np.int32) - first.astype(np.int32)[which], size[:, 1][which])
-    row, col = low[:, 0][which] + down, low[:, 1][which] + across
+    corners, planes, low, high = _planes(nodes, template.triangles(), shape[0])
+    which, row = _expanded(low, high)
+    first, last = _spans(planes[which], row.astype(np.float32), shape[1])
+    line, col = _expanded(first, last)
+    which, row = which[line], row[line]
     plane = planes[which]
     dr, dc = row.astype(np.float32) - plane[:, 0], col.astype(np.float32) - plane[:, 1]
     b, c = plane[:, 2] * dr + plane[:, 3] * dc, plane[:, 4] * dr + plane[:, 5] * dc
-    inside = np.flatnonzero(np.minimum(np.minimum(b, c), 1 - b - c) >= -1e-4)
-    which, b, c, plane = which[inside], b[inside], c[inside], plane[inside]
     z = plane[:, 6] + b * plane[:, 7] + c * plane[:, 8]
-    pixel = row[inside] * np.int32(shape[1]) + col[inside]
+    pixel = row * np.int32(shape[1]) + col
     best = np.full(shape[0] * shape[1], -np.inf, np.float32)
     np.maximum.at(best, pixel, z)
+    seen = np.isfinite(best)
+    chosen = np.zeros(best.size, np.int32)
     winner = np.flatnonzero(z >= best[pixel])
-    hit, one = np.unique(pixel[winner], return_index=True)
-    k = winner[one]
+    chosen[pixel[winner]] = winner
+    k = chosen[seen]
     values = np.zeros((best.size, attributes.shape[-1]), np.float32)
-    values[hit] = _mixed(attributes.reshape(-1, attributes.shape[-1]), corners[which[k]], b[k], c[k])
-    depth = np.where(np.isfinite(best), best, np.nan)
-    return View(np.isfinite(best).reshape(shape), depth.reshape(shape), values.reshape(*shape, -1))
+    values[seen] = _mixed(attributes.reshape(-1, attributes.shape[-1]), corners[which[k]], b[k], c[k])
+    depth = np.where(seen, best, np.nan)
+    return View(seen.reshape(shape), depth.reshape(shape), values.reshape(*shape, -1))
 
 
-def _planes(nodes: np.ndarray, corners: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, ...]:
-    """Of the triangles that face the camera and a pixel's centre: corners, planes, first pixel and size in pixels.
+def _expanded(first: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """All (index, number) with first[index] <= number <= last[index], both int32."""
+    count = np.maximum(last - first + 1, 0)
+    index = np.repeat(np.arange(len(count), dtype=np.int32), count)
+    return index, np.arange(len(index), dtype=np.int32) + (first - (np.cumsum(count) - count)).astype(np.int32)[index]
+
+
+def _planes(nodes: np.ndarray, corners: np.ndarray, rows: int) -> tuple[np.ndarray, ...]:
+    """Of the triangles that show the camera their front: corners, planes, first and last row of pixels.
 
     A plane is (T, 9): row and col of corner a, slopes of b's and of c's weight along row and col, heights a, b−a, c−a.
     """
     a, b, c = (nodes[corners[:, k]] for k in range(3))
-    low = np.maximum(np.ceil(np.minimum(np.minimum(a, b), c)[:, :2]), 0).astype(np.int32)
-    high = np.minimum(np.floor(np.maximum(np.maximum(a, b), c)[:, :2]), np.array(shape) - 1).astype(np.int32)
+    low = np.maximum(np.ceil(np.minimum(np.minimum(a[:, 0], b[:, 0]), c[:, 0])), 0).astype(np.int32)
+    high = np.minimum(np.floor(np.maximum(np.maximum(a[:, 0], b[:, 0]), c[:, 0])), rows - 1).astype(np.int32)
     b, c = b - a, c - a
-    area = b[:, 0] * c[:, 1] - b[:, 1] * c[:, 0]  # rows grow downwards, or upwards: both senses may face the camera
-    kept = np.flatnonzero((np.abs(area) > 1e-6) & (high >= low).all(axis=1))
-    a, b, c, scale, low = a[kept], b[kept], c[kept], 1 / area[kept], low[kept]
+    area = b[:, 0] * c[:, 1] - b[:, 1] * c[:, 0]
+    # Rows may grow upwards or downwards; most of a face shows its front either way.
+    kept = np.flatnonzero((area * np.sign(area.sum()) > 1e-6) & (high >= low))
+    a, b, c, scale = a[kept], b[kept], c[kept], 1 / area[kept]
     slopes = np.stack([c[:, 1], -c[:, 0], -b[:, 1], b[:, 0]], axis=1) * scale[:, None]
     planes = np.concatenate([a[:, :2], slopes, a[:, 2:], b[:, 2:], c[:, 2:]], axis=1)
-    return corners[kept], planes, low, high[kept] - low + 1
+    return corners[kept], planes, low[kept], high[kept]
+
+
+def _spans(plane: np.ndarray, row: np.ndarray, cols: int) -> tuple[np.ndarray, np.ndarray]:
+    """First and last pixel of a row that lie in a triangle: where all three weights are at least 0."""
+    dr = row - plane[:, 0]
+    first, last = np.zeros_like(dr), np.full_like(dr, cols - 1)
+    b, c = plane[:, 2] * dr, plane[:, 4] * dr
+    for at_corner, slope in ((b, plane[:, 3]), (c, plane[:, 5]), (1 - b - c, -plane[:, 3] - plane[:, 5])):
+        steep = np.where(np.abs(slope) < 1e-9, np.float32(1e-9), slope)
+        crossing = plane[:, 1] - (at_corner + np.float32(1e-4)) / steep
+        first = np.where(steep > 0, np.maximum(first, np.ceil(crossing)), first)
+        last = np.where(steep < 0, np.minimum(last, np.floor(crossing)), last)
+    return np.minimum(first, cols).astype(np.int32), np.maximum(last, -1).astype(np.int32)
 
 
 def _mixed(attributes: np.ndarray, corners: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
