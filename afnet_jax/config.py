@@ -75,6 +75,8 @@ def default_config(variant: str = "afnet") -> ConfigDict:
     config.train.colour_jitter = 0.0
     # Trainings that run side by side: a number, or "auto" for as many as fit the device's memory.
     config.train.folds_per_group = "auto"
+    # How many of them one call of the compiled program takes: a number, or "auto" (1 per CPU device, all elsewhere).
+    config.train.folds_per_call = "auto"
     # Steps per call of the compiled program: a number, or "auto" (1 on a CPU, a whole epoch elsewhere).
     config.train.steps_per_dispatch = "auto"
     # Epochs between checkpoints of a group under way; the last epoch is always saved.
@@ -133,7 +135,7 @@ def validate(config: ConfigDict) -> None:
     ]
     for name in ("epochs", "batch_size", "checkpoint_every", "evaluate_every"):
         checks.append((f"train.{name}", train[name], train[name] > 0, "a positive whole number"))
-    for name in ("folds_per_group", "steps_per_dispatch"):
+    for name in ("folds_per_group", "folds_per_call", "steps_per_dispatch"):
         checks.append((f"train.{name}", train[name], _is_auto_or_positive(train[name]), '"auto" or a positive number'))
     for name, found, good, expected in checks:
         if not good:

@@ -1,12 +1,14 @@
 """One training's functions, run for a group of trainings at once, on every device of this process.
 
-The trainings of a group lie on axis 0 of everything and are parted over the mesh axis `folds`; each device runs its
-share vmapped, and nothing is exchanged between them. Processes of `jax.distributed` share out whole groups.
+The trainings of a call lie on axis 0 of everything and are parted over the mesh axis `folds`; each device runs its
+share vmapped, and nothing is exchanged between them. A GPU takes a whole group in a call; a CPU, which gains nothing
+from several at once, one training after the other, step by step. Processes of `jax.distributed` share out whole groups.
 """
 
 from __future__ import annotations
 
 import math
+import operator
 import os
 import time
 from collections.abc import Sequence
@@ -29,20 +31,23 @@ _EACH, _SHARED, _STEPS_OF_EACH = P("folds"), P(), P(None, "folds")
 class GroupProgram:
     """The compiled programs that train and evaluate groups of one size.
 
-    G trainings side by side, B scans of a batch, K steps of a call, N scans of the data set.
+    G trainings of a group, C of a call, B scans of a batch, K steps of a call, N scans of the data set.
 
     Args:
         trainer: functions of one training.
         faces: the whole data set; put on every device once.
         seed: of weights and augmentation.
+        folds_per_call: C, a multiple of this process's devices; "auto" for one per device on a CPU and for the whole
+            group elsewhere, as measured (docs/performance.md).
 
     Attributes:
-        mesh: devices of this process along the axis `folds`; G must be a multiple of their number.
+        mesh: devices of this process along the axis `folds`.
         compile_seconds: spent on compiling so far.
     """
 
-    def __init__(self, trainer: Trainer, faces: FaceArrays, *, seed: int):
+    def __init__(self, trainer: Trainer, faces: FaceArrays, *, seed: int, folds_per_call: str = "auto"):
         self.mesh = Mesh(np.array(jax.local_devices()), ("folds",))
+        self._per_call = _folds_per_call(folds_per_call, self.mesh.size)
         self.compile_seconds = 0.0
         self._taken = 0.0
         self._trainer = trainer
@@ -62,14 +67,32 @@ class GroupProgram:
         }
         self._compiled: dict = {}
 
-    def init(self, group: Sequence[Training]) -> TrainState:
-        """Fresh states of G trainings; each is a function of (seed, round, fold) alone."""
+    def places(self, trainings: int, group_size: int) -> int:
+        """Trainings to fill a group up to, so that every call has the same shapes.
+
+        Args:
+            trainings: of the group.
+            group_size: of the run's largest group.
+        """
+        per_call = self._per_call or group_size
+        return per_call * math.ceil(trainings / per_call)
+
+    def init(self, group: Sequence[Training]) -> list[TrainState]:
+        """Fresh states of G trainings, those of a call together; each is a function of (seed, round, fold) alone."""
         states = [self._init(jax.random.split(key)[0]) for key in self._keys(group)]
-        return self._place(jax.tree.map(lambda *leaves: jnp.stack(leaves), *states))
+        return [
+            self._place(jax.tree.map(lambda *leaves: jnp.stack(leaves), *states[of_call]))
+            for of_call in self._calls(len(group))
+        ]
 
     def train(
-        self, state: TrainState, group: Sequence[Training], first_step: int, indices: np.ndarray, active: np.ndarray
-    ) -> tuple[TrainState, StepMetrics]:
+        self,
+        state: list[TrainState],
+        group: Sequence[Training],
+        first_step: int,
+        indices: np.ndarray,
+        active: np.ndarray,
+    ) -> tuple[list[TrainState], StepMetrics]:
         """K steps of each training. The state given is used up.
 
         Args:
@@ -80,34 +103,54 @@ class GroupProgram:
             active: (K, G) False where a training rests.
 
         Returns:
-            The state after them, and metrics of (K, G) arrays.
+            The state after them, and metrics of (K, G) NumPy arrays.
         """
         keys = jnp.stack([jax.random.split(key)[1] for key in self._keys(group)])
-        resting = None if active.all() else jnp.asarray(active)
-        return self._call("train", state, self._faces, keys, jnp.int32(first_step), jnp.asarray(indices), resting)
+        after, metrics = [], []
+        for part, of_call in zip(state, self._calls(len(group)), strict=True):
+            resting = None if active[:, of_call].all() else jnp.asarray(active[:, of_call])
+            batches = jnp.asarray(indices[:, of_call])
+            part, numbers = self._call(
+                "train", part, self._faces, keys[of_call], jnp.int32(first_step), batches, resting
+            )
+            after.append(part)
+            metrics.append(jax.tree.map(np.asarray, numbers))
+        return after, jax.tree.map(lambda *leaves: np.concatenate(leaves, axis=1), *metrics)
 
-    def evaluate(self, state: TrainState, batches: np.ndarray) -> np.ndarray:
+    def evaluate(self, state: list[TrainState], batches: np.ndarray) -> np.ndarray:
         """(batches, G, B) scans -> (G, batches * B, 6) float32 logits."""
-        logits = [np.asarray(self._call("evaluate", state, self._faces, jnp.asarray(batch))) for batch in batches]
-        return np.concatenate(logits, axis=1)
+        logits = [
+            [np.asarray(self._call("evaluate", part, self._faces, jnp.asarray(batch[of_call]))) for batch in batches]
+            for part, of_call in zip(state, self._calls(batches.shape[1]), strict=True)
+        ]
+        return np.concatenate([np.concatenate(of_call, axis=1) for of_call in logits])
 
     def take_compile_seconds(self) -> float:
         """Seconds of compiling since this was last asked."""
         taken, self._taken = self.compile_seconds - self._taken, self.compile_seconds
         return taken
 
-    def to_arrays(self, state: TrainState) -> dict:
-        """The state as nested dicts of NumPy arrays, for a checkpoint."""
-        return serialization.to_state_dict(jax.tree.map(np.asarray, state))
+    def to_arrays(self, state: list[TrainState]) -> dict:
+        """The state of all G trainings as nested dicts of NumPy arrays, for a checkpoint."""
+        parts = [jax.tree.map(np.asarray, part) for part in state]
+        together = parts[0] if len(parts) == 1 else jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+        return serialization.to_state_dict(together)
 
-    def from_arrays(self, arrays: dict) -> TrainState:
+    def from_arrays(self, arrays: dict) -> list[TrainState]:
         """The reverse; what the arrays lack (a finished training has no optimizer state) stays empty."""
         empty = TrainState(params=None, batch_stats=None, opt_state=None)
         if "opt_state" in arrays:
             empty = jax.eval_shape(self._trainer.init, jax.random.key(0))
         else:
             arrays = {**arrays, "opt_state": None}
-        return self._place(serialization.from_state_dict(empty, arrays))
+        state = serialization.from_state_dict(empty, arrays)
+        count = len(jax.tree.leaves(state)[0])
+        return [self._place(jax.tree.map(operator.itemgetter(of_call), state)) for of_call in self._calls(count)]
+
+    def _calls(self, count: int) -> list[slice]:
+        """Which of a group's trainings each call takes."""
+        per_call = self._per_call or count
+        return [slice(first, first + per_call) for first in range(0, count, per_call)]
 
     def _keys(self, group: Sequence[Training]) -> list[jax.Array]:
         seed = jax.random.key(self._seed)
@@ -147,6 +190,13 @@ class GroupProgram:
             self._compiled[shapes] = self._jitted[name].lower(*args).compile()
             self.compile_seconds += time.monotonic() - start
         return self._compiled[shapes](*args)
+
+
+def _folds_per_call(setting: str, devices: int) -> int | None:
+    """Trainings of a call, a multiple of the devices; None for the whole group."""
+    if setting == "auto":
+        return devices if jax.default_backend() == "cpu" else None
+    return devices * math.ceil(int(setting) / devices)
 
 
 def steps_per_dispatch(setting: str, steps: int) -> int:

@@ -95,7 +95,7 @@ class GroupTraining:
         self._program = program
         self._labels = labels
         self._group = group
-        self._filled = fill(group, shape.trainings)
+        self._filled = fill(group, program.places(len(group), shape.trainings))
         self._shape = shape
         self._progress = progress
         self._checkpoints = Checkpoints(folder.checkpoint_folder(group))
@@ -138,7 +138,7 @@ class GroupTraining:
         self._folder.drop_metrics(self._group, from_epoch=epoch.number)
         self._progress.skip(len(self._group) * self._shape.batch * (epoch.number * self._shape.steps + epoch.step))
         return epoch, self._program.from_arrays(
-            {key: filled(value, self._shape.trainings) for key, value in arrays.items()}
+            {key: filled(value, len(self._filled)) for key, value in arrays.items()}
         )
 
     def _train_epoch(self, state, epoch: _Epoch, stop: StopRequest):
@@ -150,7 +150,7 @@ class GroupTraining:
             first_step = epoch.number * self._shape.steps + epoch.step
             compiled_before, start = self._program.compile_seconds, time.monotonic()
             state, metrics = self._program.train(state, self._filled, first_step, indices[chunk], active[chunk])
-            rows = jax.tree.map(lambda leaf: np.asarray(leaf)[:, :members].tolist(), metrics)
+            rows = jax.tree.map(lambda leaf: leaf[:, :members].tolist(), metrics)
             seconds = time.monotonic() - start - (self._program.compile_seconds - compiled_before)
             epoch.loss += rows.loss
             epoch.correct += rows.correct

@@ -74,7 +74,12 @@ class _Run:
             self.folder.start(config, folds, self.data.digest)
             steps = common_shape(self.trainings, batch_size=config.train.batch_size, folds_per_group=1).steps
             trainer = Trainer(config, load_pretrained(config.model.pretrained), steps=config.train.epochs * steps)
-            self.program = devices.GroupProgram(trainer, FaceArrays(*self.data.arrays), seed=config.seed)
+            self.program = devices.GroupProgram(
+                trainer,
+                FaceArrays(*self.data.arrays),
+                seed=config.seed,
+                folds_per_call=config.train.folds_per_call,
+            )
         except BaseException:
             self.folder.close()
             raise
@@ -175,8 +180,9 @@ class _Run:
             )
         for number, group in enumerate(stored, start=1):
             arrays, record = Checkpoints(self.folder.checkpoint_folder(group)).restore_newest()
-            state = self.program.from_arrays({key: filled(arrays[key], shape.trainings) for key in WEIGHTS})
-            logits = self.program.evaluate(state, test_batches(fill(group, shape.trainings), shape))
+            places = self.program.places(len(group), shape.trainings)
+            state = self.program.from_arrays({key: filled(arrays[key], places) for key in WEIGHTS})
+            logits = self.program.evaluate(state, test_batches(fill(group, places), shape))
             if record["step"] == self.config.train.epochs * shape.steps:
                 self.folder.write_group_predictions(group, logits, record["failed"])
             accuracies = [accuracy(rows, self.data.labels[t.test]) for rows, t in zip(logits, group, strict=False)]

@@ -29,6 +29,7 @@ from afnet_jax.training.plan import Training
 _MAY_CHANGE = (
     "dataset.data_dir",
     "train.folds_per_group",
+    "train.folds_per_call",
     "train.steps_per_dispatch",
     "train.checkpoint_every",
     "train.keep_rounds",

@@ -113,9 +113,15 @@ def test_sigterm_saves_within_an_epoch_and_the_run_goes_on(unbroken, faces, tmp_
     _assert_same_run(unbroken, tmp_path)
 
 
-def test_results_do_not_depend_on_what_runs_beside(unbroken, faces, tmp_path):
+def test_results_do_not_depend_on_the_group(unbroken, faces, tmp_path):
     train_and_evaluate(make_config(**{"train.folds_per_group": "2"}), tmp_path, faces)
-    together, apart = _predictions(unbroken), _predictions(tmp_path)
+    for name, column in _predictions(unbroken).items():
+        np.testing.assert_array_equal(column, _predictions(tmp_path)[name], err_msg=name)
+
+
+def test_folds_vmapped_give_the_same_as_one_after_the_other(unbroken, faces, tmp_path):
+    train_and_evaluate(make_config(**{"train.folds_per_call": "3"}), tmp_path, faces)
+    apart, together = _predictions(unbroken), _predictions(tmp_path)
     np.testing.assert_array_equal(together["scan_id"], apart["scan_id"])
     np.testing.assert_allclose(together["logits"], apart["logits"], rtol=1e-3, atol=1e-3)
 
