@@ -37,7 +37,7 @@ def default_config(variant: str = "afnet") -> ConfigDict:
     # Intensities that take part; databases without levels ignore it.
     config.dataset.levels = (3, 4)
     # Made-up people, made and prepared on first use where name is "synthetic".
-    config.dataset.synthetic_subjects = 20
+    config.dataset.synthetic_subjects = 30
     config.dataset.synthetic_seed = 0
 
     config.protocol = ConfigDict()
@@ -86,9 +86,14 @@ def default_config(variant: str = "afnet") -> ConfigDict:
     # Rounds whose trained weights are kept, from the first on; -1 for all (89 MiB a training). Predictions always are.
     config.train.keep_rounds = 1
 
-    # Folder to write a jax.profiler trace of the second epoch to; "" for none.
+    # Several processes as one run, each with its own devices, all with the same --workdir: "" for a single process,
+    # "auto" where SLURM, Open MPI or Kubernetes tell JAX of the others, else HOST:PORT of the first, their number and
+    # which one this is (from 0).
+    config.distributed = ConfigDict({"coordinator": "", "processes": 0, "process": -1})
+
+    # Folder to write a jax.profiler trace to, of the first group's second epoch; "" for none.
     config.profile = ""
-    # Folder of compiled programs that later runs start from; "" for none.
+    # Folder of compiled programs that later runs on the same kind of machine start from; "" for none.
     config.compilation_cache = ""
     return config.lock()
 
@@ -130,6 +135,13 @@ def validate(config: ConfigDict) -> None:
             train.learning_rate_decay,
             train.learning_rate_decay in ("none", "cosine"),
             "none or cosine",
+        ),
+        (
+            "distributed.process",
+            config.distributed.process,
+            config.distributed.coordinator in ("", "auto")
+            or 0 <= config.distributed.process < config.distributed.processes,
+            f"0 or more, below distributed.processes={config.distributed.processes}",
         ),
         ("train.keep_rounds", train.keep_rounds, train.keep_rounds >= -1, "-1 (all), 0 or more"),
     ]

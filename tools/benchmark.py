@@ -1,9 +1,14 @@
-"""The project's speed, measured in one run and written as JSON.
+"""The project's speed, measured beside its peers in one run and written as JSON.
 
+    python tools/benchmark.py train --json=benchmarks/train-cpu.json
     python tools/benchmark.py convolution --json=benchmarks/convolution-cpu.json
+    python tools/benchmark.py gridfit --peer=VENV/bin/python --json=benchmarks/gridfit.json
+    python tools/benchmark.py prepare --raw=DIR --json=benchmarks/prepare.json
+    python tools/benchmark.py tables
 
-convolution: every convolution shape of ResNet18, forward and both gradients, with each lowering, beside PyTorch where
-it is installed. gridfit and prepare: tools/benchmark_preprocessing.py.
+train: a training step, folds one by one and side by side, beside PyTorch. convolution: every convolution shape of
+ResNet18, forward and both gradients. gridfit: beside pygridfit. prepare: raw scans to maps, with 1 and more processes.
+tables: writes the tables of docs/performance.md anew from the JSON files.
 """
 
 from __future__ import annotations
@@ -12,97 +17,135 @@ import argparse
 import json
 import os
 import platform
+import re
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
+from afnet_jax.command_line import report_faults
+from afnet_jax.errors import AFNetError
 
-from afnet_jax.models.convolution import LOWERINGS, convolve, lowering
-
-# Of one ResNet18 trunk: input edge as a share of the image's, channels in and out, window, stride.
-_SHAPES = (
-    (1, 3, 64, 7, 2), (4, 64, 64, 3, 1), (4, 64, 128, 3, 2), (4, 64, 128, 1, 2), (8, 128, 128, 3, 1),
-    (8, 128, 256, 3, 2), (16, 256, 256, 3, 1), (16, 256, 512, 3, 2), (32, 512, 512, 3, 1),
-)  # fmt: skip
+_ROOT = Path(__file__).parents[1]
+_DOCUMENT = _ROOT / "docs" / "performance.md"
+_TABLE = re.compile(r"<!-- (benchmarks/\S+\.json) -->\n.*?<!-- end -->", re.DOTALL)
 
 
-def _best_ms(function: Callable[[], object], repeats: int) -> float:
-    function()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - start)
-    return 1000 * min(times)
+def _numbers(text: str) -> list[int]:
+    return [int(part) for part in text.split(",")]
 
 
-def _ours_ms(name: str, folds: int, inputs, kernel, stride: int, pad: int, repeats: int) -> float:
-    def loss(x, w):
-        return jnp.sum(convolve(x, w, (stride, stride), ((pad, pad), (pad, pad))) ** 2)
+def _train(given: argparse.Namespace) -> list[dict]:
+    from benchmark_training import benchmark_training
 
-    with lowering(name):
-        step = jax.jit(jax.vmap(jax.grad(loss, (0, 1)))).lower(inputs, kernel).compile()
-    return _best_ms(lambda: jax.block_until_ready(step(inputs, kernel)), repeats) / folds
-
-
-def _torch_ms(batch: int, edge: int, channels: int, features: int, window: int, stride: int, repeats: int):
-    try:
-        import torch
-    except ImportError:
-        return None
-    layer = torch.nn.Conv2d(channels, features, window, stride, window // 2, bias=False)
-    inputs = torch.randn(batch, channels, edge, edge, requires_grad=True)
-
-    def step():
-        layer.zero_grad()
-        (layer(inputs) ** 2).sum().backward()
-
-    return _best_ms(step, repeats)
-
-
-def convolutions(*, folds: int, batch: int, image_size: int, repeats: int) -> list[dict]:
-    """ms per fold of forward and both gradients, one row per convolution shape."""
     rows = []
-    for share, channels, features, window, stride in _SHAPES:
-        edge = image_size // share
-        keys = jax.random.split(jax.random.key(0))
-        inputs = jax.random.normal(keys[0], (folds, batch, edge, edge, channels))
-        kernel = jax.random.normal(keys[1], (folds, window, window, channels, features))
-        out_edge = -(-edge // stride)
-        row = {"edge": edge, "channels": channels, "features": features, "window": window, "stride": stride}
-        row["gflop"] = 6e-9 * batch * out_edge**2 * window**2 * channels * features
-        for name in LOWERINGS:
-            row[name] = _ours_ms(name, folds, inputs, kernel, stride, window // 2, repeats)
-        row["pytorch"] = _torch_ms(batch, edge, channels, features, window, stride, repeats)
-        rows.append(row)
-        print("  ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()), flush=True)
+    for image_size in given.image_sizes:
+        rows += benchmark_training(
+            image_size=image_size,
+            batch=given.batch,
+            folds=given.folds,
+            lowerings=given.lowerings.split(",") if given.lowerings else (),
+            dtype=given.dtype,
+            repeats=given.repeats,
+        )
     return rows
 
 
-def main() -> int:
+def _convolution(given: argparse.Namespace) -> list[dict]:
+    from benchmark_convolution import benchmark_convolutions
+
+    rows = []
+    for image_size in given.image_sizes:
+        rows += benchmark_convolutions(
+            folds=given.folds, batch=given.batch, image_size=image_size, repeats=given.repeats
+        )
+    return rows
+
+
+def _gridfit(given: argparse.Namespace) -> list[dict]:
+    from benchmark_preprocessing import benchmark_gridfit
+
+    return benchmark_gridfit(given.peer, repeats=given.repeats)
+
+
+def _prepare(given: argparse.Namespace) -> list[dict]:
+    from benchmark_preprocessing import benchmark_prepare
+
+    return benchmark_prepare(given.raw, workers=given.workers, repeats=given.repeats)
+
+
+def _tables() -> None:
+    """Each table of the document stands between the name of its JSON file and an end mark."""
+
+    def table(match: re.Match) -> str:
+        return f"<!-- {match[1]} -->\n{_markdown(json.loads((_ROOT / match[1]).read_text()))}\n<!-- end -->"
+
+    _DOCUMENT.write_text(_TABLE.sub(table, _DOCUMENT.read_text()))
+
+
+def _markdown(content: dict) -> str:
+    columns = [key for key in content["rows"][0] if any(row[key] is not None for row in content["rows"])]
+    lines = ["| " + " | ".join(column.replace("_", " ") for column in columns) + " |", "|" + "---|" * len(columns)]
+    lines += ["| " + " | ".join(_cell(row[column]) for column in columns) + " |" for row in content["rows"]]
+    machine = ", ".join(f"{key} {value}" for key, value in content["machine"].items())
+    return "\n".join([*lines, "", f"`python tools/benchmark.py {content['command']}`; {machine}."])
+
+
+def _cell(value) -> str:
+    if isinstance(value, float):
+        return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    return "" if value is None else str(value)
+
+
+def _machine(what: str) -> dict:
+    machine = {"cores": os.cpu_count(), "platform": platform.platform(), "python": platform.python_version()}
+    if what in ("train", "convolution"):
+        import jax
+
+        device = jax.local_devices()[0].device_kind
+        machine |= {"backend": jax.default_backend(), "device": device, "jax": jax.__version__}
+    return machine
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["convolution"])
-    parser.add_argument("--json", required=True, type=Path, help="file to write")
-    parser.add_argument("--folds", type=int, default=4)
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--image_size", type=int, default=64)
-    parser.add_argument("--repeats", type=int, default=3)
-    given = parser.parse_args()
-    settings = {"folds": given.folds, "batch": given.batch, "image_size": given.image_size, "repeats": given.repeats}
-    machine = {
-        "backend": jax.default_backend(),
-        "device": jax.devices()[0].device_kind,
-        "cores": os.cpu_count(),
-        "platform": platform.platform(),
-        "jax": jax.__version__,
-    }
-    result = {"machine": machine, "settings": settings, "ms_per_fold": convolutions(**settings)}
-    given.json.parent.mkdir(parents=True, exist_ok=True)
-    given.json.write_text(json.dumps(result, indent=1) + "\n")
-    return 0
+    kinds = parser.add_subparsers(dest="what", required=True)
+    train, convolution, gridfit, prepare = (
+        kinds.add_parser(name) for name in ("train", "convolution", "gridfit", "prepare")
+    )
+    kinds.add_parser("tables")
+    train.add_argument("--image_sizes", type=_numbers, default=[64, 112, 224], help="edges of the images")
+    train.add_argument("--folds", type=_numbers, default=[1, 2, 5, 10], help="numbers of folds")
+    train.add_argument("--lowerings", default="", help="of convolutions under vmap: per_fold,grouped,im2col,map")
+    train.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
+    convolution.add_argument("--image_sizes", type=_numbers, default=[32, 64, 224], help="edges of the images")
+    convolution.add_argument("--folds", type=int, default=4)
+    for parser_ in (train, convolution):
+        parser_.add_argument("--batch", type=int, default=32, help="scans of a batch")
+    gridfit.add_argument("--peer", type=Path, help="Python that has pygridfit==0.1.7 installed")
+    prepare.add_argument("--raw", type=Path, required=True, help="folder of raw scans, tools/make_synthetic.py")
+    prepare.add_argument("--workers", type=_numbers, default=[1, os.cpu_count()], help="numbers of processes")
+    for parser_ in (train, convolution, gridfit, prepare):
+        parser_.add_argument("--json", required=True, type=Path, help="file to write")
+        parser_.add_argument("--repeats", type=int, default=5, help="rounds, of which medians are taken")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    arguments = sys.argv[1:] if arguments is None else arguments
+    given = _parser().parse_args(arguments)
+    if given.what == "tables":
+        return report_faults(_tables)
+
+    def measure() -> None:
+        measured = {"train": _train, "convolution": _convolution, "gridfit": _gridfit, "prepare": _prepare}
+        rows = measured[given.what](given)
+        if not rows:
+            raise AFNetError(f"{given.what}: nothing was measured")
+        content = {"machine": _machine(given.what), "command": " ".join(arguments), "rows": rows}
+        given.json.parent.mkdir(parents=True, exist_ok=True)
+        given.json.write_text(json.dumps(content, indent=1) + "\n")
+
+    return report_faults(measure)
 
 
 if __name__ == "__main__":

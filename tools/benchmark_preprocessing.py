@@ -1,7 +1,7 @@
 """Figures of preprocessing for tools/benchmark.py: gridfit beside pygridfit, and scans prepared per second.
 
-Each program runs in a process of its own, on one core, in turn with its peer, so that neither time nor memory of one
-is charged to the other.
+Every program runs in a process of its own, in turn with its peer, so that neither time nor memory of one is charged
+to the other.
 """
 
 from __future__ import annotations
@@ -12,14 +12,12 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from afnet_jax.errors import AFNetError
-from afnet_jax.preprocessing import preprocess
-from afnet_jax.scans import read_scan
 
 _MEASURE = """
 import json, resource, sys, time
@@ -46,7 +44,7 @@ _PEER = (
 _PEERS_NAMES = {"gradient": "gradient", "laplacian": "diffusion"}
 
 
-def benchmark_gridfit(peer_python: Path | None, repeats: int = 5, points: int = 36_000, nodes: int = 224) -> dict:
+def benchmark_gridfit(peer_python: Path | None, repeats: int = 5, points: int = 36_000, nodes: int = 224) -> list[dict]:
     """Times gridfit, and pygridfit where an interpreter that has it is given, on one problem the size of a face.
 
     Args:
@@ -54,17 +52,17 @@ def benchmark_gridfit(peer_python: Path | None, repeats: int = 5, points: int = 
         repeats: runs of each; medians are reported.
 
     Returns:
-        {"triangle gradient": {"ours": {"seconds", "mib"}, "pygridfit": {…}, "speedup", "max_difference"}, …};
-        mib is what solving added to the peak of the process.
+        One row per interpolation and regularizer: seconds of each, the MiB that solving added to the peak of its
+        process, how many times faster this project's is, and the largest difference in mm.
     """
     with tempfile.TemporaryDirectory() as folder:
         problem = Path(folder) / "problem.npz"
         np.savez(problem, **_face_like_problem(points, nodes))
-        return {
-            f"{interpolation} {regularizer}": _compared(problem, interpolation, regularizer, peer_python, repeats)
+        return [
+            _compared(problem, interpolation, regularizer, peer_python, repeats)
             for interpolation in ("triangle", "bilinear")
             for regularizer in ("gradient", "laplacian")
-        }
+        ]
 
 
 def _face_like_problem(points: int, nodes: int) -> dict[str, np.ndarray]:
@@ -87,15 +85,15 @@ def _compared(problem: Path, interpolation: str, regularizer: str, peer_python: 
     for _ in range(repeats):
         for name, (python, program) in programs.items():
             runs[name].append(_run(python, program, problem, problem.with_name(f"{name}.npy")))
-    result = {
-        name: {key: statistics.median(run[key] for run in each) for key in ("seconds", "mib")}
-        for name, each in runs.items()
-    }
+    row = {"interpolation": interpolation, "regularizer": regularizer}
+    for name, each in runs.items():
+        row |= {f"{name}_{key}": statistics.median(run[key] for run in each) for key in ("seconds", "mib")}
     if peer_python:
         ours, peers = (np.load(problem.with_name(f"{name}.npy")) for name in ("ours", "pygridfit"))
-        result["speedup"] = result["pygridfit"]["seconds"] / result["ours"]["seconds"]
-        result["max_difference"] = float(np.abs(ours - peers).max())
-    return result
+        row["speedup"] = row["pygridfit_seconds"] / row["ours_seconds"]
+        row["max_difference_mm"] = float(np.abs(ours - peers).max())
+    print("  ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()), flush=True)
+    return row
 
 
 def _program(parts: tuple[str, str], kind: dict[str, str]) -> str:
@@ -114,29 +112,46 @@ def _run(python: Path, program: str, problem: Path, heights: Path) -> dict[str, 
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-def benchmark_preprocess(raw: Path, most: int = 24) -> dict[str, float]:
-    """Times reading and preprocessing of up to `most` raw scans of a folder, one after the other, on one core.
+def benchmark_prepare(raw: Path, workers: Sequence[int], repeats: int = 1) -> list[dict]:
+    """Times tools/prepare_dataset.py on a folder of raw scans, from the first file to the finished data set.
 
     Returns:
-        scans, read_seconds and preprocess_seconds (medians per scan), scans_per_second (both together).
+        One row per number of processes: seconds, scans per second, how that compares with as many times the rate of
+        the first row's, and the largest peak of memory among the processes, MiB.
     """
-    paths = sorted([*raw.rglob("*_F3D.wrl"), *raw.rglob("*.bnt")])
-    if not paths:
-        raise AFNetError(f"{raw}: found no scans (*_F3D.wrl or *.bnt); tools/make_synthetic.py makes some")
-    paths = paths[:: max(1, len(paths) // most)][:most]
-    preprocess(read_scan(paths[0]))  # imports and caches are no part of it
-    reading, working = [], []
-    for path in paths:
-        times = [time.perf_counter()]
-        scan = read_scan(path)
-        times.append(time.perf_counter())
-        preprocess(scan)
-        times.append(time.perf_counter())
-        reading.append(times[1] - times[0])
-        working.append(times[2] - times[1])
-    return {
-        "scans": len(paths),
-        "read_seconds": statistics.median(reading),
-        "preprocess_seconds": statistics.median(working),
-        "scans_per_second": len(paths) / (sum(reading) + sum(working)),
-    }
+    database = "bosphorus" if any(raw.rglob("*.bnt")) else "bu3dfe"
+    scans = sum(1 for _ in raw.rglob("*.bnt" if database == "bosphorus" else "*_F3D.wrl"))
+    rows: list[dict] = []
+    for count in workers:
+        runs = [_prepared(database, raw, count) for _ in range(repeats)]
+        seconds = statistics.median(run["seconds"] for run in runs)
+        row = {"processes": count, "scans": scans, "seconds": seconds, "scans_per_second": scans / seconds}
+        first = rows[0] if rows else row
+        linear = first["scans_per_second"] * count / first["processes"]
+        row["share_of_linear"] = row["scans_per_second"] / linear
+        row["peak_mib_of_a_process"] = max(run["mib"] for run in runs)
+        rows.append(row)
+        print("  ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()), flush=True)
+    return rows
+
+
+_PREPARE = """
+import json, resource, subprocess, sys, time
+start = time.perf_counter()
+done = subprocess.run(sys.argv[1:], capture_output=True, text=True)
+seconds = time.perf_counter() - start
+mib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+print(json.dumps({"status": done.returncode, "told": done.stderr[-300:], "seconds": seconds, "mib": mib}))
+"""
+
+
+def _prepared(database: str, raw: Path, workers: int) -> dict:
+    tool = Path(__file__).with_name("prepare_dataset.py")
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, tool, f"--database={database}", f"--raw={raw}", f"--data_dir={folder}"]
+        command.append(f"--workers={workers}")
+        done = subprocess.run([sys.executable, "-c", _PREPARE, *command], capture_output=True, text=True, check=True)
+    result = json.loads(done.stdout)
+    if result["status"]:
+        raise AFNetError(f"{raw}: preparing failed: {result['told']}")
+    return result

@@ -15,6 +15,7 @@ from afnet_jax.analysis.run import Run, load_run
 from afnet_jax.config import architecture, validate
 from afnet_jax.datasets.loading import FaceDataset, load
 from afnet_jax.models.parameters import audit
+from afnet_jax.training import processes
 from afnet_jax.training.loop import evaluate, train_and_evaluate
 from afnet_jax.training.progress import duration, say
 from afnet_jax.training.run_folder import write_atomically
@@ -39,7 +40,10 @@ def run_experiment(
         AFNetError: see `train_and_evaluate`.
     """
     validate(config)
-    data = load(config.dataset) if data is None else data
+    processes.join(config.distributed)
+    if data is None:
+        with processes.first_alone("the data set is there"):
+            data = load(config.dataset)
     {"train": train_and_evaluate, "evaluate": evaluate}[mode](config, workdir, data)
     run = load_run(workdir)
     summary = summarize(run)

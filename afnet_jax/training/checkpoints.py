@@ -6,11 +6,16 @@ So every checkpoint carries the SHA-256 of each of its arrays, compared whenever
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
+import sys
+import types
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import jax
 import numpy as np
@@ -36,9 +41,26 @@ def _digest_of_json(value: Any) -> str:
 
 
 def _checkpointer() -> ocp.Checkpointer:
+    # Each process of a run saves its own trainings at its own time: Orbax must not wait for the others.
+    process = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=process, active_processes={process}, barrier_sync_key_prefix=f"process{process}"
+    )
     # Weights hardly shrink, so compression would only cost time.
-    arrays = ocp.PyTreeCheckpointHandler(use_compression=False)
-    return ocp.Checkpointer(ocp.CompositeCheckpointHandler(arrays=arrays, record=ocp.JsonCheckpointHandler()))
+    arrays = ocp.PyTreeCheckpointHandler(use_compression=False, multiprocessing_options=alone)
+    record = ocp.JsonCheckpointHandler(multiprocessing_options=alone)
+    both = ocp.CompositeCheckpointHandler(
+        arrays=arrays, record=record, composite_options=ocp.CompositeOptions(multiprocessing_options=alone)
+    )
+    return ocp.Checkpointer(both, multiprocessing_options=alone)
+
+
+@contextlib.contextmanager
+def _first_for_orbax() -> Iterator[None]:
+    """Lets every process of a run write: of NumPy arrays Orbax writes those of the first one alone."""
+    handlers = sys.modules[ocp.type_handlers.NumpyHandler.__module__]
+    with mock.patch.object(handlers, "multihost", types.SimpleNamespace(process_index=lambda: 0)):
+        yield
 
 
 class Checkpoints:
@@ -66,7 +88,7 @@ class Checkpoints:
         arrays = jax.tree.map(np.asarray, arrays)
         sealed = {"record": record, "digests": digest_of_arrays(arrays)}
         sealed["seal"] = _digest_of_json(sealed)
-        with _checkpointer() as checkpointer:
+        with _first_for_orbax(), _checkpointer() as checkpointer:
             checkpointer.save(
                 self._folder / str(step),
                 args=ocp.args.Composite(arrays=ocp.args.PyTreeSave(arrays), record=ocp.args.JsonSave(sealed)),

@@ -24,7 +24,7 @@ from afnet_jax.training.plan import Training
 from afnet_jax.training.progress import say
 from afnet_jax.training.step import FaceArrays, StepMetrics, Trainer, TrainState
 
-_WHAT = {"train": "trains these folds side by side", "evaluate": "evaluates them"}
+_WHAT = {"train": "training", "evaluate": "evaluation"}
 _EACH, _SHARED, _STEPS_OF_EACH = P("folds"), P(), P(None, "folds")
 
 
@@ -185,7 +185,7 @@ class GroupProgram:
         """Calls a program, compiling it first where these shapes are new; the clock of compiling runs apart."""
         shapes = (name, *((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(args[2:])))
         if shapes not in self._compiled:
-            say(f"compiling the program that {_WHAT[name]} …")
+            say(f"compiling the {_WHAT[name]} program …")
             start = time.monotonic()
             self._compiled[shapes] = self._jitted[name].lower(*args).compile()
             self.compile_seconds += time.monotonic() - start

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import signal
 import time
@@ -16,7 +17,7 @@ from afnet_jax.errors import RunError
 from afnet_jax.training.checkpoints import Checkpoints
 from afnet_jax.training.devices import GroupProgram, steps_per_dispatch
 from afnet_jax.training.plan import Shape, Training, epoch_batches, fill, test_batches
-from afnet_jax.training.progress import Progress, say
+from afnet_jax.training.progress import Progress, duration, say
 from afnet_jax.training.run_folder import RunFolder
 from afnet_jax.training.tensorboard import GroupEvents
 
@@ -77,6 +78,7 @@ class GroupTraining:
         program: what computes.
         labels: (N,) of the whole data set.
         progress: counts what is done.
+        profile: folder for a trace of the second epoch (of the only one, where there is one); "" for none.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class GroupTraining:
         program: GroupProgram,
         labels: np.ndarray,
         progress: Progress,
+        profile: str = "",
     ):
         self._config = config
         self._folder = folder
@@ -98,6 +101,7 @@ class GroupTraining:
         self._filled = fill(group, program.places(len(group), shape.trainings))
         self._shape = shape
         self._progress = progress
+        self._profile = profile
         self._checkpoints = Checkpoints(folder.checkpoint_folder(group))
         self._failed: dict[str, dict] = {}  # "round/fold" -> where its numbers stopped being finite
 
@@ -115,12 +119,14 @@ class GroupTraining:
         epochs = self._config.train.epochs
         logits = None
         while epoch.number < epochs:
-            state = self._train_epoch(state, epoch, stop)
+            with self._traced(epoch):
+                state = self._train_epoch(state, epoch, stop)
             last = epoch.number == epochs - 1
             logits = None
             if last or (epoch.number + 1) % self._config.train.evaluate_every == 0:
                 logits = self._program.evaluate(state, test_batches(self._filled, self._shape))
             self._report(epoch, logits)
+            self._estimate(epoch)
             epoch = _Epoch(epoch.number + 1)
             if not last and epoch.number % self._config.train.checkpoint_every == 0:
                 self._save(state, epoch)
@@ -166,6 +172,28 @@ class GroupTraining:
                     f"run the same command again to go on"
                 )
         return state
+
+    def _traced(self, epoch: _Epoch) -> contextlib.AbstractContextManager:
+        if self._profile and epoch.number == min(1, self._config.train.epochs - 1):
+            return jax.profiler.trace(self._profile)
+        return contextlib.nullcontext()
+
+    def _estimate(self, epoch: _Epoch) -> None:
+        """After a process's first whole epoch: how long all of its trainings will take, told and stored."""
+        if self._progress.estimated or self._progress.finished:
+            return
+        self._progress.estimated = True
+        content = {
+            "trainings": self._progress.trainings,
+            "epochs": self._config.train.epochs,
+            "scans_per_second": self._progress.rate,
+            "seconds": self._progress.seconds_in_all,
+        }
+        self._folder.write_estimate(content)
+        say(
+            f"estimate: {content['trainings']} trainings of {content['epochs']} epochs take "
+            f"{duration(content['seconds'])}, compiling and evaluating apart"
+        )
 
     def _notice_failures(self, epoch: _Epoch, active: np.ndarray, new_rows: int) -> None:
         for step in range(epoch.step - new_rows, epoch.step):

@@ -14,8 +14,9 @@ from afnet_jax import protocol
 from afnet_jax.config import validate
 from afnet_jax.datasets.loading import FaceDataset, load
 from afnet_jax.errors import RunError
+from afnet_jax.models.compiler_check import check_compiler
 from afnet_jax.models.pretrained import load_pretrained
-from afnet_jax.training import devices
+from afnet_jax.training import devices, processes
 from afnet_jax.training.checkpoints import Checkpoints
 from afnet_jax.training.group import WEIGHTS, GroupTraining, StopRequest, accuracy, filled, names, percent
 from afnet_jax.training.plan import Shape, Training, common_shape, fill, groups, lay_out, test_batches
@@ -65,6 +66,9 @@ def evaluate(config: ConfigDict, workdir: str | Path, data: FaceDataset | None =
 class _Run:
     def __init__(self, config: ConfigDict, workdir: str | Path, data: FaceDataset | None):
         validate(config)
+        if config.compilation_cache:
+            jax.config.update("jax_compilation_cache_dir", config.compilation_cache)
+        check_compiler()
         self.config = config
         self.data = load(config.dataset) if data is None else data
         folds = self._folds()
@@ -121,12 +125,10 @@ class _Run:
                 size = max(jax.local_device_count(), shape.trainings // 2)
                 say(f"{shape.trainings} trainings side by side do not fit the memory; going on with {size}")
                 shape, all_groups = dataclasses.replace(shape, trainings=size), groups(self.trainings, size)
-        if jax.process_count() > 1:
-            from jax.experimental.multihost_utils import sync_global_devices
-
-            sync_global_devices("all trainings done")
+        processes.wait_for_all("all trainings are done")
         if jax.process_index() == 0:
             self._gather()
+        processes.wait_for_all("predictions are put together")
 
     def _pending(self, all_groups: Sequence[tuple[Training, ...]]) -> list[tuple[Training, ...]]:
         done = self.folder.finished_trainings()
@@ -138,8 +140,9 @@ class _Run:
         if not pending:
             say("all trainings are finished")
             return
-        progress = Progress(sum(map(len, pending)) * epochs * shape.steps * shape.batch)
-        for group in pending:
+        trainings = sum(map(len, pending))
+        progress = Progress(trainings * epochs * shape.steps * shape.batch, trainings)
+        for number, group in enumerate(pending):
             GroupTraining(
                 group,
                 shape,
@@ -148,6 +151,7 @@ class _Run:
                 program=self.program,
                 labels=self.data.labels,
                 progress=progress,
+                profile=self.config.profile if number == 0 else "",
             ).run(stop)
 
     def _gather(self) -> None:

@@ -11,11 +11,17 @@ class Progress:
 
     Args:
         total: training scans of the whole run that are still to come, all trainings and epochs together.
+        trainings: how many trainings they belong to.
+
+    Attributes:
+        estimated: whether the whole run's time has been told.
     """
 
     _SECONDS_BETWEEN_LINES = 20.0
 
-    def __init__(self, total: int):
+    def __init__(self, total: int, trainings: int = 1):
+        self.trainings = trainings
+        self.estimated = False
         self._total = total
         self._done = 0
         self._seconds = 0.0
@@ -30,6 +36,16 @@ class Progress:
     def seconds_left(self) -> float:
         """Estimate from the rate so far."""
         return (self._total - self._done) / self.rate if self.rate else float("nan")
+
+    @property
+    def finished(self) -> bool:
+        """Whether all is done."""
+        return self._done >= self._total
+
+    @property
+    def seconds_in_all(self) -> float:
+        """Estimate of the same for the whole run."""
+        return self._total / self.rate if self.rate else float("nan")
 
     def add(self, scans: int, seconds: float) -> None:
         """Counts what a step did."""

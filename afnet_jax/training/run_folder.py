@@ -33,6 +33,9 @@ _MAY_CHANGE = (
     "train.steps_per_dispatch",
     "train.checkpoint_every",
     "train.keep_rounds",
+    "distributed.coordinator",
+    "distributed.processes",
+    "distributed.process",
     "profile",
     "compilation_cache",
 )
@@ -169,6 +172,10 @@ class RunFolder:
     def finished_trainings(self) -> set[tuple[int, int]]:
         """(round, fold) of every training that is finished or was given up."""
         return {tuple(pair) for part in self.group_predictions() for pair in part["trainings"].tolist()}
+
+    def write_estimate(self, content: dict) -> None:
+        """Stores how long the whole run was estimated to take."""
+        write_atomically(self.path / "estimate.json", json.dumps(content, indent=1) + "\n")
 
     def append_metrics(self, lines: Sequence[dict]) -> None:
         """Adds lines to metrics.jsonl."""

@@ -1,0 +1,51 @@
+"""Several processes, on one machine or many, as one run: each trains its share of the groups, the first sums up."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import jax
+from jax.experimental.multihost_utils import sync_global_devices
+from ml_collections import ConfigDict
+
+from afnet_jax.errors import ConfigError
+
+
+def join(settings: ConfigDict) -> None:
+    """Joins the other processes of the run. Must come before anything is computed; does nothing for a single process.
+
+    Args:
+        settings: config.distributed.
+
+    Raises:
+        ConfigError: the others cannot be found.
+    """
+    if not settings.coordinator or jax.distributed.is_initialized():
+        return
+    try:
+        if settings.coordinator == "auto":
+            jax.distributed.initialize()
+        else:
+            jax.distributed.initialize(settings.coordinator, settings.processes, settings.process)
+    except (RuntimeError, ValueError) as error:
+        raise ConfigError(
+            f"config.distributed.coordinator={settings.coordinator!r}: the run's processes cannot be joined "
+            f"({' '.join(str(error).split())}); give HOST:PORT of the first, the number of processes and each one's own"
+        ) from error
+
+
+@contextlib.contextmanager
+def first_alone(what: str) -> Iterator[None]:
+    """Lets the first process do something, then the others, who find it done."""
+    if jax.process_index() > 0:
+        wait_for_all(what)
+    yield
+    if jax.process_index() == 0:
+        wait_for_all(what)
+
+
+def wait_for_all(what: str) -> None:
+    """Returns when every process of the run has come here."""
+    if jax.process_count() > 1:
+        sync_global_devices(what)

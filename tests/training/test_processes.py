@@ -1,0 +1,90 @@
+"""Several devices and several processes: the same splits and predictions as one process with one device."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from afnet_jax.analysis.experiment import run_experiment
+from afnet_jax.training.checkpoints import Checkpoints
+from tests.training.conftest import make_config, make_faces
+
+ROOT = Path(__file__).parents[2]
+GROUPS = {"train.folds_per_group": "2", "train.epochs": 1}  # two groups, so that two processes have one each
+
+
+def run_here(workdir: str, changes: str) -> None:
+    """What each process of these tests does."""
+    run_experiment(make_config(**json.loads(changes)), workdir, data=make_faces())
+
+
+def start(workdir: Path, flags: str = "", **changes) -> subprocess.Popen:
+    code = "import sys; from tests.training.test_processes import run_here; run_here(*sys.argv[1:])"
+    cache = {"JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir}
+    return subprocess.Popen(
+        [sys.executable, "-c", code, str(workdir), json.dumps(GROUPS | changes)],
+        cwd=ROOT,
+        env={**os.environ, **cache, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen) -> None:
+    told = process.communicate(timeout=120)[1]
+    assert process.returncode == 0, told
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """The run of one process on one device."""
+    folder = tmp_path_factory.mktemp("alone")
+    run_experiment(make_config(**GROUPS), folder, data=make_faces())
+    return folder
+
+
+def assert_same(alone: Path, other: Path) -> None:
+    assert (alone / "splits.json").read_text() == (other / "splits.json").read_text()
+    with np.load(alone / "predictions.npz") as expected, np.load(other / "predictions.npz") as found:
+        for name in ("round", "fold", "scan_id", "label"):
+            np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+        np.testing.assert_allclose(found["logits"], expected["logits"], rtol=1e-3, atol=1e-3)
+    assert json.loads((other / "summary.json").read_text())["complete"]
+    for fold, loss in losses(alone).items():
+        assert losses(other)[fold] == pytest.approx(loss, rel=1e-3)
+
+
+def losses(folder: Path) -> dict:
+    """(epoch, fold) -> loss, of whatever process trained it."""
+    found = {}
+    for path in folder.glob("metrics*.jsonl"):
+        for line in map(json.loads, path.read_text().splitlines()):
+            found.update({(line["epoch"], fold): loss for fold, loss in zip(line["folds"], line["loss"], strict=True)})
+    return found
+
+
+def test_two_devices_of_one_process(alone, tmp_path):
+    finish(start(tmp_path, flags="--xla_force_host_platform_device_count=2"))
+    assert len(json.loads((tmp_path / "environment.json").read_text())["devices"]) == 2
+    assert_same(alone, tmp_path)
+
+
+def test_two_processes(alone, tmp_path):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    joined = {"distributed.coordinator": address, "distributed.processes": 2}
+    both = [start(tmp_path, **joined, **{"distributed.process": number}) for number in (0, 1)]
+    for process in both:
+        finish(process)
+    assert {path.name for path in tmp_path.glob("metrics*.jsonl")} == {"metrics.jsonl", "metrics-1.jsonl"}
+    assert_same(alone, tmp_path)
+    for group in (tmp_path / "checkpoints").iterdir():  # each process's own
+        weights, _ = Checkpoints(group).restore_newest()
+        assert weights["params"]
