@@ -28,7 +28,7 @@ def default_config(variant: str = "afnet") -> ConfigDict:
     config.seed = 0
 
     config.dataset = ConfigDict()
-    # "bu3dfe", "bosphorus" or "synthetic".
+    # "bu3dfe", "bosphorus", "synthetic", or "own" (docs/own_data.md).
     config.dataset.name = "synthetic"
     # Folder that tools/prepare_dataset.py wrote to.
     config.dataset.data_dir = "data"
@@ -122,7 +122,7 @@ def validate(config: ConfigDict) -> None:
     """
     architecture(config)
     size, train = config.dataset.image_size, config.train
-    names = ("bosphorus", "bu3dfe", "synthetic")
+    names = ("bosphorus", "bu3dfe", "own", "synthetic")
     checks = [
         ("dataset.name", config.dataset.name, config.dataset.name in names, f"one of {', '.join(names)}"),
         ("dataset.image_size", size, 32 <= size <= 224 and size % 32 == 0, "a multiple of 32, from 32 to 224"),

@@ -17,7 +17,10 @@ from afnet_jax.command_line import report_faults
 def _main(arguments: argparse.Namespace) -> int:
     from afnet_jax.analysis.prediction import Prediction, Predictor, find_files, predict, read_faces, to_table
     from afnet_jax.analysis.run import load_run  # not above: --help must not wait for JAX
+    from afnet_jax.scans.databases import use_reader
 
+    if arguments.reader:
+        use_reader(arguments.reader)
     run = load_run(arguments.workdir)
     paths = find_files(arguments.scans)
     faces = read_faces(paths, run.config.dataset.image_size)
@@ -46,6 +49,7 @@ def main() -> int:
     parser.add_argument("--round", type=int, default=0, help="round whose networks are asked (default: 0)")
     parser.add_argument("--fold", type=int, help="ask the network of this fold alone")
     parser.add_argument("--json", action="store_true", help="one line of JSON for each scan")
+    parser.add_argument("--reader", metavar="FILE.py", help="reads scans of your own (docs/own_data.md)")
     parser.add_argument("--picture", metavar="FILE.png", help="texture, depth and Grad-CAM of each scan in one picture")
     parsed = parser.parse_args()
     return report_faults(lambda: _main(parsed))

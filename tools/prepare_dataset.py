@@ -13,7 +13,7 @@ import sys
 
 from afnet_jax.datasets.preparation import REJECTED, prepare
 from afnet_jax.errors import AFNetError
-from afnet_jax.scans.databases import DATABASES
+from afnet_jax.scans.databases import DATABASES, OWN
 
 
 def positive(text: str) -> int:
@@ -26,13 +26,16 @@ def positive(text: str) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--database", required=True, choices=sorted(DATABASES))
+    parser.add_argument("--database", required=True, choices=sorted([*DATABASES, OWN]))
     parser.add_argument("--raw", required=True, help="folder of the raw database, subjects' folders at any depth")
     parser.add_argument("--data_dir", required=True, help="folder of prepared data sets; made if need be")
+    parser.add_argument("--reader", help="Python file that reads scans of your own, for --database=own")
     parser.add_argument("--workers", type=positive, help="processes (default: one per core)")
     arguments = parser.parse_args()
     try:
-        done = prepare(arguments.database, arguments.raw, arguments.data_dir, arguments.workers)
+        done = prepare(
+            arguments.database, arguments.raw, arguments.data_dir, arguments.workers, reader=arguments.reader
+        )
     except (AFNetError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

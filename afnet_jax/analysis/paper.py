@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from afnet_jax.models.parameters import PAPER_MIB
 
-DATABASES = {"bu3dfe": "BU-3DFE", "bosphorus": "Bosphorus", "synthetic": "made-up people"}
+DATABASES = {"bu3dfe": "BU-3DFE", "bosphorus": "Bosphorus", "synthetic": "made-up people", "own": "one's own scans"}
+STUDIED = ("bu3dfe", "bosphorus")  # in the paper
 
 
 class Row(NamedTuple):

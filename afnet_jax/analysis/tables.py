@@ -89,7 +89,7 @@ def accuracy(run: Run | None) -> str:
 
 
 def _beside_paper(name: str, title: str, rows: Sequence[paper.Row], runs: Mapping[str, Run], database: str) -> Table:
-    shown = "bu3dfe" if database == "synthetic" else database
+    shown = database if database in paper.STUDIED else "bu3dfe"
     return Table(
         name,
         title,
@@ -100,7 +100,7 @@ def _beside_paper(name: str, title: str, rows: Sequence[paper.Row], runs: Mappin
                 percent(row.bu3dfe),
                 percent(row.bosphorus),
                 accuracy(runs.get(row.variant)),
-                _NOTHING if database == "synthetic" else _gap(runs.get(row.variant), row.accuracy(shown)),
+                _NOTHING if database not in paper.STUDIED else _gap(runs.get(row.variant), row.accuracy(shown)),
             )
             for row in rows
         ),

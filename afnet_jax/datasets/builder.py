@@ -1,4 +1,4 @@
-"""The three tfds data sets: bu3dfe, bosphorus and synthetic, written as array_record without TensorFlow.
+"""The tfds data sets bu3dfe, bosphorus, synthetic and own, written as array_record without TensorFlow.
 
 `tfds.builder_from_directory(folder).as_data_source(split=SPLIT)` reads them; `tools/prepare_dataset.py` makes them.
 """
@@ -83,7 +83,11 @@ class Synthetic(FaceMapsBuilder):
     """Made-up people in BU-3DFE's format: six expressions at levels 3 and 4."""
 
 
-BUILDERS = {"bu3dfe": Bu3dfe, "bosphorus": Bosphorus, "synthetic": Synthetic}
+class Own(FaceMapsBuilder):
+    """Scans of the user's own, six expressions of each subject."""
+
+
+BUILDERS = {"bu3dfe": Bu3dfe, "bosphorus": Bosphorus, "synthetic": Synthetic, "own": Own}
 
 
 def write_dataset(database: str, finished: Path, data_dir: Path) -> Path:

@@ -28,7 +28,7 @@ from afnet_jax.errors import AFNetError, DatasetError
 from afnet_jax.preprocessing import preprocess
 from afnet_jax.preprocessing.face_maps import FaceMaps
 from afnet_jax.scans import Scan, ScanError, ScanId, find_scans, read_scan
-from afnet_jax.scans.databases import DATABASES
+from afnet_jax.scans.databases import DATABASES, OWN, use_reader
 
 REJECTED = "rejected.csv"
 
@@ -72,6 +72,7 @@ def prepare(
     data_dir: str | Path,
     workers: int | None = None,
     preprocess: Callable[[Scan], FaceMaps] = preprocess,
+    reader: str | Path | None = None,
 ) -> Preparation:
     """Prepares the protocol's scans of a raw database as the tfds data set data_dir/<database>.
 
@@ -79,26 +80,31 @@ def prepare(
     does only what is new, changed or repaired. Scans that cannot be used are listed in data_dir/rejected.csv.
 
     Args:
-        database: "bu3dfe", "bosphorus" or "synthetic".
+        database: "bu3dfe", "bosphorus", "synthetic", or "own" with a reader.
         raw: folder of the raw database.
         data_dir: where data sets go; made if need be.
         workers: processes, by default one per core that this process may use.
         preprocess: what makes face maps of a scan; importable by name.
+        reader: Python file that reads scans of one's own, see `afnet_jax.scans.databases.use_reader`.
 
     Raises:
         ScanError: the raw folder is missing or holds no such scans.
         DatasetError: not one scan could be prepared, or a worker was killed.
     """
+    if (database == OWN) != (reader is not None):
+        raise DatasetError(f"--database={database}: --reader=FILE belongs to --database=own, and to no other")
+    if reader:
+        use_reader(reader)
     data_dir = Path(data_dir)
     finished = data_dir / ".finished" / database
     final = data_dir / database / VERSION
-    code = f"{_code_digest()} {preprocess.__module__}.{preprocess.__qualname__}"
+    code = f"{_code_digest(reader)} {preprocess.__module__}.{preprocess.__qualname__}"
     jobs = [_job(scan_id, path, finished, code) for scan_id, path in find_scans(database, raw)]
     source = hashlib.sha256("".join(job.target.name for job in jobs).encode()).hexdigest()
     if _is_made_from(source, final):
         return Preparation(final, len(jobs), ())
     finished.mkdir(parents=True, exist_ok=True)
-    rejected = _finish_all(jobs, workers or len(os.sched_getaffinity(0)), preprocess)
+    rejected = _finish_all(jobs, workers or len(os.sched_getaffinity(0)), preprocess, reader)
     _write_rejected(data_dir / REJECTED, rejected)
     if len(rejected) == len(jobs):
         raise DatasetError(f"{raw}: none of the {len(jobs)} scans could be prepared; see {data_dir / REJECTED}")
@@ -120,11 +126,12 @@ def _job(scan_id: ScanId, path: Path, finished: Path, code: str) -> _Job:
 
 
 @functools.cache
-def _code_digest() -> str:
+def _code_digest(reader: str | Path | None) -> str:
     """Of the code that makes a record: finished scans of another version are not to be mixed in."""
     folders = [Path(package.__file__).parent for package in (afnet_jax.scans, afnet_jax.preprocessing)]
     files = [file for folder in folders for file in sorted(folder.glob("*.py"))]
     files.append(Path(__file__).with_name("records.py"))
+    files += [Path(reader)] if reader else []
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
@@ -136,12 +143,14 @@ def _is_made_from(source: str, final: Path) -> bool:
         return False
 
 
-def _finish_all(jobs: list[_Job], workers: int, preprocess: Callable[[Scan], FaceMaps]) -> list[Rejection]:
+def _finish_all(
+    jobs: list[_Job], workers: int, preprocess: Callable[[Scan], FaceMaps], reader: str | Path | None
+) -> list[Rejection]:
     """Prepares what is not finished yet; gives the scans that could not be, in the order of the jobs."""
     open_jobs = [job for job in jobs if not job.target.exists()]
     rejected = {}
     progress = tqdm(total=len(jobs), initial=len(jobs) - len(open_jobs), desc="preparing scans", unit="scan")
-    with progress, _workers(min(workers, len(open_jobs) or 1)) as executor:
+    with progress, _workers(min(workers, len(open_jobs) or 1), reader) as executor:
         futures = {executor.submit(_finish, job, preprocess): job for job in open_jobs}
         for future in concurrent.futures.as_completed(futures):
             if rejection := future.result():
@@ -152,10 +161,10 @@ def _finish_all(jobs: list[_Job], workers: int, preprocess: Callable[[Scan], Fac
 
 
 @contextlib.contextmanager
-def _workers(count: int) -> Iterator[concurrent.futures.Executor]:
+def _workers(count: int, reader: str | Path | None) -> Iterator[concurrent.futures.Executor]:
     # Spawned, not forked: the parent may hold threads of its own (JAX, BLAS), which a fork would freeze.
     context = multiprocessing.get_context("spawn")
-    executor = concurrent.futures.ProcessPoolExecutor(count, context, initializer=_start_worker)
+    executor = concurrent.futures.ProcessPoolExecutor(count, context, initializer=_start_worker, initargs=(reader,))
     try:
         yield executor
     except BrokenProcessPool:
@@ -165,7 +174,9 @@ def _workers(count: int) -> Iterator[concurrent.futures.Executor]:
         executor.shutdown(cancel_futures=True)
 
 
-def _start_worker() -> None:
+def _start_worker(reader: str | Path | None) -> None:
+    if reader:
+        use_reader(reader)
     # Each worker has one core: BLAS threads on top would only stand in each other's way.
     threadpoolctl.threadpool_limits(1)
     # Ctrl-C reaches every process of a terminal; the parent alone answers it, and the scan at hand is finished.

@@ -2,16 +2,43 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from pathlib import Path
 
 from afnet_jax.scans import bosphorus, bu3dfe
 from afnet_jax.scans.scan import Scan, ScanError, ScanId
+from afnet_jax.scans.validity import validated
 
 # Made-up people are written in BU-3DFE's format.
 DATABASES = {"bu3dfe": bu3dfe, "bosphorus": bosphorus, "synthetic": bu3dfe}
 _BY_SUFFIX = {".wrl": bu3dfe, ".bnt": bosphorus}
 _PROTOCOL_LEVELS = (None, 3, 4)
+OWN = "own"  # scans of the user's own, once `use_reader` has been told how to read them
+_OF_A_READER = ("SUFFIXES", "scan_id", "read_scan")
+
+
+def use_reader(path: str | Path) -> None:
+    """Takes a Python file of one's own as the reader of the database "own"; docs/own_data.md shows one.
+
+    Args:
+        path: the file. It is run, and must define what `bosphorus` and `bu3dfe` define: SUFFIXES, scan_id, read_scan.
+
+    Raises:
+        ScanError: it cannot be run, or lacks one of them.
+    """
+    path = Path(path)
+    spec = importlib.util.spec_from_file_location("own_reader", path)
+    if spec is None or not path.is_file():
+        raise ScanError(path, "no such file, or no .py; give the Python file that reads your scans")
+    reader = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(reader)
+    except Exception as error:
+        raise ScanError(path, f"the reader cannot be run: {type(error).__name__}: {error}") from error
+    if missing := [name for name in _OF_A_READER if not hasattr(reader, name)]:
+        raise ScanError(path, f"the reader lacks {', '.join(missing)}; docs/own_data.md shows a whole one")
+    DATABASES[OWN] = reader
 
 
 def read_scan(path: str | Path, database: str | None = None) -> Scan:
@@ -25,11 +52,22 @@ def read_scan(path: str | Path, database: str | None = None) -> Scan:
         ScanError: the file is of another kind, missing or broken, or the files beside it are.
     """
     path = Path(path)
+    if OWN in DATABASES and (database == OWN or _scan_id(OWN, path)):
+        return validated(_read_own(path))
     if path.suffix not in _BY_SUFFIX:
         what = "a folder" if path.is_dir() else f"a {path.suffix or 'nameless'} file"
         raise ScanError(path, f"found {what}, expected a BU-3DFE mesh (…_F3D.wrl) or a Bosphorus range grid (….bnt)")
     reader = _BY_SUFFIX[path.suffix]
     return reader.read_scan(path, database) if database else reader.read_scan(path)
+
+
+def _read_own(path: Path) -> Scan:
+    try:
+        return DATABASES[OWN].read_scan(path)
+    except ScanError:
+        raise
+    except Exception as error:  # whatever somebody else's code raises, one scan is at fault, not the work
+        raise ScanError(path, f"the reader fails on it: {type(error).__name__}: {error}") from error
 
 
 def find_scans(database: str, folder: str | Path) -> list[tuple[ScanId, Path]]:
@@ -39,7 +77,7 @@ def find_scans(database: str, folder: str | Path) -> list[tuple[ScanId, Path]]:
     Neutral faces, other levels, action units, rotations and occlusions are left out. Ids come from the files' names.
 
     Args:
-        database: "bu3dfe", "bosphorus" or "synthetic".
+        database: "bu3dfe", "bosphorus", "synthetic", or "own" after `use_reader`.
         folder: the raw database.
 
     Returns:
@@ -50,7 +88,9 @@ def find_scans(database: str, folder: str | Path) -> list[tuple[ScanId, Path]]:
     """
     folder = Path(folder)
     if database not in DATABASES:
-        raise ScanError(folder, f"unknown database {database!r}, expected one of {', '.join(DATABASES)}")
+        raise ScanError(
+            folder, f"unknown database {database!r}, expected one of {', '.join(DATABASES)}, or own with --reader=FILE"
+        )
     if not folder.is_dir():
         raise ScanError(folder, f"no such folder; give the one that holds the raw {database} scans")
     found = {}
@@ -85,5 +125,6 @@ def _why_none(database: str, folder: Path) -> str:
             return f"holds scans of {other}, not of {database}; use --database={other}"
     if any(_scan_id(database, path) for path in paths):
         return f"none of its {database} scans shows one of the protocol's expressions (at level 3 or 4); add those"
-    kind = "…_F3D.wrl" if DATABASES[database] is bu3dfe else "…_E_….bnt"
+    kinds = {bu3dfe: "…_F3D.wrl", bosphorus: "…_E_….bnt"}
+    kind = kinds.get(DATABASES[database], "a file whose name your reader's scan_id takes")
     return f"no {database} scan ({kind}) in it or below; give the folder that holds the subjects' folders"

@@ -74,7 +74,7 @@ class ScanId:
     @property
     def sex(self) -> str | None:
         """The code "F" or "M" where the subject's id tells (BU-3DFE), else None."""
-        return self.subject[0] if self.subject[:1] in ("F", "M") else None
+        return self.subject[0] if self.subject[:1] in ("F", "M") and self.subject[1:].isdigit() else None
 
 
 @dataclasses.dataclass(frozen=True)
