@@ -12,6 +12,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from afnet_jax.command_line import run_command
+from afnet_jax.config import validate
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "File of settings, configs/X.py or configs/X.py:variant.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; made where it does not exist.")
@@ -20,7 +21,8 @@ flags.mark_flags_as_required(["config", "workdir"])
 
 
 def _main() -> None:
-    from afnet_jax.analysis.experiment import run_experiment  # not above: --help must not wait for JAX
+    validate(_CONFIG.value)
+    from afnet_jax.analysis.experiment import run_experiment  # not above: --help and faults must not wait for JAX
 
     run_experiment(_CONFIG.value, _WORKDIR.value, mode=_MODE.value)
 

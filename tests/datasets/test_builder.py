@@ -9,7 +9,7 @@ from quick_preprocessing import quick_maps
 from afnet_jax.datasets.builder import BUILDERS, SPLIT, write_dataset
 from afnet_jax.datasets.records import record_of, save_record
 from afnet_jax.scans import EXPRESSIONS
-from afnet_jax.scans.databases import DATABASES, find_scans, read_scan
+from afnet_jax.scans.databases import DATABASES, OWN, find_scans, read_scan
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_records_come_back_in_order_and_exactly(maps, tmp_path, capsys):
 
 
 def test_every_database_has_a_builder_of_its_name(tmp_path):
-    assert set(BUILDERS) == set(DATABASES)
+    assert set(BUILDERS) == {*DATABASES, OWN}
     for name, builder in BUILDERS.items():
         info = builder(data_dir=tmp_path, file_format="array_record").info
         assert info.name == name and tuple(info.features["label"].names) == EXPRESSIONS
