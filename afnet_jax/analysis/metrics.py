@@ -13,14 +13,14 @@ from afnet_jax.scans.scan import EXPRESSION_CODES, EXPRESSIONS
 
 
 def complete_rounds(predictions: dict[str, np.ndarray], splits: Sequence[Fold]) -> list[int]:
-    """Rounds all of whose folds have been tested, each subject in the fold that the splits say.
+    """Rounds all of whose subjects have been tested, each in the fold that the splits say.
 
     Args:
         predictions: columns of predictions.npz.
         splits: every fold of the run.
 
     Raises:
-        RunError: a scan tested twice in a round, or in a fold that the splits do not have.
+        RunError: a scan tested twice in a round, or a subject in a fold that the splits do not say.
     """
     rounds = sorted({fold.round for fold in splits})
     complete = []
@@ -32,10 +32,11 @@ def complete_rounds(predictions: dict[str, np.ndarray], splits: Sequence[Fold]) 
                 f"predictions of round {round_}: scan {scans[counts > 1][0]} is tested {counts.max()} times, "
                 f"expected once; evaluate the run again (--mode=evaluate)"
             )
-        expected = {fold.fold for fold in splits if fold.round == round_}
-        found = set(np.unique(predictions["fold"][rows]).tolist())
+        expected = {(fold.fold, subject) for fold in splits if fold.round == round_ for subject in fold.test}
+        found = set(zip(predictions["fold"][rows].tolist(), predictions["subject"][rows].tolist(), strict=True))
         if unknown := found - expected:
-            raise RunError(f"predictions of round {round_}: fold {min(unknown)} is not in splits.json")
+            fold, subject = min(unknown)
+            raise RunError(f"predictions of round {round_}: splits.json does not test {subject} in fold {fold}")
         if found == expected:
             complete.append(round_)
     return complete

@@ -86,7 +86,8 @@ def _or_reason(make: Callable[[], str]) -> str:
 
 
 def _rows(run: Run) -> _Rows:
-    predictions, subjects = run.predictions, run.subjects
+    predictions = run.predictions
+    subjects = predictions["subject"]
     rounds = complete_rounds(predictions, run.splits)
     chosen = np.isin(predictions["round"], rounds) if rounds else np.full(len(subjects), True)
     probabilities = scipy.special.softmax(predictions["logits"][chosen].astype(np.float64), axis=-1)

@@ -95,7 +95,7 @@ class Run:
 
     @property
     def predictions(self) -> dict[str, np.ndarray]:
-        """Columns round, fold, scan_id, label and logits (rows, 6): one row per test scan and round.
+        """Columns round, fold, subject, scan_id, label and logits (rows, 6): one row per test scan and round.
 
         Raises:
             RunError: nothing has been predicted yet, or the file is damaged.
@@ -108,24 +108,6 @@ class Run:
             raise RunError(f"{path}: not there yet; the run is not finished, start it again to go on") from error
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise RunError(f"{path}: damaged ({error}); make it again with --mode=evaluate") from error
-
-    @functools.cached_property
-    def subjects(self) -> np.ndarray:
-        """(rows,) subject id of each prediction: the one of its fold that the scan is named after.
-
-        Raises:
-            RunError: a scan that is named after nobody of its fold.
-        """
-        predictions = self.predictions
-        tested = {(fold.round, fold.fold): fold.test for fold in self.splits}
-        found: list[str] = []
-        columns = (predictions[name].tolist() for name in ("round", "fold", "scan_id"))
-        for round_, fold, scan in zip(*columns, strict=True):
-            owners = [s for s in tested.get((round_, fold), ()) if scan == s or scan.startswith(f"{s}_")]
-            if not owners:
-                raise RunError(f"{self.path}: scan {scan} belongs to no test subject of round {round_} fold {fold}")
-            found.append(max(owners, key=len))
-        return np.array(found)
 
     def table(self):
         """The predictions as a pandas DataFrame: one row per test scan and round.
@@ -147,7 +129,7 @@ class Run:
             {
                 "round": predictions["round"],
                 "fold": predictions["fold"],
-                "subject": self.subjects,
+                "subject": predictions["subject"],
                 "scan_id": predictions["scan_id"],
                 "expression": codes[predictions["label"]],
                 "predicted": codes[guess],

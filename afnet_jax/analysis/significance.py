@@ -80,7 +80,8 @@ def compare(one: Run, other: Run, *, confidence: float = 0.95, resamples: int = 
     rounds = sorted(set(finished[0]) & set(finished[1]))
     if not rounds:
         raise RunError(f"{one.path} and {other.path} share no finished round; finish both")
-    (mine, subjects), (theirs, _) = (_rows(run, rounds) for run in (one, other))
+    mine, theirs = (_rows(run, rounds) for run in (one, other))
+    subjects = mine["subject"]
     for column in ("round", "fold", "scan_id", "label"):
         if not np.array_equal(mine[column], theirs[column]):
             raise RunError(f"{one.path} and {other.path} tested different scans; compare runs on one data set")
@@ -100,11 +101,11 @@ def compare(one: Run, other: Run, *, confidence: float = 0.95, resamples: int = 
     )
 
 
-def _rows(run: Run, rounds: list[int]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def _rows(run: Run, rounds: list[int]) -> dict[str, np.ndarray]:
     predictions = run.predictions
     order = np.lexsort((predictions["scan_id"], predictions["fold"], predictions["round"]))
     order = order[np.isin(predictions["round"][order], rounds)]
-    return {name: column[order] for name, column in predictions.items()}, run.subjects[order]
+    return {name: column[order] for name, column in predictions.items()}
 
 
 def _fold_differences(difference: np.ndarray, rows: dict, rounds: list[int]) -> tuple[np.ndarray, float]:

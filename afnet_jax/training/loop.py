@@ -168,6 +168,7 @@ class _Run:
             {
                 "round": columns["round"],
                 "fold": columns["fold"],
+                "subject": self.data.subjects[scans],
                 "scan_id": self.data.scan_ids[scans],
                 "label": self.data.labels[scans],
                 "logits": columns["logits"],

@@ -59,7 +59,7 @@ def write_run(
     holder = RunFolder(folder)
     holder.start(config, folds, faces.digest)
     rng = np.random.default_rng(seed)
-    rows = {"round": [], "fold": [], "scan_id": [], "label": [], "logits": []}
+    rows = {"round": [], "fold": [], "subject": [], "scan_id": [], "label": [], "logits": []}
     for round_ in range(protocol.rounds):
         for epoch in range(config.train.epochs):
             curve = rng.uniform(0.3, 0.9, (4, protocol.folds)).tolist()
@@ -72,6 +72,7 @@ def write_run(
         labels = faces.labels[training.test]
         rows["round"] += [training.round] * len(labels)
         rows["fold"] += [training.fold] * len(labels)
+        rows["subject"] += faces.subjects[training.test].tolist()
         rows["scan_id"] += faces.scan_ids[training.test].tolist()
         rows["label"] += labels.tolist()
         rows["logits"] += (rng.normal(size=(len(labels), 6)) + skill * np.eye(6)[labels]).astype(np.float32).tolist()

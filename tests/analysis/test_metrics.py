@@ -13,10 +13,10 @@ FOLDS = draw_folds(SUBJECTS, chosen=0, folds=4, rounds=3, seed=0)
 @pytest.fixture
 def predictions():
     rng = np.random.default_rng(0)
-    rows = [(f.round, f.fold, f"{s}_{e}", e) for f in FOLDS for s in f.test for e in range(6)]
-    rounds, folds, scans, labels = (np.array(column) for column in zip(*rows, strict=True))
+    rows = [(f.round, f.fold, s, f"{s}_{e}", e) for f in FOLDS for s in f.test for e in range(6)]
+    rounds, folds, subjects, scans, labels = (np.array(column) for column in zip(*rows, strict=True))
     logits = rng.normal(size=(len(rows), 6)) + 2 * np.eye(6)[labels]
-    return {"round": rounds, "fold": folds, "scan_id": scans, "label": labels, "logits": logits}
+    return {"round": rounds, "fold": folds, "subject": subjects, "scan_id": scans, "label": labels, "logits": logits}
 
 
 def _without(predictions, drop):
@@ -50,6 +50,12 @@ def test_a_round_with_a_missing_fold_does_not_count(predictions):
     assert len(score(part, [0, 2])["accuracy"]["per_round"]) == 2
 
 
+def test_a_fold_tested_on_some_of_its_subjects_alone_does_not_count(predictions):
+    someone = FOLDS[0].test[0]
+    part = _without(predictions, (predictions["round"] == 0) & (predictions["subject"] == someone))
+    assert complete_rounds(part, FOLDS) == [1, 2]
+
+
 def test_a_scan_tested_twice_is_refused(predictions):
     twice = {name: np.concatenate([column, column[:1]]) for name, column in predictions.items()}
     with pytest.raises(RunError, match="tested 2 times"):
@@ -58,7 +64,7 @@ def test_a_scan_tested_twice_is_refused(predictions):
 
 def test_a_fold_that_the_splits_do_not_have_is_refused(predictions):
     predictions["fold"] = np.where(predictions["fold"] == 3, 7, predictions["fold"])
-    with pytest.raises(RunError, match="fold 7"):
+    with pytest.raises(RunError, match="in fold 7"):
         complete_rounds(predictions, FOLDS)
 
 

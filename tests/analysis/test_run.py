@@ -52,7 +52,7 @@ def test_an_unfinished_run(copy):
     (copy / "predictions.npz").unlink()
     (copy / "summary.json").unlink()
     run = load_run(copy)
-    for ask in (lambda: run.predictions, lambda: run.summary, lambda: run.subjects):
+    for ask in (lambda: run.predictions, lambda: run.summary):
         with pytest.raises(RunError, match="not finished"):
             ask()
     with pytest.raises(RunError, match="round 0 fold 0 are not stored"):
@@ -65,12 +65,3 @@ def test_weights_of_a_training_under_way(copy):
     Checkpoints(copy / "checkpoints" / "round000_fold00-round000_fold01").save(4, arrays, {"trainings": group})
     with pytest.raises(RunError, match="still being trained"):
         load_run(copy).params(0)
-
-
-def test_scans_of_nobody(copy):
-    with np.load(copy / "predictions.npz") as file:
-        columns = dict(file)
-    columns["scan_id"][3] = "M0099_AN03WH"
-    np.savez(copy / "predictions.npz", **columns)
-    with pytest.raises(RunError, match="M0099_AN03WH belongs to no test subject"):
-        load_run(copy).subjects  # noqa: B018

@@ -1,0 +1,73 @@
+"""The import graph runs one way, and modules stay short enough to be read."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "afnet_jax"
+# Rooms from the ground up: each imports from those before it and from itself alone.
+FLOORS = (
+    ("errors", "html_page"),
+    ("scans",),
+    ("preprocessing",),
+    ("datasets", "models", "protocol"),
+    ("config",),
+    ("command_line", "training"),
+    ("analysis",),
+    ("main",),
+)
+FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+
+
+def modules() -> dict[str, Path]:
+    """Dotted name -> file of every module of the package."""
+    names = {}
+    for path in PACKAGE.rglob("*.py"):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        names[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return names
+
+
+def imports(path: Path, known: set[str]) -> Iterator[str]:
+    """Modules of the package that a file imports, also within functions."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in known)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                if whole in known or node.module in known:
+                    yield whole if whole in known else node.module
+
+
+def room(module: str) -> str:
+    return module.split(".")[1] if "." in module else ""
+
+
+def graph() -> dict[str, set[str]]:
+    known = modules()
+    return {name: set(imports(path, set(known))) - {name} for name, path in known.items()}
+
+
+def test_rooms_import_downwards():
+    wrong = [
+        f"{name} imports {other}"
+        for name, others in graph().items()
+        for other in others
+        if room(name) and room(other) and room(name) != room(other) and FLOOR_OF[room(other)] >= FLOOR_OF[room(name)]
+    ]
+    assert not wrong
+
+
+def test_no_circles():
+    remaining = graph()
+    while remaining:
+        leaves = {name for name, others in remaining.items() if not others & remaining.keys()}
+        assert leaves, f"these import one another: {sorted(remaining)}"
+        remaining = {name: others for name, others in remaining.items() if name not in leaves}
+
+
+def test_no_module_is_longer_than_400_lines():
+    long = {name: lines for name, path in modules().items() if (lines := len(path.read_text().splitlines())) > 400}
+    assert not long
