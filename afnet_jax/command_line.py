@@ -46,6 +46,10 @@ def report_faults(main: Callable[[], int | None]) -> int:
     except AFNetError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except OSError as error:  # a full disk, a folder without rights: nothing of ours is at fault
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{error.strerror or error}; mend that and run the same command again", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("stopped; run the same command again to go on", file=sys.stderr)
         return 130

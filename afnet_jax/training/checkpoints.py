@@ -63,6 +63,32 @@ def _first_for_orbax() -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps Orbax from printing tracebacks of what is told in one line, here and from its threads later on."""
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.FATAL)
+    try:
+        yield
+    except Exception:
+        sys.unraisablehook = _unless_orphaned  # other files are finished when Orbax has closed its event loop
+        raise
+    finally:
+        logging.set_verbosity(before)
+
+
+def _unless_orphaned(unraisable) -> None:
+    if "Event loop is closed" not in str(unraisable.exc_value):
+        sys.__unraisablehook__(unraisable)
+
+
+def _reason(error: Exception) -> str:
+    """The one line that matters of what Orbax and tensorstore tell at length."""
+    if "No space left on device" in str(error):
+        return "no space left on the disk"
+    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+
+
 class Checkpoints:
     """The checkpoints of one group of trainings, numbered by steps done; the newest two are kept.
 
@@ -84,16 +110,25 @@ class Checkpoints:
         return sorted(int(path.name) for path in self._folder.iterdir() if path.name.isdigit())
 
     def save(self, step: int, arrays: Any, record: dict) -> None:
-        """Writes checkpoint `step`, whole or not at all, then removes all but the newest two."""
+        """Writes checkpoint `step`, whole or not at all, then removes all but the newest two.
+
+        Raises:
+            RunError: it cannot be written, for want of space for example.
+        """
         arrays = jax.tree.map(np.asarray, arrays)
-        sealed = {"record": record, "digests": digest_of_arrays(arrays)}
+        sealed: dict[str, Any] = {"record": record, "digests": digest_of_arrays(arrays)}
         sealed["seal"] = _digest_of_json(sealed)
-        with _first_for_orbax(), _checkpointer() as checkpointer:
-            checkpointer.save(
-                self._folder / str(step),
-                args=ocp.args.Composite(arrays=ocp.args.PyTreeSave(arrays), record=ocp.args.JsonSave(sealed)),
-                force=True,
-            )
+        path = self._folder / str(step)
+        args = ocp.args.Composite(arrays=ocp.args.PyTreeSave(arrays), record=ocp.args.JsonSave(sealed))
+        try:
+            with _quiet(), _first_for_orbax(), _checkpointer() as checkpointer:
+                checkpointer.save(path, args=args, force=True)
+        except Exception as error:  # whatever Orbax or tensorstore raises where a disk is full or gone
+            self._remove_partial()  # which may be what fills the disk
+            raise RunError(
+                f"{path}: checkpoint cannot be written ({_reason(error)}); mend that and run the same command again: "
+                f"it goes on from the checkpoint before"
+            ) from error
         for old in self.steps()[: -self._KEPT]:
             shutil.rmtree(self._folder / str(old))
 
@@ -105,15 +140,14 @@ class Checkpoints:
         """
         path = self._folder / str(step)
         try:
-            with _checkpointer() as checkpointer:
+            with _quiet(), _checkpointer() as checkpointer:
                 read = checkpointer.restore(
                     path, args=ocp.args.Composite(arrays=ocp.args.PyTreeRestore(), record=ocp.args.JsonRestore())
                 )
             arrays, sealed = jax.tree.map(np.asarray, read["arrays"]), read["record"]
             seal = sealed.pop("seal")
         except Exception as error:  # whatever Orbax, tensorstore or a JSON parser raises on a damaged file
-            reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-            raise RunError(f"{path}: checkpoint cannot be read ({reason})") from error
+            raise RunError(f"{path}: checkpoint cannot be read ({_reason(error)})") from error
         if seal != _digest_of_json(sealed):
             raise RunError(f"{path}: checkpoint record is damaged (its digest does not match)")
         found = digest_of_arrays(arrays)
@@ -128,9 +162,7 @@ class Checkpoints:
         Raises:
             RunError: there are checkpoints, and none of them is good.
         """
-        if self._folder.is_dir():
-            for partial in self._folder.glob("*.orbax-checkpoint-tmp*"):  # of a process that was killed while it wrote
-                shutil.rmtree(partial, ignore_errors=True)
+        self._remove_partial()  # of a process that was killed while it wrote
         steps = self.steps()
         damaged = []
         for step in reversed(steps):
@@ -149,6 +181,10 @@ class Checkpoints:
                 f"remove the folder to train this group from the start"
             )
         return None
+
+    def _remove_partial(self) -> None:
+        for partial in self._folder.glob("*.orbax-checkpoint-tmp*"):
+            shutil.rmtree(partial, ignore_errors=True)
 
     def remove(self, *, but_newest: bool = False) -> None:
         """Deletes them all, or all but the newest one."""

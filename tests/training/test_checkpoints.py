@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from afnet_jax.errors import RunError
+from afnet_jax.training import checkpoints as checkpoint_module
 from afnet_jax.training.checkpoints import Checkpoints
 
 
@@ -38,6 +39,18 @@ def test_the_newest_two_are_kept_and_come_back_bit_for_bit(checkpoints):
 
 def test_nothing_there_is_nothing(tmp_path):
     assert Checkpoints(tmp_path / "none").restore_newest() is None
+
+
+def test_a_full_disk_is_one_line_and_costs_nothing(checkpoints, tmp_path, monkeypatch):
+    def full(self, path, **_):
+        (path.parent / f"{path.name}.orbax-checkpoint-tmp").mkdir()
+        raise ValueError("RESOURCE_EXHAUSTED: Error writing\nNo space left on device [os_error_code='28']")
+
+    monkeypatch.setattr(checkpoint_module.ocp.Checkpointer, "save", full)
+    with pytest.raises(RunError, match=r"40: checkpoint cannot be written \(no space left on the disk\)"):
+        checkpoints.save(40, _tree(40), {})
+    assert checkpoints.steps() == [20, 30] and not list((tmp_path / "group").glob("*tmp*"))
+    assert checkpoints.restore_newest()[1]["step"] == 30
 
 
 def test_flipped_bits_are_noticed_or_harmless_and_never_used(checkpoints, tmp_path):
