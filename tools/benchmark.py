@@ -4,11 +4,12 @@
     python tools/benchmark.py convolution --json=benchmarks/convolution-cpu.json
     python tools/benchmark.py gridfit --peer=VENV/bin/python --json=benchmarks/gridfit.json
     python tools/benchmark.py prepare --raw=DIR --json=benchmarks/prepare.json
+    python tools/benchmark.py runs RUN … --json=benchmarks/runs-cpu.json
     python tools/benchmark.py tables
 
 train: a training step, folds one by one and side by side, beside PyTorch. convolution: every convolution shape of
 ResNet18, forward and both gradients. gridfit: beside pygridfit. prepare: raw scans to maps, with 1 and more processes.
-tables: writes the tables of docs/performance.md anew from the JSON files.
+runs: what finished runs took and reached. tables: writes the tables of docs/performance.md anew from the JSON files.
 """
 
 from __future__ import annotations
@@ -73,6 +74,31 @@ def _prepare(given: argparse.Namespace) -> list[dict]:
     return benchmark_prepare(given.raw, workers=given.workers, repeats=given.repeats)
 
 
+def _runs(given: argparse.Namespace) -> list[dict]:
+    from afnet_jax.analysis.run import load_run
+
+    rows = []
+    for workdir in given.workdirs:
+        run = load_run(workdir)
+        config, summary = run.config, run.summary
+        rows.append(
+            {
+                "data": config.dataset.name,
+                "network": config.variant,
+                "image_size": config.dataset.image_size,
+                "scans": summary["scans"],
+                "rounds": summary["rounds"],
+                "folds": summary["folds"],
+                "epochs": config.train.epochs,
+                "batch": config.train.batch_size,
+                "seconds": summary["seconds"]["total"],
+                "of_it_compiling": summary["seconds"]["compile"],
+                "accuracy": f"{100 * summary['accuracy']['mean']:.1f} %",
+            }
+        )
+    return rows
+
+
 def _tables() -> None:
     """Each table of the document stands between the name of its JSON file and an end mark."""
 
@@ -97,13 +123,21 @@ def _cell(value) -> str:
 
 
 def _machine(what: str) -> dict:
-    machine = {"cores": os.cpu_count(), "platform": platform.platform(), "python": platform.python_version()}
-    if what in ("train", "convolution"):
+    machine = {"cores": os.cpu_count(), "processor": _processor(), "system": platform.system()}
+    machine["python"] = platform.python_version()
+    if what in ("train", "convolution", "runs"):
         import jax
 
         device = jax.local_devices()[0].device_kind
         machine |= {"backend": jax.default_backend(), "device": device, "jax": jax.__version__}
     return machine
+
+
+def _processor() -> str:
+    """Its name, where Linux tells it."""
+    info = Path("/proc/cpuinfo")
+    names = re.findall(r"^model name\s*:\s*(.+)$", info.read_text() if info.is_file() else "", re.MULTILINE)
+    return names[0] if names else platform.machine()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -112,6 +146,8 @@ def _parser() -> argparse.ArgumentParser:
     train, convolution, gridfit, prepare = (
         kinds.add_parser(name) for name in ("train", "convolution", "gridfit", "prepare")
     )
+    runs = kinds.add_parser("runs")
+    runs.add_argument("workdirs", nargs="+", metavar="RUN", help="folder of a finished run")
     kinds.add_parser("tables")
     train.add_argument("--image_sizes", type=_numbers, default=[64, 112, 224], help="edges of the images")
     train.add_argument("--folds", type=_numbers, default=[1, 2, 5, 10], help="numbers of folds")
@@ -124,8 +160,9 @@ def _parser() -> argparse.ArgumentParser:
     gridfit.add_argument("--peer", type=Path, help="Python that has pygridfit==0.1.7 installed")
     prepare.add_argument("--raw", type=Path, required=True, help="folder of raw scans, tools/make_synthetic.py")
     prepare.add_argument("--workers", type=_numbers, default=[1, os.cpu_count()], help="numbers of processes")
-    for parser_ in (train, convolution, gridfit, prepare):
+    for parser_ in (train, convolution, gridfit, prepare, runs):
         parser_.add_argument("--json", required=True, type=Path, help="file to write")
+    for parser_ in (train, convolution, gridfit, prepare):
         parser_.add_argument("--repeats", type=int, default=5, help="rounds, of which medians are taken")
     return parser
 
@@ -137,8 +174,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return report_faults(_tables)
 
     def measure() -> None:
-        measured = {"train": _train, "convolution": _convolution, "gridfit": _gridfit, "prepare": _prepare}
-        rows = measured[given.what](given)
+        measures = {
+            "train": _train,
+            "convolution": _convolution,
+            "gridfit": _gridfit,
+            "prepare": _prepare,
+            "runs": _runs,
+        }
+        rows = measures[given.what](given)
         if not rows:
             raise AFNetError(f"{given.what}: nothing was measured")
         content = {"machine": _machine(given.what), "command": " ".join(arguments), "rows": rows}
