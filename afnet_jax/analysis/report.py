@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.special
@@ -22,7 +23,7 @@ from afnet_jax.errors import RunError
 from afnet_jax.html_page import Section, details, figure, key_figures, paragraph, shaded, table, text
 from afnet_jax.scans.scan import EXPRESSION_CODES, EXPRESSIONS
 from afnet_jax.training.progress import duration
-from afnet_jax.training.run_folder import write_atomically
+from afnet_jax.training.run_folder import flat, write_atomically
 
 _HARDEST = 12  # scans that are shown
 _MOST_EXPLAINED = 72  # scans whose importance weights are averaged
@@ -95,7 +96,7 @@ def _rows(run: Run) -> _Rows:
 
 
 def _number(summary: dict, key: str, form: str = "{:.2f} %", scale: float = 100.0) -> Number:
-    value = summary
+    value: Any = summary
     for part in key.split("."):
         value = value[int(part) if isinstance(value, list) else part]
     return Number(key, value, form.format(scale * value))
@@ -104,16 +105,15 @@ def _number(summary: dict, key: str, form: str = "{:.2f} %", scale: float = 100.
 def _lead(run: Run, summary: dict) -> str:
     accuracy, expected = summary["accuracy"], paper.of_variant(run.config.variant, run.config.dataset.name)
     done = len(accuracy["per_round"])
-    figures = []
+    figures: list[tuple[str, Any, str]] = []
     if accuracy["mean"] is not None:
         spread = f"± {100 * accuracy['std']:.2f} over {done} rounds" if done > 1 else "one round"
         figures.append(("Accuracy", _number(summary, "accuracy.mean"), spread))
     if expected is not None:
         figures.append(("The paper's", f"{expected:.2f} %", "mean of 100 rounds"))
-    whole = {"scale": 1, "form": "{:,}"}
     figures += [
-        ("Scans", _number(summary, "scans", **whole), f"{len({s for f in run.splits for s in f.test})} subjects"),
-        ("Rounds", _number(summary, "rounds", **whole), f"of {summary['folds']} folds"),
+        ("Scans", _number(summary, "scans", "{:,}", 1), f"{len({s for f in run.splits for s in f.test})} subjects"),
+        ("Rounds", _number(summary, "rounds", "{:,}", 1), f"of {summary['folds']} folds"),
         ("Parameters", _number(summary, "parameters.mib", "{:.2f} MiB", 1), "of float32"),
         ("Training", duration(summary["seconds"]["total"]), f"{run.config.train.epochs} epochs"),
     ]
@@ -141,7 +141,7 @@ def _accuracy(run: Run, summary: dict) -> str:
     if accuracy["mean"] is None:
         return paragraph("No round is complete yet.")
     expected = paper.of_variant(run.config.variant, run.config.dataset.name)
-    rows = [("rounds, mean", _number(summary, "accuracy.mean"))]
+    rows: list[tuple[str, Any]] = [("rounds, mean", _number(summary, "accuracy.mean"))]
     rows += [("rounds, standard deviation", _number(summary, "accuracy.std"))] if accuracy["std"] else []
     rows += [("the paper's 100 rounds, mean", f"{expected:.2f} %")] if expected is not None else []
     content = table("Accuracy, re-scored from the pooled predictions of each round", ("over", "accuracy"), rows)
@@ -167,21 +167,22 @@ def _curves(run: Run) -> str:
     if not lines:
         return paragraph("No epoch is finished yet.")
     kinds = {"loss": "loss", "train": "train_accuracy", "test": "test_accuracy"}
-    curves = {name: _curve(lines, key) for name, key in kinds.items()}
+    curves = {name: curve for name, key in kinds.items() if (curve := _curve(lines, key)) is not None}
+    if "loss" not in curves:
+        return paragraph("No training has a finite loss.")
     count = len({(line["round"], fold) for line in lines for fold in line["folds"]})
     loss = report_charts.lines(
         "Training loss by epoch", {"loss": curves["loss"]}, x_label="epoch", y_label="training loss"
     )
-    shown = {name: curves[name] for name in ("train", "test") if curves[name] is not None}
+    shown = {name: curve for name, curve in curves.items() if name != "loss"}
     accuracies = report_charts.lines(
         "Accuracy on training and test scans by epoch", shown, x_label="epoch", y_label="accuracy", percent=True
     )
     caption = f"Mean of {count} trainings; the band holds eight in ten of them."
-    last = {name: curve for name, curve in curves.items() if curve is not None}
     numbers = table(
         "The curves at the first and the last epoch, means",
         ("curve", "first", "last"),
-        [(name, f"{curve.middle[0]:.3f}", f"{curve.middle[-1]:.3f}") for name, curve in last.items()],
+        [(name, f"{curve.middle[0]:.3f}", f"{curve.middle[-1]:.3f}") for name, curve in curves.items()],
     )
     return f'<div class="charts">{figure(loss, caption)}{figure(accuracies, caption)}</div>' + details(
         "The curves in numbers", numbers
@@ -236,6 +237,8 @@ def _expressions(summary: dict) -> str:
 
 
 def _subjects(rows: _Rows) -> str:
+    if not len(rows.subject):
+        return paragraph("Nothing is predicted.")
     found = sorted((float(rows.right[rows.subject == s].mean()), str(s)) for s in np.unique(rows.subject))
     shares = [share for share, _ in found]
     chart = report_charts.bars(
@@ -247,6 +250,8 @@ def _subjects(rows: _Rows) -> str:
 
 
 def _hardest(rows: _Rows, data: FaceDataset | None) -> str:
+    if not len(rows.subject):
+        return paragraph("Nothing is predicted.")
     place = {str(scan): k for k, scan in enumerate(data.scan_ids)} if data is not None else {}
     of_truth = rows.probabilities[np.arange(len(rows.label)), rows.label]
     scans, index = np.unique(rows.scan_id, return_inverse=True)
@@ -256,7 +261,8 @@ def _hardest(rows: _Rows, data: FaceDataset | None) -> str:
     for k in np.argsort(mean)[:_HARDEST]:
         own = rows.scan_id == scans[k]
         true = EXPRESSIONS[rows.label[own][0]]
-        pictures = _pair(data, place[str(scans[k])], str(scans[k])) if str(scans[k]) in place else ""
+        name = str(scans[k])
+        pictures = _pair(data, place[name], name) if data is not None and name in place else ""
         wrong = rows.guess[own][~rows.right[own]]
         taken = f", else mostly {EXPRESSIONS[np.bincount(wrong).argmax()]}" if len(wrong) else ""
         told = f"{scans[k]}: {true}, given {100 * mean[k]:.1f} %; right in {right[k]:.0f} of {counts[k]}{taken}"
@@ -351,23 +357,14 @@ def _splits(run: Run) -> str:
 
 
 def _settings(run: Run) -> str:
-    stored, usual = run.config, default_config(run.config.variant)
-    changed, rest = [], []
-    for field, value in _flat(json.loads(stored.to_json())).items():
-        default = _flat(json.loads(usual.to_json())).get(field)
-        (changed if value != default else rest).append((field, json.dumps(value)))
+    stored, usual = (flat(json.loads(c.to_json())) for c in (run.config, default_config(run.config.variant)))
+    changed = [(field, json.dumps(value)) for field, value in stored.items() if value != usual.get(field)]
+    rest = [(field, json.dumps(value)) for field, value in stored.items() if value == usual.get(field)]
     told = table("Settings that differ from the paper's and the project's", ("field", "value"), changed, kind="words")
     everything = table("All other settings", ("field", "value"), rest, kind="words")
     return (told if changed else paragraph("All settings are the defaults.")) + details(
         "All other settings", everything
     )
-
-
-def _flat(tree: dict, prefix: str = "") -> dict:
-    flat = {}
-    for key, value in tree.items():
-        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value})
-    return flat
 
 
 def _environment(run: Run, summary: dict) -> str:

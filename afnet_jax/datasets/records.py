@@ -6,6 +6,7 @@ import io
 import json
 import os
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +14,22 @@ from PIL import Image
 
 from afnet_jax.errors import DatasetError
 from afnet_jax.preprocessing.face_maps import FaceMaps
-from afnet_jax.scans.scan import LANDMARKS
+from afnet_jax.scans.scan import EXPRESSION_CODES, LANDMARKS
 
 VERSION = "1.0.0"  # of the records' fields; the data set's version
 
 
-def record_of(maps: FaceMaps) -> dict[str, np.ndarray]:
+def record_of(maps: FaceMaps) -> dict[str, np.ndarray | np.generic]:
     """Flattens face maps; the fields are those of the tfds features (see builder.py), the texture as PNG bytes.
 
     Landmarks are (22, 3) in the order of LANDMARKS, NaN where the scan has none of that name.
+
+    Raises:
+        DatasetError: the face shows none of the expressions.
     """
+    if maps.id.label is None:
+        expected = ", ".join(EXPRESSION_CODES)
+        raise DatasetError(f"{maps.id.name}: the face shows {maps.id.expression!r}, expected one of {expected}")
     nowhere = np.full(3, np.nan)
     return {
         "texture": np.frombuffer(_png(maps.texture), np.uint8),
@@ -49,11 +56,11 @@ def _png(pixels: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def save_record(record: dict[str, np.ndarray], path: Path) -> None:
+def save_record(record: Mapping[str, np.ndarray | np.generic], path: Path) -> None:
     """Saves a record as .npz; the file appears whole or not at all."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     with open(partial, "wb") as file:
-        np.savez(file, **record)
+        np.savez(file, **record)  # type: ignore[arg-type]  # no field is named allow_pickle
     os.replace(partial, path)
 
 

@@ -148,4 +148,7 @@ def _published_digest(path: Path) -> str:
 
     if re.fullmatch("[0-9a-f]{64}", blob := path.resolve().name):
         return blob
-    return huggingface_hub.get_hf_file_metadata(huggingface_hub.hf_hub_url(IMAGENET_REPO, IMAGENET_FILE)).etag
+    stated = huggingface_hub.get_hf_file_metadata(huggingface_hub.hf_hub_url(IMAGENET_REPO, IMAGENET_FILE)).etag
+    if stated is None:
+        raise WeightsError(f"{path}: the hub states no SHA-256 to check it by: give a file as config.model.pretrained")
+    return stated

@@ -152,7 +152,7 @@ class RunFolder:
                 "round": np.array(rounds, np.int32),
                 "fold": np.array(folds, np.int32),
                 "scan": np.array(scans, np.int32),
-                "logits": np.array(values, np.float32).reshape(len(rows), -1),
+                "logits": np.array(values, np.float32).reshape(len(rows), logits.shape[-1]),
                 "trainings": np.array([(t.round, t.fold) for t in group], np.int32),
                 "failed": np.array(json.dumps(failed)),
             },
@@ -219,14 +219,14 @@ def write_arrays_atomically(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """The same for an .npz."""
     partial = path.with_name(path.name + ".partial")
     with partial.open("wb") as file:
-        np.savez(file, **arrays)
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # none of them is named allow_pickle
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
 
 
 def _config(content: dict) -> dict:
-    return {key: value for key, value in _flat(content).items() if key not in _MAY_CHANGE}
+    return {key: value for key, value in flat(content).items() if key not in _MAY_CHANGE}
 
 
 def _identity(content: dict) -> dict:
@@ -237,11 +237,12 @@ def _whole(content: dict) -> dict:
     return {"splits": content}
 
 
-def _flat(tree: dict, prefix: str = "") -> dict:
-    flat = {}
+def flat(tree: dict, prefix: str = "") -> dict[str, Any]:
+    """{"train": {"epochs": 2}} -> {"train.epochs": 2}."""
+    fields: dict[str, Any] = {}
     for key, value in tree.items():
-        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})
-    return flat
+        fields.update(flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})
+    return fields
 
 
 def _short(value: Any) -> str:

@@ -11,7 +11,7 @@ import pytest
 from afnet_jax.analysis import load_run
 from afnet_jax.analysis.experiment import summarize
 from afnet_jax.analysis.report import write_report
-from tests.analysis.conftest import make_config, write_run
+from tests.analysis.conftest import FOLDS, make_config, write_run
 
 _VOID = {"meta", "link", "img", "br"}
 
@@ -119,3 +119,19 @@ def test_an_incomplete_run_has_a_report_too(run_folder, tmp_path, faces):
     assert "0 of 2 rounds are finished" in page.text and "round 1 fold 0" in page.text
     assert "weights of round 0 fold 0 are not stored" in page.text
     assert "<part>" in page.text  # names are escaped
+
+
+def test_a_run_whose_trainings_were_all_given_up_has_a_report_too(run_folder, tmp_path, faces):
+    folder = tmp_path / "failed"
+    shutil.copytree(run_folder, folder)
+    with np.load(folder / "predictions.npz") as file:
+        columns = {name: file[name][:0] for name in file}
+    np.savez(folder / "predictions.npz", **columns)
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    lost = [{**line, "loss": [None] * FOLDS, "gradient_norm": [None] * FOLDS} for line in lines]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lost))
+    run = load_run(folder)
+    (folder / "summary.json").write_text(json.dumps(summarize(run)))
+    page = _Page(write_report(run, faces).read_text())
+    assert "No training has a finite loss" in page.text and "0 of 2 rounds are finished" in page.text
+    assert page.text.count("Nothing is predicted") == 2

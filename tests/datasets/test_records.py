@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -32,6 +33,13 @@ def test_record_holds_the_maps(surface):
     assert [name for name, here in zip(LANDMARKS, present, strict=True) if here] == ["chin"]
     np.testing.assert_array_equal(record["landmarks"][LANDMARKS.index("chin")], surface.landmarks["chin"])
     assert record["mm_per_pixel"] == maps.mm_per_pixel and tuple(record["origin"]) == maps.origin
+
+
+def test_refuses_a_face_without_one_of_the_expressions(surface):
+    maps = quick_maps(surface)
+    neutral = dataclasses.replace(maps, id=dataclasses.replace(maps.id, expression="NE"))
+    with pytest.raises(DatasetError, match="shows 'NE', expected one of AN, DI, FE, HA, SA, SU"):
+        record_of(neutral)
 
 
 def test_refuses_a_damaged_record(surface, tmp_path):

@@ -9,6 +9,7 @@ import pytest
 from afnet_jax.errors import ConfigError, RunError
 from afnet_jax.training.group import GroupTraining, Interrupted
 from afnet_jax.training.loop import evaluate, train_and_evaluate
+from afnet_jax.training.plan import Training
 from afnet_jax.training.run_folder import RunFolder
 from tests.training.conftest import make_config, make_faces
 
@@ -139,6 +140,15 @@ def test_trainings_whose_numbers_break_are_given_up_and_the_others_stay(unbroken
     (part,) = RunFolder(tmp_path).group_predictions()
     failed = json.loads(str(part["failed"]))
     assert set(failed) == {"0/0", "0/2"} and all(place["epoch"] == 0 for place in failed.values())
+
+
+def test_a_group_of_which_every_training_was_given_up(tmp_path):
+    folder = RunFolder(tmp_path)
+    group = (Training(0, 0, np.arange(3), np.arange(2)), Training(0, 1, np.arange(2), np.arange(3)))
+    lost = {"epoch": 0, "step": 0}
+    folder.write_group_predictions(group, np.full((2, 3, 6), np.nan, np.float32), {"0/0": lost, "0/1": lost})
+    (part,) = folder.group_predictions()
+    assert part["logits"].shape == (0, 6) and folder.finished_trainings() == {(0, 0), (0, 1)}
 
 
 def test_another_config_is_not_mixed_in(unbroken, faces):
