@@ -15,9 +15,9 @@ from afnet_jax.command_line import run_command
 from afnet_jax.config import validate
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "File of settings, configs/X.py or configs/X.py:variant.")
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; made where it does not exist.")
+flags.mark_flag_as_required("config")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; made where it does not exist.", required=True)
 _MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate"], "evaluate: test the stored checkpoints anew.")
-flags.mark_flags_as_required(["config", "workdir"])
 
 
 def _main() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -24,7 +25,7 @@ from afnet_jax.scans.scan import EXPRESSION_CODES, EXPRESSIONS
 _HEAT = matplotlib.colormaps["inferno"]
 _BLUE, _GREY = "#2b6cb0", "#718096"
 _MOST_ROWS = 40  # of a picture of predictions
-_STYLE = {"font.size": 9, "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False}
+_STYLE: dict[Any, Any] = {"font.size": 9, "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False}
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -78,8 +79,8 @@ def fusion_positions(runs: Mapping[str, Run], database: str) -> Figure:
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(4.6, 3.1), layout="constrained")
         axes = figure.subplots()
-        rows = [row for row in paper.FIG_5 if row.variant in runs]
-        found = [runs[row.variant].summary["accuracy"] for row in rows]
+        rows = {row: runs[row.variant] for row in paper.FIG_5 if row.variant and row.variant in runs}
+        found = [run.summary["accuracy"] for run in rows.values()]
         means = [100 * (a["mean"] or 0) for a in found]
         spread = [100 * (a["std"] or 0) for a in found]
         places = np.arange(len(rows))
@@ -203,7 +204,7 @@ def save_prediction_picture(
     """
     predictions = predictions[:_MOST_ROWS]
     maps = stack([p.face.maps for p in predictions])
-    heat = mean_heat(run, maps, [p.probabilities.argmax() for p in predictions], round=round, fold=fold)
+    heat = mean_heat(run, maps, [int(p.probabilities.argmax()) for p in predictions], round=round, fold=fold)
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(2.1 * (2 + len(heat)) + 2.6, 2.15 * len(predictions)), layout="constrained")
         widths = [1] * (2 + len(heat)) + [1.25]

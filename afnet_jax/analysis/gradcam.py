@@ -65,7 +65,7 @@ def explain(
     for start in range(0, count, _BATCH):
         batch = jax.tree.map(lambda a, start=start: _filled(a[:, start : start + _BATCH]), (*maps[:4], classes))
         parts.append(jax.tree.map(np.asarray, program(*weights, batch[:4], batch[4].astype(np.int32))))
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves, axis=1)[:, :count], *parts)
+    return Explanation(*jax.tree.map(lambda *leaves: np.concatenate(leaves, axis=1)[:, :count], *parts))
 
 
 def _filled(array: np.ndarray) -> np.ndarray:
@@ -78,13 +78,16 @@ def _program(trainer: Trainer):
     return jax.jit(jax.vmap(functools.partial(_explain_one, trainer)))
 
 
-def _explain_one(trainer: Trainer, params, batch_stats, maps, classes) -> Explanation:
-    """Of one network: heat = ReLU(Σ_k α_k A_k), α_k the mean over the image of the class logit's gradient by A_k."""
+def _explain_one(trainer: Trainer, params, batch_stats, maps, classes) -> tuple[jax.Array, dict, dict]:
+    """Of one network, as in `Explanation`.
+
+    Heat = ReLU(Σ_k α_k A_k), α_k the mean over the image of the class logit's gradient by A_k.
+    """
     model = trainer.model(params, batch_stats)
     seen: dict = {}
     features = model.encode(*maps, intermediates=seen)
 
-    def classify(features):
+    def classify(features: dict[str, jax.Array]):
         last: dict = {}
         return model.classify(features, intermediates=last), last
 
@@ -94,7 +97,7 @@ def _explain_one(trainer: Trainer, params, batch_stats, maps, classes) -> Explan
     heat = {name: _heat(features[name], gradients[name]) for name in features}
     weights = {key: value for key, value in {**seen, **last}.items() if key.startswith("importance/")}
     importance = {key.removeprefix("importance/"): value[:, 0, 0] for key, value in weights.items()}
-    return Explanation(logits, heat, importance)
+    return logits, heat, importance
 
 
 def _heat(features: jax.Array, gradients: jax.Array) -> jax.Array:

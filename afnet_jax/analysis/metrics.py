@@ -56,8 +56,11 @@ def score(predictions: dict[str, np.ndarray], rounds: Sequence[int]) -> dict:
     """
     labels = np.arange(len(EXPRESSIONS))
     if not rounds:
-        accuracy = {"mean": None, "std": None, "per_round": [], "per_fold": []}
-        return {"accuracy": accuracy, "confusion": np.zeros((6, 6), int).tolist(), "per_class": {}}
+        return {
+            "accuracy": {"mean": None, "std": None, "per_round": [], "per_fold": []},
+            "confusion": np.zeros((6, 6), int).tolist(),
+            "per_class": {},
+        }
     chosen = np.isin(predictions["round"], rounds)
     truth, guess = predictions["label"][chosen], predictions["logits"][chosen].argmax(-1)
     round_of, fold_of = predictions["round"][chosen], predictions["fold"][chosen]

@@ -124,7 +124,7 @@ def _read_face(path: Path | ScanError, image_size: int) -> Face | ScanError:
         maps = preprocess(scan)
     except ScanError as error:
         return error
-    label = np.int32(-1 if scan.id.label is None else scan.id.label)
+    label = np.array(-1 if scan.id.label is None else scan.id.label, np.int32)
     return Face(path, scan.id.name, Maps(**reduce_maps(maps.texture, maps.depth, maps.masks, image_size), labels=label))
 
 

@@ -41,7 +41,8 @@ def reproduce(config: ConfigDict, workdir: str | Path, variants: Sequence[str] =
     if unknown := set(variants) - set(VARIANTS):
         raise ConfigError(f"variant {min(unknown)!r} is unknown; expected some of {', '.join(VARIANTS)}")
     validate(config)
-    workdir, runs = Path(workdir), {}
+    workdir = Path(workdir)
+    runs: dict[str, Run] = {}
     data = load(config.dataset) if data is None else data
     wanted = [v for v in VARIANTS if not variants or v in variants]
     for number, variant in enumerate(wanted, start=1):
@@ -114,8 +115,8 @@ def _comparisons(runs: dict[str, Run]) -> dict:
 def _figures(runs: dict[str, Run], database: str, data: FaceDataset) -> dict:
     """Name -> (title, figure) of each figure whose variants are there."""
     drawn = {}
-    panels = {"with MA": "afnet", "without MA": "no_ma"}
-    panels = {title: runs[variant] for title, variant in panels.items() if variant in runs}
+    wanted = {"with MA": "afnet", "without MA": "no_ma"}
+    panels = {title: runs[variant] for title, variant in wanted.items() if variant in runs}
     if panels:
         drawn["fig_4"] = ("Fig. 4: confusion matrices, % of each true expression", figures.confusion_matrices(panels))
     if any(row.variant in runs for row in tables.paper.FIG_5):

@@ -90,6 +90,7 @@ def accuracy(run: Run | None) -> str:
 
 def _beside_paper(name: str, title: str, rows: Sequence[paper.Row], runs: Mapping[str, Run], database: str) -> Table:
     shown = database if database in paper.STUDIED else "bu3dfe"
+    ours = [runs.get(row.variant) if row.variant else None for row in rows]
     return Table(
         name,
         title,
@@ -99,10 +100,10 @@ def _beside_paper(name: str, title: str, rows: Sequence[paper.Row], runs: Mappin
                 row.name,
                 percent(row.bu3dfe),
                 percent(row.bosphorus),
-                accuracy(runs.get(row.variant)),
-                _NOTHING if database not in paper.STUDIED else _gap(runs.get(row.variant), row.accuracy(shown)),
+                accuracy(run),
+                _NOTHING if database not in paper.STUDIED else _gap(run, row.accuracy(shown)),
             )
-            for row in rows
+            for row, run in zip(rows, ours, strict=True)
         ),
     )
 

@@ -50,7 +50,7 @@ def features() -> tfds.features.FeaturesDict:
     )
 
 
-class FaceMapsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class FaceMapsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]  # no stubs
     """Aligned texture, depth and masks of the protocol's scans, one record per scan, sorted by scan_id."""
 
     VERSION = tfds.core.Version(VERSION)

@@ -236,7 +236,7 @@ def _spread(values: np.ndarray, expressions: np.ndarray, least: float) -> Spread
 
 
 def _oddities(scans: Sequence[InspectedScan], spreads: Mapping[str, Spread]) -> dict[str, tuple[Oddity, ...]]:
-    first = {}
+    first: dict[str, str] = {}
     found = {}
     for scan in scans:
         same = first.setdefault(scan.content, scan.scan_id)
@@ -248,8 +248,7 @@ def _oddities(scans: Sequence[InspectedScan], spreads: Mapping[str, Spread]) -> 
 
 
 def _oddity(scan: InspectedScan, measure: Measure, spread: Spread | None) -> Oddity | None:
-    score = np.nan if spread is None else spread.score(scan, measure)
-    if not score > ODD:
+    if spread is None or not (score := spread.score(scan, measure)) > ODD:
         return None
     where = f", {scan.farthest.replace('_', ' ')} most" if measure.key == "residual" else ""
     value = measure.form.format(scan.figures[measure.key])

@@ -220,7 +220,7 @@ def _sheet(subject: str, scans: Sequence[InspectedScan], inspection: Inspection)
 
 
 def _by_subject(scans: Sequence[InspectedScan]) -> dict[str, list[InspectedScan]]:
-    people = {}
+    people: dict[str, list[InspectedScan]] = {}
     for scan in sorted(scans, key=lambda scan: scan.subject):
         people.setdefault(scan.subject, []).append(scan)
     return people

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -122,7 +122,7 @@ def _reduced(record: dict, size: int) -> dict[str, np.ndarray]:
     }
 
 
-def reduce_maps(texture: np.ndarray, depth: np.ndarray, masks: dict[int, np.ndarray], size: int) -> dict:
+def reduce_maps(texture: np.ndarray, depth: np.ndarray, masks: Mapping[int, np.ndarray], size: int) -> dict:
     """Maps of one face at the network's size and types, by the mean over each new pixel's area.
 
     Args:

@@ -128,7 +128,7 @@ def _job(scan_id: ScanId, path: Path, finished: Path, code: str) -> _Job:
 @functools.cache
 def _code_digest(reader: str | Path | None) -> str:
     """Of the code that makes a record: finished scans of another version are not to be mixed in."""
-    folders = [Path(package.__file__).parent for package in (afnet_jax.scans, afnet_jax.preprocessing)]
+    folders = [Path(package.__path__[0]) for package in (afnet_jax.scans, afnet_jax.preprocessing)]
     files = [file for folder in folders for file in sorted(folder.glob("*.py"))]
     files.append(Path(__file__).with_name("records.py"))
     files += [Path(reader)] if reader else []
@@ -186,7 +186,9 @@ def _start_worker(reader: str | Path | None) -> None:
 
 
 def _leave_with_parent() -> None:
-    multiprocessing.parent_process().join()
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # a worker has one
+    parent.join()
     os._exit(1)
 
 

@@ -42,8 +42,12 @@ class AFNet(nnx.Module):
         self.dtype = dtype
         in_channels = 3 * len(architecture.modalities) if architecture.fusion == "input" else 3
         self.trunks = nnx.Dict({name: ResNet18(in_channels, rngs=rngs, dtype=dtype) for name in architecture.branches})
-        self.mask_attention = nnx.Dict({name: nnx.Dict() for name in architecture.branches})
-        self.importance_weights = nnx.Dict({name: nnx.Dict() for name in architecture.branches})
+        self.mask_attention: nnx.Dict[nnx.Dict[MaskAttention]] = nnx.Dict(
+            {name: nnx.Dict() for name in architecture.branches}
+        )
+        self.importance_weights: nnx.Dict[nnx.Dict[ImportanceWeights]] = nnx.Dict(
+            {name: nnx.Dict() for name in architecture.branches}
+        )
         for name, (stage, block) in itertools.product(architecture.branches, _PLACES):
             place, channels = _place(stage, block), WIDTHS[stage]
             if architecture.has_mask_attention(stage, block):

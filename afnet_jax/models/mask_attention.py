@@ -54,5 +54,6 @@ class ConvolutionGroup(nnx.Module):
         # All C channels of the reshaped mask are alike, so its first convolution is the mask times the kernel summed
         # over its inputs: the same numbers without C copies of the mask.
         kernel = self.conv1.kernel[...].sum((0, 1, 2))
+        assert self.conv1.bias is not None  # nnx.Conv has one unless told otherwise
         hidden = nnx.relu(mask.astype(self.dtype) * kernel.astype(self.dtype) + self.conv1.bias[...].astype(self.dtype))
         return self.conv2(hidden)

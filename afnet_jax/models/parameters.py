@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from typing import TypedDict
 
 from flax import nnx
 
@@ -48,6 +49,15 @@ class Size:
         return Size(self.count + other.count, self.count_per_call + other.count_per_call)
 
 
+class SizeRow(TypedDict):
+    """A row of Table IV, MiB; `paper` is None where it has no figure."""
+
+    model: str
+    paper: float | None
+    mib_per_call: float
+    mib: float
+
+
 @functools.cache
 def sizes(architecture: Architecture) -> dict[str, Size]:
     """Size of each part: `trunks`, `mask_attention`, `importance_weights`, `head`. Taken from shapes alone."""
@@ -55,7 +65,7 @@ def sizes(architecture: Architecture) -> dict[str, Size]:
     parts = dict.fromkeys(("trunks", "mask_attention", "importance_weights", "head"), Size())
     for (part, *_), param in nnx.to_flat_state(nnx.state(model, nnx.Param)):
         calls = 2 if part == "importance_weights" else 1
-        parts[part] += Size(param.size, calls * param.size)
+        parts[str(part)] += Size(param.size, calls * param.size)
     return parts
 
 
@@ -65,7 +75,7 @@ def audit(architecture: Architecture) -> dict[str, int | float]:
     return {"count": whole.count, "mib": whole.mib, "mib_per_call": whole.mib_per_call}
 
 
-def table_iv() -> list[dict[str, str | float | None]]:
+def table_iv() -> list[SizeRow]:
     """Table IV beside this reading: rows of `model`, `paper` (None where it has no figure), `mib_per_call`, `mib`."""
     parts = sizes(VARIANTS["afnet"])
     found = {

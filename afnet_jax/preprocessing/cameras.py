@@ -76,7 +76,7 @@ def _normalisation(points: np.ndarray) -> np.ndarray:
 
 def photographed(
     points: np.ndarray, seen: np.ndarray, texels: np.ndarray, charts: np.ndarray, wanted: np.ndarray, max_error: float
-) -> tuple[np.ndarray, np.ndarray]:
+) -> np.ndarray:
     """Where in the texture image the pixels lie that no triangle covers.
 
     Args:

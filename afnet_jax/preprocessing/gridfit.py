@@ -127,10 +127,12 @@ class _Level:
     factor: tuple | None
 
     def prolong(self, coarse: np.ndarray) -> np.ndarray:
+        assert self.prolong_x is not None and self.prolong_y is not None  # no level lies below the coarsest
         grid = coarse.reshape(self.prolong_y.shape[1], self.prolong_x.shape[1])
         return (self.prolong_x @ (self.prolong_y @ grid).T).T.ravel()
 
     def restrict(self, fine: np.ndarray) -> np.ndarray:
+        assert self.prolong_x is not None and self.prolong_y is not None
         return (self.prolong_x.T @ (self.prolong_y.T @ fine.reshape(self.shape)).T).T.ravel()
 
 
@@ -193,8 +195,9 @@ def _data_term(x, y, z, column, row, xnodes, ynodes, interpolation) -> tuple[dic
                 stencil[offset] = stencil.get(offset, 0) + gathered(at, weight * other).reshape(ny, nx)
     for (dy, dx), values in list(stencil.items()):
         stencil[-dy, -dx] = np.roll(values, (dy, dx), axis=(0, 1))  # by symmetry; what wraps round is zero
-    rhs = sum(gathered(corner, weight * z) for corner, weight in weights.items())
-    column_sum = sum(gathered(corner, weight) for corner, weight in weights.items()).max()
+    nothing = np.zeros(nx * ny)
+    rhs = sum((gathered(corner, weight * z) for corner, weight in weights.items()), nothing)
+    column_sum = sum((gathered(corner, weight) for corner, weight in weights.items()), nothing).max()
     return stencil, rhs, column_sum
 
 

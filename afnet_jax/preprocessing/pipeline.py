@@ -183,7 +183,8 @@ def _heights(points: np.ndarray, valid: np.ndarray, grid: Grid, smoothness: floa
     window = np.s_[max(rows[0] - 2, 0) : rows[-1] + 3, max(cols[0] - 2, 0) : cols[-1] + 3]
     x, y = grid.x[window[1]], grid.y[window[0]][::-1]
     within = (points[:, 0] >= x[0]) & (points[:, 0] <= x[-1]) & (points[:, 1] >= y[0]) & (points[:, 1] <= y[-1])
-    heights = gridfit(*points[within].T, x, y, smoothness, interpolation="bilinear", tolerance=_TOLERANCE)
+    px, py, pz = points[within].T
+    heights = gridfit(px, py, pz, x, y, smoothness, interpolation="bilinear", tolerance=_TOLERANCE)
     depth = np.full(valid.shape, np.nan)
     depth[window] = heights[::-1]
     return depth

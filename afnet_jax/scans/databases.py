@@ -29,7 +29,7 @@ def use_reader(path: str | Path) -> None:
     """
     path = Path(path)
     spec = importlib.util.spec_from_file_location("own_reader", path)
-    if spec is None or not path.is_file():
+    if spec is None or spec.loader is None or not path.is_file():
         raise ScanError(path, "no such file, or no .py; give the Python file that reads your scans")
     reader = importlib.util.module_from_spec(spec)
     try:
@@ -93,7 +93,7 @@ def find_scans(database: str, folder: str | Path) -> list[tuple[ScanId, Path]]:
         )
     if not folder.is_dir():
         raise ScanError(folder, f"no such folder; give the one that holds the raw {database} scans")
-    found = {}
+    found: dict[str, tuple[ScanId, Path]] = {}
     for path in _files(folder):
         scan_id = _scan_id(database, path)
         if scan_id is None or scan_id.label is None or scan_id.level not in _PROTOCOL_LEVELS:

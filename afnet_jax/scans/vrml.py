@@ -61,7 +61,8 @@ class _Parser:
 
     def peek(self) -> bytes:
         """The next byte that is neither blank nor comment, b"" at the end."""
-        self.at = _SPACE.match(self.data, self.at).end()
+        if blank := _SPACE.match(self.data, self.at):
+            self.at = blank.end()
         return self.data[self.at : self.at + 1]
 
     def word(self) -> str:
@@ -167,10 +168,12 @@ class _Parser:
                 self.at = end + 1
                 return bytes(text)
             text += self.data[self.at : comment] + b" "
-            self.at = _COMMENT.match(self.data, comment).end()
+            line = _COMMENT.match(self.data, comment)
+            assert line  # there is a # at its start
+            self.at = line.end()
 
 
-_NUMBER_SET = {np.float64: b"0123456789+-.eE ", np.int64: b"0123456789+- "}
+_NUMBER_SET: dict[type, bytes] = {np.float64: b"0123456789+-.eE ", np.int64: b"0123456789+- "}
 _BLANKS = bytes.maketrans(b",\t\r\n\f\v", b"      ")
 
 
@@ -191,7 +194,8 @@ def numbers(body: object, dtype: type, what: str) -> np.ndarray:
     strange = text.translate(None, _NUMBER_SET[dtype])  # also keeps out nan, inf and 1_000
     if strange:
         raise VRMLError(f"the {what} array holds {strange[:20]!r}, expected numbers")
-    parts, start = [np.empty(0, dtype)], 0
+    parts: list[np.ndarray] = [np.empty(0, dtype)]
+    start = 0
     try:
         while start < len(text):
             end = text.find(b" ", start + _CHUNK)

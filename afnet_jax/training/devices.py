@@ -20,6 +20,7 @@ from flax import serialization
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from afnet_jax.datasets.loading import Maps
 from afnet_jax.training.plan import Training
 from afnet_jax.training.progress import say
 from afnet_jax.training.step import FaceArrays, StepMetrics, Trainer, TrainState
@@ -45,14 +46,14 @@ class GroupProgram:
         compile_seconds: spent on compiling so far.
     """
 
-    def __init__(self, trainer: Trainer, faces: FaceArrays, *, seed: int, folds_per_call: str = "auto"):
+    def __init__(self, trainer: Trainer, faces: Maps | FaceArrays, *, seed: int, folds_per_call: str = "auto"):
         self.mesh = Mesh(np.array(jax.local_devices()), ("folds",))
         self._per_call = _folds_per_call(folds_per_call, self.mesh.size)
         self.compile_seconds = 0.0
         self._taken = 0.0
         self._trainer = trainer
         self._seed = seed
-        self._faces = jax.device_put(faces, NamedSharding(self.mesh, _SHARED))
+        self._faces = FaceArrays(*jax.device_put(tuple(faces), NamedSharding(self.mesh, _SHARED)))
         self._init = jax.jit(trainer.init)
         self._jitted = {
             "train": jax.jit(

@@ -221,7 +221,7 @@ class GroupTraining:
         loss = np.where(counts, epoch.loss, 0).sum(0) / steps
         norm = np.where(counts, epoch.gradient_norm, 0).sum(0) / steps
         train_accuracy = np.where(counts, epoch.correct, 0).sum(0) / (steps * self._shape.batch)
-        test_accuracy = [None] * len(self._group)
+        test_accuracy = None
         if logits is not None:
             test_accuracy = [accuracy(row, self._labels[t.test]) for row, t in zip(logits, self._group, strict=False)]
         lines = []
@@ -235,14 +235,14 @@ class GroupTraining:
                     "loss": [_finite(loss[i]) for i in members],
                     "gradient_norm": [_finite(norm[i]) for i in members],
                     "train_accuracy": [float(train_accuracy[i]) for i in members],
-                    "test_accuracy": [test_accuracy[i] for i in members],
+                    "test_accuracy": [test_accuracy and test_accuracy[i] for i in members],
                     "seconds": epoch.seconds * len(members) / len(self._group),
                     "compile_seconds": self._program.take_compile_seconds() * (round_ == self._group[0].round),
                 }
             )
         self._folder.append_metrics(lines)
         self._events.add(lines)
-        test = f"  test {percent(test_accuracy)}" if logits is not None else ""
+        test = f"  test {percent(test_accuracy)}" if test_accuracy else ""
         self._progress.line(f"{self._where(epoch)}  loss {np.nanmean(loss):.3f}  train {percent(train_accuracy)}{test}")
 
     def _save(self, state, epoch: _Epoch, *, final: bool = False) -> None:

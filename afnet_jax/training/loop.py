@@ -22,7 +22,7 @@ from afnet_jax.training.group import WEIGHTS, GroupTraining, StopRequest, accura
 from afnet_jax.training.plan import Shape, Training, common_shape, fill, groups, lay_out, test_batches
 from afnet_jax.training.progress import Progress, say
 from afnet_jax.training.run_folder import RunFolder, write_arrays_atomically
-from afnet_jax.training.step import FaceArrays, Trainer
+from afnet_jax.training.step import Trainer
 
 
 def train_and_evaluate(config: ConfigDict, workdir: str | Path, data: FaceDataset | None = None) -> None:
@@ -80,7 +80,7 @@ class _Run:
             trainer = Trainer(config, load_pretrained(config.model.pretrained), steps=config.train.epochs * steps)
             self.program = devices.GroupProgram(
                 trainer,
-                FaceArrays(*self.data.arrays),
+                self.data.arrays,
                 seed=config.seed,
                 folds_per_call=config.train.folds_per_call,
             )
@@ -184,7 +184,9 @@ class _Run:
                 f"(--config.train.keep_rounds)"
             )
         for number, group in enumerate(stored, start=1):
-            arrays, record = Checkpoints(self.folder.checkpoint_folder(group)).restore_newest()
+            restored = Checkpoints(self.folder.checkpoint_folder(group)).restore_newest()
+            assert restored is not None  # it has steps
+            arrays, record = restored
             places = self.program.places(len(group), shape.trainings)
             state = self.program.from_arrays({key: filled(arrays[key], places) for key in WEIGHTS})
             logits = self.program.evaluate(state, test_batches(fill(group, places), shape))

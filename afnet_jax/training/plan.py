@@ -33,7 +33,7 @@ class Training:
     test: np.ndarray
 
 
-def lay_out(folds: Sequence[Fold], subjects: Sequence[str]) -> tuple[Training, ...]:
+def lay_out(folds: Sequence[Fold], subjects: Sequence[str] | np.ndarray) -> tuple[Training, ...]:
     """The protocol's folds as indices.
 
     Args:
@@ -43,15 +43,15 @@ def lay_out(folds: Sequence[Fold], subjects: Sequence[str]) -> tuple[Training, .
     Raises:
         ConfigError: a subject of the protocol who is not in the data set.
     """
-    subjects = np.asarray(subjects)
-    known = set(subjects.tolist())
+    of_scans = np.asarray(subjects)
+    known = set(of_scans.tolist())
     for fold in folds:
         if absent := sorted(set(fold.train + fold.test) - known):
             raise ConfigError(
                 f"round {fold.round} fold {fold.fold} names subjects that the data set does not hold: "
                 f"{', '.join(absent[:5])}; take splits of this data set"
             )
-    return tuple(Training(f.round, f.fold, _indices(subjects, f.train), _indices(subjects, f.test)) for f in folds)
+    return tuple(Training(f.round, f.fold, _indices(of_scans, f.train), _indices(of_scans, f.test)) for f in folds)
 
 
 def _indices(subjects: np.ndarray, chosen: Sequence[str]) -> np.ndarray:

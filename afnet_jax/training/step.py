@@ -86,15 +86,13 @@ class Trainer:
         model = self._new_model(key)
         if self._pretrained is not None:
             self._pretrained.apply(model)
-        _, params, batch_stats = nnx.split(model, nnx.Param, nnx.BatchStat)
-        params, batch_stats = nnx.to_pure_dict(params), nnx.to_pure_dict(batch_stats)
+        params, batch_stats = map(nnx.to_pure_dict, nnx.state(model, nnx.Param, nnx.BatchStat))
         return TrainState(params, batch_stats, self._optimizer.init(params))
 
     def model(self, params, batch_stats) -> AFNet:
         """The network with these weights, ready to call."""
-        _, params_state, stats_state = nnx.split(
-            nnx.eval_shape(self._new_model, jax.random.key(0)), nnx.Param, nnx.BatchStat
-        )
+        shapes = nnx.eval_shape(self._new_model, jax.random.key(0))
+        params_state, stats_state = nnx.state(shapes, nnx.Param, nnx.BatchStat)
         nnx.replace_by_pure_dict(params_state, params)
         nnx.replace_by_pure_dict(stats_state, batch_stats)
         return nnx.merge(self._graph, params_state, stats_state, copy=True)
@@ -152,18 +150,18 @@ def augment(batch: FaceArrays, key: jax.Array, train: ConfigDict) -> FaceArrays:
     if train.flip:
         mirrored = jax.random.bernoulli(flip_key, shape=(count, 1, 1, 1))
         maps = [jnp.where(mirrored, m[:, :, ::-1], m) for m in batch[:4]]
-        batch = FaceArrays(*maps, batch.labels)
+        batch = FaceArrays._make((*maps, batch.labels))
     if train.max_shift:
         # In steps of the coarsest map's pixel, so that images and masks move alike.
         scale = batch.texture.shape[1] // batch.mask28.shape[1]
         reach = max(1, train.max_shift // scale)
         shifts = jax.random.randint(shift_key, (count, 2), -reach, reach + 1)
-        outside = FaceArrays(texture=0, depth=jnp.nan, mask56=0, mask28=0, labels=None)
+        outside = (0, jnp.nan, 0, 0)  # of texture, depth and the two masks
         maps = [
             _shift(m, shifts * (m.shape[1] // batch.mask28.shape[1]), fill)
-            for m, fill in zip(batch[:4], outside[:4], strict=True)
+            for m, fill in zip(batch[:4], outside, strict=True)
         ]
-        batch = FaceArrays(*maps, batch.labels)
+        batch = FaceArrays._make((*maps, batch.labels))
     if train.colour_jitter:
         gain, offset = jax.random.uniform(
             colour_key, (2, count, 1, 1, 1), minval=-train.colour_jitter, maxval=train.colour_jitter

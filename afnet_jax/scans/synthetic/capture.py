@@ -66,9 +66,9 @@ def front_view(subject: Subject, step: float) -> tuple[picture.View, float, floa
     posed = subject.posed()
     inside = posed[subject.crop < 1]
     x0, y0 = np.floor(inside[:, :2].min(axis=0)) - 1
-    shape = tuple(int(n) for n in np.ceil((inside[:, :2].max(axis=0) + 1 - [x0, y0]) / step)[::-1] + 1)
+    rows, cols = (int(n) for n in np.ceil((inside[:, :2].max(axis=0) + 1 - [x0, y0]) / step)[::-1] + 1)
     pixels = (posed[..., 1::-1] - [y0, x0]) / step
-    return subject.photograph(pixels, posed[..., 2], shape), float(x0), float(y0)
+    return subject.photograph(pixels, posed[..., 2], (rows, cols)), float(x0), float(y0)
 
 
 def bu3dfe_scan(subject: Subject, identity: ScanId, rng: np.random.Generator, clean: bool) -> Scan:

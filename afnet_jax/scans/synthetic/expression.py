@@ -65,7 +65,8 @@ class Activation:
     def lids(self) -> tuple[tuple[float, float], tuple[float, float]]:
         """(upper, lower) lid movement, mm, of the right eye and of the left."""
         upper, lower = (np.array([table.get(unit, 0.0) for unit in UNITS]) for table in (_UPPER_LID, _LOWER_LID))
-        return tuple((float(side @ upper), float(side @ lower)) for side in (self.right, self.left))
+        right, left = ((float(side @ upper), float(side @ lower)) for side in (self.right, self.left))
+        return right, left
 
 
 def draw_activation(expression: str, level: int | None, key: tuple[int, ...]) -> Activation:

@@ -63,8 +63,8 @@ def shape_head(person: Person, rest: np.ndarray, activation: Activation, gaze: t
 def _open_eye(eye, person, rest, lids, points, paint, aperture, gaze) -> None:
     """Parts the lids of one eye (0 right, 1 left) and lays the eyeball between them."""
     side = (-1, 1)[eye]
-    cols = np.flatnonzero(X[0] * side > 5)
-    cols = slice(cols[0], cols[-1] + 1)
+    half = np.flatnonzero(X[0] * side > 5)
+    cols = slice(half[0], half[-1] + 1)
     centre = template.interpolate(rest, np.array([template.place(31.0 * side, EYE_LINE)]))[0]
     front = centre[2] + 2.0 + person.shape["eye_depth"]
     opening = 1 + person.shape["eye_opening"]

@@ -103,8 +103,8 @@ def _tint_skin(sheet: np.ndarray, person: Person, rng: np.random.Generator) -> N
 def _paint_lips(sheet: np.ndarray, person: Person, rng: np.random.Generator) -> None:
     _, x, y = _grid()
     corners = [(-MOUTH_CORNER, MOUTH_LINE)], [(MOUTH_CORNER, MOUTH_LINE)]
-    upper = np.interp(x, *zip(*(corners[0] + UPPER_LIP_OUTLINE + corners[1]), strict=True))
-    lower = np.interp(x, *zip(*(corners[0] + LOWER_LIP_OUTLINE[::-1] + corners[1]), strict=True))
+    upper = np.interp(x, *np.transpose(corners[0] + UPPER_LIP_OUTLINE + corners[1]))
+    lower = np.interp(x, *np.transpose(corners[0] + LOWER_LIP_OUTLINE[::-1] + corners[1]))
     inside = np.clip(np.minimum(upper - y, y - lower) / 1.2 + 0.3, 0, 1) * (np.abs(x) < MOUTH_CORNER)
     _blend(sheet, person.lips, 0.92 * inside * np.clip(1 + 0.1 * _noise(rng, 0.4, 4), 0, 1.08))
     line = np.exp(-0.5 * ((y - MOUTH_LINE) / 0.7) ** 2) * np.clip((MOUTH_CORNER + 1 - np.abs(x)) / 2, 0, 1)
@@ -116,8 +116,8 @@ def _paint_brows(sheet: np.ndarray, person: Person, rng: np.random.Generator) ->
     _, x, y = _grid()
     lift, reach, thick = rng.normal(0, 0.8), rng.uniform(-2, 3), rng.uniform(0.9, 1.7)
     out = np.abs(x)
-    upper = np.interp(out, *zip(*BROW_UPPER, strict=True)) + lift
-    lower = np.interp(out, *zip(*BROW_LOWER[::-1], strict=True)) + lift
+    upper = np.interp(out, *np.transpose(BROW_UPPER)) + lift
+    lower = np.interp(out, *np.transpose(BROW_LOWER[::-1])) + lift
     middle, half = (upper + lower) / 2, thick * (upper - lower) / 2 * np.clip(1.15 - (out - 9) / 75, 0.4, 1.2)
     across = np.clip(1.25 - np.abs(y - middle) / half, 0, 1)
     along = np.clip((out - 7.5) / 4, 0, 1) * np.clip((56 + reach - out) / 9, 0, 1)
