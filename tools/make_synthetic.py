@@ -11,16 +11,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from afnet_jax.errors import AFNetError
+from afnet_jax.command_line import positive, report_faults
 from afnet_jax.scans.synthetic import write_people
-
-
-def positive(text: str) -> int:
-    """A whole number of at least 1."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is less than 1")
-    return number
 
 
 def not_negative(text: str) -> int:
@@ -50,16 +42,12 @@ def main() -> int:
     parser.add_argument("--workers", type=positive, help="processes (default: one per core)")
     arguments = vars(parser.parse_args())
     folder = arguments.pop("out")
-    try:
+
+    def make() -> None:
         paths = write_people(folder, **arguments)
-    except (AFNetError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("error: interrupted; run again, it goes on where it stopped", file=sys.stderr)
-        return 1
-    print(f"{len(paths)} scans of {arguments['subjects']} people in {folder}")
-    return 0
+        print(f"{len(paths)} scans of {arguments['subjects']} people in {folder}")
+
+    return report_faults(make)
 
 
 if __name__ == "__main__":

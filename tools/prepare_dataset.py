@@ -11,17 +11,21 @@ from __future__ import annotations
 import argparse
 import sys
 
+from afnet_jax.command_line import positive, report_faults
 from afnet_jax.datasets.preparation import REJECTED, prepare
-from afnet_jax.errors import AFNetError
 from afnet_jax.scans.databases import DATABASES, OWN
 
 
-def positive(text: str) -> int:
-    """A whole number of at least 1."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is less than 1")
-    return number
+def _main(given: argparse.Namespace) -> int:
+    done = prepare(given.database, given.raw, given.data_dir, given.workers, reader=given.reader)
+    print(f"{done.prepared} scans in {done.folder}")
+    if not done.rejected:
+        return 0
+    first = done.rejected[0]
+    total = done.prepared + len(done.rejected)
+    listed = f"{len(done.rejected)} of {total} scans left out, see {REJECTED} in {given.data_dir}"
+    print(f"error: {listed}; the first: {first.file}: {first.reason}", file=sys.stderr)
+    return 1
 
 
 def main() -> int:
@@ -31,25 +35,8 @@ def main() -> int:
     parser.add_argument("--data_dir", required=True, help="folder of prepared data sets; made if need be")
     parser.add_argument("--reader", help="Python file that reads scans of your own, for --database=own")
     parser.add_argument("--workers", type=positive, help="processes (default: one per core)")
-    arguments = parser.parse_args()
-    try:
-        done = prepare(
-            arguments.database, arguments.raw, arguments.data_dir, arguments.workers, reader=arguments.reader
-        )
-    except (AFNetError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("error: interrupted; run again, it goes on where it stopped", file=sys.stderr)
-        return 1
-    print(f"{done.prepared} scans in {done.folder}")
-    if done.rejected:
-        first = done.rejected[0]
-        total = done.prepared + len(done.rejected)
-        listed = f"{len(done.rejected)} of {total} scans left out, see {REJECTED} in {arguments.data_dir}"
-        print(f"error: {listed}; the first: {first.file}: {first.reason}", file=sys.stderr)
-        return 1
-    return 0
+    given = parser.parse_args()
+    return report_faults(lambda: _main(given))
 
 
 if __name__ == "__main__":
