@@ -1,6 +1,7 @@
 """Training measured for tools/benchmark.py: folds one by one, side by side with each lowering, and PyTorch.
 
-All contenders of a size are timed in turn, round after round, so that a machine's moods fall on all of them alike.
+All contenders of a size are timed in turn, round after round, so that a machine's moods fall on all of them alike; each
+takes a step untimed before the one that counts, for idle threads of the one before it spin on for a while.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ def benchmark_training(
     times: list[list[float]] = [[] for _ in contenders]
     for _ in range(repeats):
         for contender, seconds in zip(contenders, times, strict=True):
+            contender.step()
             start = time.perf_counter()
             contender.step()
             seconds.append(time.perf_counter() - start)
@@ -143,17 +145,15 @@ def _peak_mib() -> float | None:
 
 
 def _pytorch(faces: FaceArrays, batch: int, dtype: str) -> list[Contender]:
-    """One fold, as folds one after the other each cost the same: eager, and compiled where there is a GPU."""
+    """One fold, as folds one after the other each cost the same: eager, and compiled where there is a GPU, too."""
     try:
         import torch
     except ImportError:
         print("PyTorch is not installed: nothing is compared with it")
         return []
     on_gpu = torch.cuda.is_available()
-    contenders = [_pytorch_one(faces, batch, dtype, "PyTorch, eager")]
-    if on_gpu:
-        contenders.append(_pytorch_one(faces, batch, dtype, "PyTorch, compiled, channels last"))
-    return contenders
+    names = ["PyTorch, eager", "PyTorch, channels last", *["PyTorch, compiled, channels last"] * on_gpu]
+    return [_pytorch_one(faces, batch, dtype, name) for name in names]
 
 
 def _pytorch_one(faces: FaceArrays, batch: int, dtype: str, name: str) -> Contender:
@@ -165,8 +165,9 @@ def _pytorch_one(faces: FaceArrays, batch: int, dtype: str, name: str) -> Conten
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = Reference("afnet").to(device).train()
     forward = model
-    if "compiled" in name:
+    if "channels last" in name:
         model.to(memory_format=torch.channels_last)
+    if "compiled" in name:
         forward = torch.compile(model)
     adam = torch.optim.Adam(model.parameters(), lr=1e-4)
     *inputs, labels = (torch.from_numpy(np.asarray(part[:batch])).to(device) for part in faces)
