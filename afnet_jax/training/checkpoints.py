@@ -68,11 +68,9 @@ def _quiet() -> Iterator[None]:
     """Keeps Orbax from printing tracebacks of what is told in one line, here and from its threads later on."""
     before = logging.get_verbosity()
     logging.set_verbosity(logging.FATAL)
+    sys.unraisablehook = _unless_orphaned  # where one file fails, others finish when Orbax has closed its event loop
     try:
         yield
-    except Exception:
-        sys.unraisablehook = _unless_orphaned  # other files are finished when Orbax has closed its event loop
-        raise
     finally:
         logging.set_verbosity(before)
 
