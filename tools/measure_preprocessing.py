@@ -3,7 +3,9 @@
     python tools/measure_preprocessing.py --raw=DIR --json=FILE
 
 Prints a line per scan, then median and worst of every figure; --json writes both. What the figures mean stands in
-afnet_jax/preprocessing/evaluation.py. Exit code 0: all scans measured; 1: a scan was rejected or has no truth.
+afnet_jax/preprocessing/evaluation.py. With --turned, each scan (best a clean one) is taken for a head instead, turned
+by 20 degrees in pitch, yaw and roll both ways and scanned again: mm between its depth maps, where both scans show the
+surface. Exit code 0: all scans measured; 1: a scan was rejected or has no truth.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from afnet_jax.command_line import report_faults
 from afnet_jax.errors import AFNetError
 from afnet_jax.preprocessing import preprocess
 from afnet_jax.preprocessing.evaluation import evaluate, read_truth, truth_path
+from afnet_jax.preprocessing.pose_agreement import pose_agreement
 from afnet_jax.scans import read_scan
 
 _HIGHER_IS_BETTER = ("covered", "spikes_removed", "good_kept", "ssim")
@@ -35,10 +38,17 @@ def measure(path: Path) -> dict[str, float]:
     return evaluate(scan, maps, truth) | {"seconds": seconds}
 
 
+def measure_turned(path: Path) -> dict[str, float]:
+    """Disagreement of one head's maps over its poses, mm."""
+    return pose_agreement(read_scan(path))
+
+
 def summarise(scans: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
     """Median and worst of each figure over the scans."""
     summary = {}
     for name in next(iter(scans.values())):
+        if name == "spikes":  # a count, neither good nor bad
+            continue
         values = np.array([figures[name] for figures in scans.values()])
         values = values[np.isfinite(values)]
         if len(values):
@@ -47,9 +57,18 @@ def summarise(scans: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]
     return summary
 
 
+def summarise_spikes(scans: dict[str, dict[str, float]]) -> str:
+    """Share of all the set's spikes that are gone; a scan has few, so that one left weighs heavily in its own share."""
+    counted = [(figures["spikes"], figures["spikes_removed"]) for figures in scans.values() if figures["spikes"]]
+    total = sum(number for number, _ in counted)
+    removed = sum(number * share for number, share in counted)
+    return f"{removed:.0f} of {total:.0f} spikes removed ({removed / total:.1%})" if total else "no spikes"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--raw", type=Path, required=True, help="folder with made-up scans, searched at any depth")
+    parser.add_argument("--turned", action="store_true", help="agreement over poses instead of the error")
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     args = parser.parse_args()
     paths = sorted([*args.raw.rglob("*_F3D.wrl"), *args.raw.rglob("*.bnt")])
@@ -58,16 +77,19 @@ def main() -> int:
     scans, faults = {}, []
     for path in paths:
         try:
-            figures = measure(path)
+            figures = measure_turned(path) if args.turned else measure(path)
         except AFNetError as fault:
             faults.append(str(fault))
             print(fault, file=sys.stderr)
             continue
         scans[str(path.relative_to(args.raw))] = figures
-        print(f"{path.stem:24s} " + "  ".join(f"{name} {figures[name]:.3f}" for name in _SHOWN))
+        shown = figures if args.turned else _SHOWN
+        print(f"{path.stem:24s} " + "  ".join(f"{name} {figures[name]:.3f}" for name in shown))
     summary = summarise(scans) if scans else {}
     for name, both in summary.items():
         print(f"{name:18s} median {both['median']:8.3f}   worst {both['worst']:8.3f}")
+    if scans and not args.turned:
+        print(summarise_spikes(scans))
     if args.json:
         report = {"scans": len(scans), "rejected": faults, "summary": summary, "per_scan": scans}
         args.json.write_text(json.dumps(report, indent=1).replace("NaN", "null") + "\n")

@@ -85,7 +85,8 @@ def evaluate(scan: Scan, maps: FaceMaps, truth: Truth, config: PreprocessingConf
 
         inner_rmse, inner_median, inner_p95; inner_all_rmse: nothing left out; whole_rmse: the whole face but for the
         same; hole_rmse: inner, filled by us; near_hole_rmse, near_spike_rmse: inner, beside them;
-        covered: share of the truth that the maps show; spikes_removed, good_kept: shares of points;
+        covered: share of the truth that the maps show; spikes: points that are; spikes_removed, good_kept: shares of
+        points;
         ssim: of the texture; pose_degrees: the canonical pose against the head's own.
     """
     config = config or PreprocessingConfig()
@@ -110,6 +111,7 @@ def evaluate(scan: Scan, maps: FaceMaps, truth: Truth, config: PreprocessingConf
         "near_hole_rmse": _rms(error[inner & near_hole]),
         "near_spike_rmse": _rms(error[inner & near_spike]),
         "covered": float(both.sum() / np.isfinite(truth.depth).sum()),
+        "spikes": float(is_spike.sum()),
         "spikes_removed": float(1 - clean.points[is_spike].mean()) if is_spike.any() else np.nan,
         "good_kept": float(clean.points[is_good].mean()) if is_good.any() else np.nan,
         "ssim": ssim(rgb, truth.rgb.astype(np.float64), both),

@@ -21,7 +21,8 @@ class FaceMaps:
         id: identity of the scan.
         texture: (224, 224, 3) uint8 RGB, 0 outside the face.
         depth: (224, 224) float32, mm, NaN outside the face.
-        valid: (224, 224) bool, the face as seen from the front.
+        valid: (224, 224) bool, the face as seen from the front, gaps within it filled.
+        seen: (224, 224) bool, where the scan itself shows its surface to the front; elsewhere depth is filled in.
         masks: {56: (56, 56) float32 in [0, 1], 28: (28, 28) float32}: salient regions (eyes with brows, nose, mouth).
         to_scan: (4, 4) float64, canonical mm to the scan's own mm (homogeneous, p_scan = to_scan @ p).
         origin: canonical (x, y) of pixel (0, 0), mm.
@@ -34,6 +35,7 @@ class FaceMaps:
     texture: np.ndarray
     depth: np.ndarray
     valid: np.ndarray
+    seen: np.ndarray
     masks: Mapping[int, np.ndarray]
     to_scan: np.ndarray
     origin: tuple[float, float]

@@ -95,6 +95,7 @@ def _preprocess(scan: Scan, config: PreprocessingConfig) -> FaceMaps:
         texture=np.round(np.clip(texture, 0, 255)).astype(np.uint8),
         depth=np.where(valid, depth, np.nan).astype(np.float32),
         valid=valid,
+        seen=raster.seen & valid,
         masks=salient_masks(landmarks, grid),
         to_scan=to_scan,
         origin=grid.origin,

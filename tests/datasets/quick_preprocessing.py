@@ -22,6 +22,7 @@ def quick_maps(scan: Scan) -> FaceMaps:
         texture=rng.integers(0, 256, (224, 224, 3), np.uint8),
         depth=depth,
         valid=np.isfinite(depth),
+        seen=np.isfinite(depth),
         masks={56: rng.random((56, 56), np.float32), 28: rng.random((28, 28), np.float32)},
         to_scan=rng.normal(0, 1, (4, 4)),
         origin=(-91.3, 100.7),

@@ -35,6 +35,7 @@ def face(subject: str, code: str, ethnicity: str, seed: int) -> FaceMaps:
         texture=texture,
         depth=np.where(inside, 40 - 0.003 * (rows - 112 + rng.normal()) ** 2, np.nan).astype(np.float32),
         valid=inside,
+        seen=inside,
         masks={56: np.eye(56, dtype=np.float32), 28: np.eye(28, dtype=np.float32)},
         to_scan=np.eye(4),
         origin=(-117.0, 90.0),

@@ -7,9 +7,7 @@ import pytest
 import scipy.interpolate
 
 from afnet_jax.preprocessing.alignment import TEMPLATE
-from afnet_jax.preprocessing.rendering import Grid, rasterize
 from afnet_jax.scans import Scan, ScanId
-from afnet_jax.scans.bosphorus import grid_triangles
 
 
 class Face:
@@ -63,25 +61,3 @@ def moved(scan: Scan, rotation: np.ndarray, translation=(0.0, 0.0, 0.0)) -> Scan
     """The same head in another pose."""
     landmarks = {name: rotation @ at + translation for name, at in scan.landmarks.items()}
     return dataclasses.replace(scan, points=scan.points @ rotation.T + translation, landmarks=landmarks)
-
-
-def scanned_again(scan: Scan, rotation: np.ndarray, noise: float, seed: int) -> Scan:
-    """The head turned and scanned anew from the front: another sampling, other noise, and other parts hidden.
-
-    Landmarks go to the nearest point, as both databases have it.
-    """
-    turned = moved(scan, rotation)
-    size = 320
-    low, high = turned.points.min(axis=0), turned.points.max(axis=0)
-    raster = rasterize(turned.points, scan.triangles, Grid(size, 0.8, (low[0] - 1, high[1] + 1)))
-    seen = raster.seen[::-1]
-    corners = scan.triangles[raster.triangle[::-1][seen]]
-    points = np.einsum("kt,ktc->kc", raster.weights[::-1][seen], turned.points[corners])
-    points[:, 2] += np.random.default_rng(seed).normal(0, noise, len(points))
-    grid = np.where(seen, np.cumsum(seen).reshape(seen.shape) - 1, -1)
-    triangles = grid_triangles(grid)
-    nearest = {name: points[((points - at) ** 2).sum(axis=1).argmin()] for name, at in turned.landmarks.items()}
-    uv = np.full((len(points), 2), 0.5, np.float32)
-    return dataclasses.replace(
-        scan, points=points, triangles=triangles, uv=uv, uv_triangles=triangles, landmarks=nearest, grid=grid
-    )

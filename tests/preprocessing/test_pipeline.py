@@ -10,8 +10,9 @@ from scipy.spatial.transform import Rotation
 from afnet_jax.preprocessing import PreprocessingConfig, preprocess
 from afnet_jax.preprocessing.evaluation import evaluate, read_truth, truth_path
 from afnet_jax.preprocessing.pipeline import face_region
+from afnet_jax.preprocessing.pose_agreement import pose_agreement, scanned_again
 from afnet_jax.scans import ScanError, read_scan
-from tests.preprocessing.conftest import moved, scanned_again
+from tests.preprocessing.conftest import moved
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +33,7 @@ def test_keeps_the_contract(maps):
     assert maps.texture.shape == (224, 224, 3) and maps.texture.dtype == np.uint8
     assert maps.depth.shape == (224, 224) and maps.depth.dtype == np.float32
     assert maps.valid.shape == (224, 224) and maps.valid.dtype == bool
+    assert maps.seen.dtype == bool and not (maps.seen & ~maps.valid).any()
     assert {size: mask.shape for size, mask in maps.masks.items()} == {56: (56, 56), 28: (28, 28)}
     np.testing.assert_array_equal(np.isfinite(maps.depth), maps.valid)
     assert (maps.texture[~maps.valid] == 0).all() and (maps.texture[maps.valid] > 0).all()
@@ -180,15 +182,22 @@ def test_made_up_people_come_out_as_they_are(samples, name, most):
     assert figures["good_kept"] > 0.99
 
 
-@pytest.mark.parametrize("axis", ["x", "y", "z"])
-@pytest.mark.parametrize("degrees", [-20, 20])
-def test_made_up_people_scanned_again_in_another_pose_keep_their_shape(samples, axis, degrees):
-    scan = read_scan(samples / "bosphorus_clean/bs000/bs000_E_HAPPY_0.bnt")
-    rotation = Rotation.from_euler(axis, degrees, degrees=True).as_matrix()
-    maps = preprocess(scanned_again(scan, np.eye(3), noise=0.2, seed=0))
-    other = preprocess(scanned_again(scan, rotation, noise=0.2, seed=1))
-    both = maps.valid & other.valid
-    assert np.sqrt(np.mean((maps.depth - other.depth)[both] ** 2)) < 0.6
+@pytest.mark.parametrize(
+    "name", ["bosphorus_clean/bs000/bs000_E_SURPRISE_0.bnt", "bu3dfe_clean/F0001/F0001_HA04BL_F3D.wrl"]
+)
+def test_made_up_people_scanned_again_in_another_pose_keep_their_shape(samples, name):
+    agreement = pose_agreement(read_scan(samples / name))
+    assert set(agreement) == {f"{axis}{sign}20" for axis in ("pitch", "yaw", "roll") for sign in "-+"}
+    assert max(agreement.values()) < 0.6
+
+
+def test_what_a_pose_hides_counts_as_unseen(samples):
+    scan = read_scan(samples / "bosphorus_clean/bs000/bs000_N_N_0.bnt")
+    to_its_left = Rotation.from_euler("y", 30, degrees=True).as_matrix()  # the nose then hides the left cheek
+    maps = preprocess(scanned_again(scan, to_its_left, noise=0.0, seed=0))
+    x, y = pixels(maps)[..., 0], pixels(maps)[..., 1]
+    hidden = maps.valid & ~maps.seen & (np.abs(y + 25) < 15)
+    assert (hidden & (x > 0)).sum() > 10 * (hidden & (x < 0)).sum()
 
 
 def test_the_grid_holds_a_large_face():
