@@ -154,8 +154,8 @@ def inline_image(data: bytes, kind: str, size: tuple[int, int], alt: str) -> str
         alt: what it shows, plain text.
     """
     source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
-    # Lazy: what lies in closed details is not even decoded.
-    return f'<img src="{source}" width="{size[0]}" height="{size[1]}" alt="{html.escape(alt)}" loading="lazy">'
+    # Not lazy: print and full-page screenshots would show blanks for what was never scrolled to.
+    return f'<img src="{source}" width="{size[0]}" height="{size[1]}" alt="{html.escape(alt)}">'
 
 
 def figure(content: str, caption: str) -> str:

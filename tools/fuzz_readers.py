@@ -1,9 +1,11 @@
-"""Feeds the readers damaged files: whatever stands in a file, they return a valid Scan or raise a ScanError.
+"""Feeds the readers damaged files: whatever stands in a file, they return what they promise or raise their own error.
 
     python tools/fuzz_readers.py --mutations=20000
 
-Prints, per kind of file, how many mutations were read and refused, the slowest read and the most memory, and exits
-with 1 if a reader ever raised anything else, warned, or returned a scan that breaks Scan's promises.
+Scans of both databases with their pictures and landmarks, and files of ResNet18 weights. Prints, per kind of file, how
+many of the mutations were read and refused, the slowest read and the most memory, and exits with 1 if a reader ever
+raised anything else, warned, or returned a scan that breaks Scan's promises. Kinds whose library is missing (PyTorch
+for .pth) are left out.
 """
 
 from __future__ import annotations
@@ -17,10 +19,14 @@ import tempfile
 import time
 import tracemalloc
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import safetensors.numpy
 
+from afnet_jax.errors import AFNetError, WeightsError
+from afnet_jax.models.weight_files import read_weights
 from afnet_jax.scans import Scan, ScanError, ScanId, bosphorus, bu3dfe, read_scan
 from afnet_jax.scans.scan import LANDMARKS
 
@@ -172,35 +178,84 @@ class Tally:
     bytes: int = 0
 
 
+@dataclasses.dataclass(frozen=True)
+class _Target:
+    """A file to damage, and what reads it.
+
+    Attributes:
+        file: the one that is damaged.
+        read: reads it, or the scan that it belongs to, and asserts what is promised of the result.
+        refusal: the error that it may raise.
+        name: what the path in that error begins with.
+    """
+
+    file: Path
+    read: Callable[[], None]
+    refusal: type[AFNetError]
+    name: str
+
+
+def _scan_targets(folder: Path) -> list[_Target]:
+    mesh, grid = bu3dfe.write_scan(as_bu3dfe(dome()), folder), bosphorus.write_scan(dome(), folder)
+    return [
+        _Target(path.with_suffix(suffix), lambda path=path: check_promises(read_scan(path)), ScanError, path.name[:6])
+        for path, suffixes in ((mesh, (".wrl", ".bnd", ".bmp")), (grid, (".bnt", ".lm3", ".png")))
+        for suffix in suffixes
+    ]
+
+
+def _weight_targets(folder: Path) -> list[_Target]:
+    """The names of a ResNet18 with small tensors: what is read whole is refused for its shapes, never accepted."""
+    tensors = {
+        name: np.random.default_rng(0).normal(size=shape).astype(np.float32)
+        for name, shape in {"conv1.weight": (4, 3, 3, 3), "bn1.weight": (4,), "bn1.running_var": (4,)}.items()
+    }
+    safe, pickled = folder / "weights.safetensors", folder / "weights.pth"
+    safetensors.numpy.save_file(tensors, safe)
+    files = [safe]
+    try:
+        import torch
+    except ImportError:
+        pass
+    else:
+        torch.save({name: torch.from_numpy(array) for name, array in tensors.items()}, pickled)
+        files.append(pickled)
+    return [_Target(path, lambda path=path: _refuse(path), WeightsError, str(path)) for path in files]
+
+
+def _refuse(path: Path) -> None:
+    read_weights(path)
+    raise AssertionError("weights of another network were taken for a ResNet18's")
+
+
 def fuzz(mutations: int, seed: int = 0) -> dict[str, Tally]:
-    """Reads `mutations` damaged scans, in turn of each kind of file that a reader opens; tallies by suffix."""
+    """Reads `mutations` damaged files of each kind that a reader opens; tallies by suffix."""
     tallies = collections.defaultdict(Tally)
     with tempfile.TemporaryDirectory() as folder:
-        free, gridded = as_bu3dfe(dome()), dome()
-        mesh, grid = bu3dfe.write_scan(free, folder), bosphorus.write_scan(gridded, folder)
-        targets = [(mesh, mesh), (mesh, mesh.with_suffix(".bnd")), (mesh, mesh.with_suffix(".bmp"))]
-        targets += [(grid, grid), (grid, grid.with_suffix(".lm3")), (grid, grid.with_suffix(".png"))]
-        originals = {target: target.read_bytes() for _, target in targets}
+        targets = _scan_targets(Path(folder)) + _weight_targets(Path(folder))
+        originals = {target.file: target.file.read_bytes() for target in targets}
         for k in range(mutations):
-            scan_path, target = targets[k % len(targets)]
-            target.write_bytes(mutate(originals[target], random.Random(f"{seed}:{k}")))
-            _try(scan_path, tallies[target.suffix], f"mutation {k} of {target.suffix}")
-            target.write_bytes(originals[target])
+            for target in targets:
+                suffix = target.file.suffix
+                target.file.write_bytes(mutate(originals[target.file], random.Random(f"{seed}:{suffix}:{k}")))
+                _try(target, tallies[suffix], f"mutation {k} of {suffix}")
+                target.file.write_bytes(originals[target.file])
     return dict(tallies)
 
 
-def _try(path: Path, tally: Tally, name: str) -> None:
+def _try(target: _Target, tally: Tally, name: str) -> None:
     tracemalloc.start()
     start = time.perf_counter()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            check_promises(read_scan(path))
+            target.read()
         tally.read += 1
-    except ScanError as error:
+    except target.refusal as error:
         tally.refused += 1
-        if "\n" in str(error) or not error.path.name.startswith(path.name[:6]):
-            tally.crashes.append(f"{name}: not one line about the scan's own file: {error!r}")
+        path = error.path.name if isinstance(error, ScanError) else str(error)
+        if "\n" in str(error) or not path.startswith(target.name):
+            tally.crashes.append(f"{name}: not one line about the file at fault: {error!r}")
     except Exception as error:  # the very thing looked for
         tally.crashes.append(f"{name}: {error!r}")
     tally.seconds = max(tally.seconds, time.perf_counter() - start)
@@ -210,7 +265,7 @@ def _try(path: Path, tally: Tally, name: str) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--mutations", type=int, default=20_000, help="damaged scans to read (default: 20000)")
+    parser.add_argument("--mutations", type=int, default=20_000, help="damaged files of each kind (default: 20000)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the damages (default: 0)")
     arguments = parser.parse_args()
     tallies = fuzz(arguments.mutations, arguments.seed)

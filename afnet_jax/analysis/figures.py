@@ -19,11 +19,13 @@ from afnet_jax.analysis.gradcam import Explanation, enlarge, explain
 from afnet_jax.analysis.prediction import Prediction, stack
 from afnet_jax.analysis.run import Run
 from afnet_jax.datasets.loading import FaceDataset, Maps
+from afnet_jax.datasets.thumbnails import relief
 from afnet_jax.errors import RunError
 from afnet_jax.scans.scan import EXPRESSION_CODES, EXPRESSIONS
 
 _HEAT = matplotlib.colormaps["inferno"]
 _BLUE, _GREY = "#2b6cb0", "#718096"
+_GRID_WIDTH = 235.0  # mm that the images span, whatever their size
 _MOST_ROWS = 40  # of a picture of predictions
 _STYLE: dict[Any, Any] = {"font.size": 9, "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False}
 
@@ -131,10 +133,10 @@ def heat_maps(with_ma: Run, without_ma: Run, data: FaceDataset, round: int = 0) 
     folds, size = len(scans), maps.texture.shape[2]
     one = {key: heat[0] for key, heat in _enlarged(explained, size).items()}
     mean = {key: heat.mean(0) for key, heat in _enlarged(explained, size).items()}
-    faces = {"texture": maps.texture[0], "depth": np.stack([relief(d[..., 0]) for d in maps.depth[0]])}
+    faces = {"texture": maps.texture[0], "depth": np.stack([surface(d[..., 0]) for d in maps.depth[0]])}
     averages = {
         "texture": maps.texture.astype(float).mean(0).astype(np.uint8),
-        "depth": np.stack([relief(d[..., 0]) for d in maps.depth.reshape(folds * 6, size, size, 1)])
+        "depth": np.stack([surface(d[..., 0]) for d in maps.depth.reshape(folds * 6, size, size, 1)])
         .reshape(folds, 6, size, size, 3)
         .mean(0)
         .astype(np.uint8),
@@ -171,15 +173,9 @@ def _show(axes, image: np.ndarray) -> None:
     axes.spines[:].set_visible(False)
 
 
-def relief(depth: np.ndarray) -> np.ndarray:
-    """(S, S) mm, NaN outside the face -> (S, S, 3) uint8: the surface, lit from the upper left; black outside."""
-    depth = np.asarray(depth, np.float32)
-    step = 235 / depth.shape[0]  # mm a pixel: preprocessing's grid spans 235 mm
-    down, right = np.gradient(np.where(np.isnan(depth), np.nanmin(depth), depth), step)
-    normal = np.stack([-right, down, np.ones_like(depth)]) / np.sqrt(right**2 + down**2 + 1)
-    light = np.array([-0.4, 0.5, 0.77])[:, None, None]
-    shade = np.where(np.isnan(depth), 0, np.clip(40 + 210 * (normal * light).sum(0), 0, 255))
-    return np.repeat(shade.astype(np.uint8)[..., None], 3, axis=-1)
+def surface(depth: np.ndarray) -> np.ndarray:
+    """(S, S) mm on preprocessing's grid, NaN outside the face -> (S, S, 3) uint8: lit from the upper left."""
+    return relief(depth * (depth.shape[0] / _GRID_WIDTH))
 
 
 def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
@@ -210,9 +206,9 @@ def save_prediction_picture(
         widths = [1] * (2 + len(heat)) + [1.25]
         rows = figure.subplots(len(predictions), len(widths), squeeze=False, width_ratios=widths)
         for index, (axes, p) in enumerate(zip(rows, predictions, strict=True)):
-            texture, surface = p.face.maps.texture, relief(p.face.maps.depth[..., 0])
-            pictures = [texture, surface]
-            pictures += [overlay(surface if trunk == "depth" else texture, warm[index]) for trunk, warm in heat.items()]
+            texture, shaded = p.face.maps.texture, surface(p.face.maps.depth[..., 0])
+            pictures = [texture, shaded]
+            pictures += [overlay(shaded if trunk == "depth" else texture, warm[index]) for trunk, warm in heat.items()]
             for place, picture in zip(axes, pictures, strict=False):
                 _show(place, picture)
             axes[0].set_ylabel(p.face.name, fontsize=8)

@@ -12,7 +12,7 @@ import numpy as np
 import scipy.special
 
 from afnet_jax.analysis import paper, report_charts
-from afnet_jax.analysis.figures import expression_scans, overlay, relief
+from afnet_jax.analysis.figures import expression_scans, overlay, surface
 from afnet_jax.analysis.gradcam import Explanation, enlarge, explain
 from afnet_jax.analysis.metrics import complete_rounds
 from afnet_jax.analysis.report_page import Number, image, page, picture_cell
@@ -276,7 +276,7 @@ def _hardest(rows: _Rows, data: FaceDataset | None) -> str:
 
 def _pair(data: FaceDataset, scan: int, name: str) -> str:
     texture, depth = data.arrays.texture[scan], data.arrays.depth[scan, ..., 0]
-    pictures = image(texture, f"Texture of {name}") + image(relief(depth), f"Surface of {name}")
+    pictures = image(texture, f"Texture of {name}") + image(surface(depth), f"Surface of {name}")
     return f'<div class="pair">{pictures}</div>'
 
 
@@ -305,7 +305,7 @@ def _attention(maps: Maps, explained: Explanation, names: np.ndarray) -> str:
         heat = explained.heat[trunk]
         cells = []
         for k, name in enumerate(names):
-            face = relief(maps.depth[0, k, ..., 0]) if trunk == "depth" else maps.texture[0, k]
+            face = surface(maps.depth[0, k, ..., 0]) if trunk == "depth" else maps.texture[0, k]
             alt = f"Heat of the {trunk} trunk for {EXPRESSIONS[k]} on {name}"
             cells.append(picture_cell(image(overlay(face, enlarge(heat[0, k], size)), alt)))
         rows.append((trunk, *cells))

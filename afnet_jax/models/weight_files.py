@@ -6,9 +6,12 @@ Read are torchvision's and timm's names (`layer1.0.conv1.weight`) and transforme
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
+import struct
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -60,6 +63,7 @@ def our_name(name: str) -> str | None:
     return ".".join([*layer, _NORM.get(last, last) if is_norm else {"weight": "kernel"}.get(last, last)])
 
 
+@functools.cache
 def expected_shapes() -> dict[str, tuple[int, ...]]:
     """Shape of each tensor of a trunk that takes three channels, by name."""
     trunk = nnx.eval_shape(lambda: ResNet18(3, rngs=nnx.Rngs(0)))
@@ -144,6 +148,7 @@ def _read_pickle(path: Path) -> dict[str, np.ndarray]:
             f"{path}: PyTorch is needed to read this format and is not installed: "
             f"pip install torch, or take the same weights as .safetensors"
         ) from error
+    _refuse_inflation(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -157,7 +162,25 @@ def _read_pickle(path: Path) -> dict[str, np.ndarray]:
         loaded = loaded["state_dict"]
     if not isinstance(loaded, Mapping) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
         raise WeightsError(f"{path}: expected a dictionary of tensors (a state_dict), found {type(loaded).__name__}")
+    for name, tensor in loaded.items():
+        # A view with strides of 0 claims any number of elements; turned into an array, it would fill the memory.
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.numel() > path.stat().st_size:
+            found = tuple(tensor.shape)
+            raise WeightsError(f"{path}: tensor {name}: expected plain numbers that the file holds, found {found}")
     return {str(name): _to_numpy(tensor) for name, tensor in loaded.items()}
+
+
+def _refuse_inflation(path: Path) -> None:
+    """torch.save packs nothing; a packed part may unfold to any size."""
+    try:
+        if not zipfile.is_zipfile(path):
+            return
+        with zipfile.ZipFile(path) as archive:
+            claimed = sum(part.file_size for part in archive.infolist())
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error, OSError) as error:
+        raise WeightsError(f"{path}: expected a whole file of PyTorch tensors, found {_one_line(error)}") from error
+    if claimed > path.stat().st_size:
+        raise WeightsError(f"{path}: expected a file of PyTorch tensors, found one that unfolds to {claimed:,} bytes")
 
 
 def _to_numpy(tensor) -> np.ndarray:

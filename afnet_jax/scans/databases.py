@@ -116,6 +116,14 @@ def _scan_id(database: str, path: Path) -> ScanId | None:
         return DATABASES[database].scan_id(path, database)
     except ScanError:
         return None
+    except Exception as error:
+        if database != OWN:
+            raise
+        raise ScanError(
+            path,
+            f"the reader's scan_id fails on this name: {type(error).__name__}: {error}; for a file that is no "
+            "scan it raises ScanError",
+        ) from error
 
 
 def _why_none(database: str, folder: Path) -> str:

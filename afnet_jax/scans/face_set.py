@@ -12,6 +12,7 @@ from afnet_jax.scans.files import read_bytes
 from afnet_jax.scans.scan import ScanError
 from afnet_jax.scans.vrml import Node, VRMLError, numbers, parse
 
+MAX_CORNERS = 8  # of a polygon; the scanners' have three
 MAX_BYTES = 64 * 2**20  # the largest meshes of the database (RAW) stay below 10 MB
 
 
@@ -101,6 +102,8 @@ def _polygons(mesh: Node, field: str, count: int) -> tuple[np.ndarray, np.ndarra
     corners = index[index != -1]
     if not sizes.size or sizes.min() < 3:
         raise VRMLError(f"{field} holds no polygon, or one of fewer than 3 corners")
+    if sizes.max() > MAX_CORNERS:
+        raise VRMLError(f"{field} holds a polygon of {sizes.max()} corners, expected a mesh of at most {MAX_CORNERS}")
     if corners.min() < 0 or corners.max() >= count:
         raise VRMLError(f"{field} names point {corners.max()} (or a negative one); there are {count} points")
     return corners.astype(np.int32), sizes

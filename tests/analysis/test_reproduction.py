@@ -116,10 +116,10 @@ def test_heat_maps_of_all_folds(run, faces):
         assert set(faces.subjects[row]) == {fold.test[0]}
 
 
-def test_relief_is_lit_from_the_upper_left():
+def test_surface_is_lit_from_the_upper_left():
     rows, cols = np.mgrid[-32:32, -32:32]
     dome = np.where(rows**2 + cols**2 < 900, 40 - 0.03 * (rows**2 + cols**2), np.nan)
-    light = figures.relief(dome)[..., 0].astype(float)
+    light = figures.surface(dome)[..., 0].astype(float)
     assert light[20, 20] > light[44, 44] and light[0, 0] == 0
 
 

@@ -86,3 +86,10 @@ def test_a_reader_and_its_database_belong_together(reader, tmp_path):
     for database, given in (("own", None), ("bu3dfe", reader)):
         with pytest.raises(AFNetError, match="--reader=FILE belongs to --database=own"):
             prepare(database, tmp_path, tmp_path / "data", reader=given)
+
+
+def test_a_scan_id_that_raises_is_the_readers_fault(reader, tmp_path):
+    reader.write_text("SUFFIXES, read_scan, scan_id = (), None, lambda path, database: path.stem.split('_')[3]")
+    databases.use_reader(reader)
+    with pytest.raises(AFNetError, match=r"my_faces.py: the reader's scan_id fails on this name: IndexError"):
+        databases.find_scans("own", tmp_path)

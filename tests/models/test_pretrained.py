@@ -5,6 +5,7 @@ import pickle
 import runpy
 import struct
 import sys
+import zipfile
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -175,6 +176,20 @@ def test_a_payload_in_a_pickle_is_refused_and_does_not_run(tmp_path, kind):
     with contextlib.suppress(Exception):
         torch.load(path, weights_only=False)
     assert trace.exists(), "the payload is real: an unguarded load runs it"
+
+
+def test_a_pickle_that_unfolds_is_refused_before_it_does(tmp_path):
+    torch = pytest.importorskip("torch")
+    path = tmp_path / "bomb.pth"
+    torch.save({"conv1.weight": torch.zeros(1000, 1000)}, tmp_path / "plain.pth")
+    with zipfile.ZipFile(tmp_path / "plain.pth") as plain, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name in plain.namelist():
+            packed.writestr(name, plain.read(name))
+    with pytest.raises(WeightsError, match=r"bomb.pth: expected .*, found one that unfolds to 4,0"):
+        read_weights(path)
+    torch.save({"conv1.weight": torch.zeros(1, dtype=torch.float16).expand(2**40)}, path)
+    with pytest.raises(WeightsError, match=r"conv1.weight: expected plain numbers that the file holds"):
+        read_weights(path)
 
 
 def test_without_pytorch_the_way_out_is_named(tmp_path, monkeypatch):

@@ -72,6 +72,7 @@ FAULTS = {
     "index beyond": ("0, 2, 3, 4, -1, 6 5", "0, 2, 3, 4, -1, 7 5", "names point 7"),
     "negative index": ("0, 2, 3, 4, -1, 6 5", "0, 2, 3, 4, -1, -6 5", "negative"),
     "two corners": ("0, 1, 2, -1, 0, 2", "0, 1, -1, 0, 2", "fewer than 3"),
+    "many corners": ("0, 1, 2, -1, 0, 2", "0, 1, 2, 3, 4, 0, 1, 2, 3, -1, 0, 2", "a polygon of 9 corners"),
     "other sizes": ("-1 0 2 3 4 -1", "-1 0 2 3 -1", "other sizes"),
     "nan": ("1e1 0 0", "nan 0 0", "expected numbers"),
     "overflow": ("1e1 0 0", "1e999 0 0", "beyond all bounds"),
