@@ -1,0 +1,157 @@
+"""Every command in README and docs does what the page says: run as it stands there, on a few made-up people.
+
+Left to others: what installs and lints (.ci/run), and the long tools, whose arguments alone are tried here and whose
+work is tested in small beside them.
+"""
+
+import argparse
+import json
+import os
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from PIL import Image
+
+from afnet_jax.preprocessing import preprocess
+from afnet_jax.scans.scan import EXPRESSION_CODES
+from afnet_jax.scans.synthetic import make_scan, write_people
+from tests.models.test_pretrained import torchvision_tensors
+
+ROOT = Path(__file__).parents[1]
+PAGES = ("README.md", "CONTRIBUTING.md", *sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")))
+OF_CI = ("pip ", "pytest", "ruff ", "mypy ", "bash .ci/run", "python tests/parity/make_golden.py")
+LONG = ("benchmark", "measure_reliability", "fuzz_readers")
+SMALL = {
+    "dataset.image_size": 32,
+    "dataset.synthetic_subjects": 2,
+    "protocol.subjects": 0,
+    "protocol.folds": 2,
+    "protocol.rounds": 1,
+    "train.epochs": 1,
+    "train.batch_size": 4,
+    "model.pretrained": "none",
+    "compilation_cache": "cache",
+}
+OVERRIDES = [f"--config.{name}={value}" for name, value in SMALL.items()]
+
+
+def commands(page: str) -> list[str]:
+    """Of a page: every line of its shell blocks, and every call of a program of ours within its text."""
+    text = (ROOT / page).read_text()
+    blocks = "\n".join(re.findall(r"```(?:ba)?sh\n(.*?)```", text, re.DOTALL)).replace("\\\n", " ")
+    lines = [re.sub(r"\s+#.*|^#.*", "", line).strip() for line in blocks.splitlines()]
+    inline = re.findall(r"`((?:python )?tools/\w+\.py [^`]+|python -m [^`]+)`", text)
+    return [" ".join(command.split()) for command in (*lines, *inline) if command]
+
+
+def in_workplace(command: str, place: Path) -> list[str]:
+    """A command with what stands for the user's own things replaced by those of the workplace."""
+    (scan,) = (place / "raw").glob("F0001/F0001_AN03??_F3D.wrl")
+    for word, stand_in in {
+        "srun ": "",
+        "coordinator=auto": "coordinator=",
+        "coordinator=HOST:PORT --config.distributed.processes=2": "coordinator=",
+        "/data/BU_3DFE": "raw",
+        "=RUN": "=runs/afnet",
+        "=runs/synthetic": "=runs/afnet",
+        "SCAN…": str(scan),
+        "bs000_E_ANGER_0.bnt FOLDER": f"{scan} {scan.parent}",
+        "=FOLDER": "=own_raw",
+        "NEW_SCANS": "own_raw/anna",
+        "--data_dir=DIR --out=DIR": "--data_dir=data --database=bu3dfe --out=page",
+        "=DIR": "=folder",
+        "--data_dir=data --out=inspection": "--data_dir=data --database=own --out=inspection",
+        "configs/X.py": "configs/bu3dfe.py",
+    }.items():
+        command = command.replace(word, stand_in)
+    return command.removeprefix("python ").split()
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory) -> Path:
+    """A user's folder: the project's files, raw scans of two people, weights, faces of one's own, and a trained run."""
+    place = tmp_path_factory.mktemp("user")
+    for name in ("configs", "tools", "benchmarks"):
+        (place / name).symlink_to(ROOT / name)
+    write_people(place / "raw", database="bu3dfe", subjects=2, seed=0, levels=(3,), workers=1)
+    safetensors.numpy.save_file(torchvision_tensors(), place / "resnet18.safetensors")
+    write_own_faces(place / "own_raw")
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "own_data.md").read_text(), re.DOTALL)
+    (place / "my_faces.py").write_text(code)
+    run(["tools/prepare_dataset.py", "--database=bu3dfe", "--raw=raw", "--data_dir=data"], place)
+    run(["-m", "afnet_jax.main", "--config=configs/bu3dfe.py", "--workdir=runs/afnet", *OVERRIDES], place)
+    (place / "runs" / "own").symlink_to("afnet")
+    return place
+
+
+def write_own_faces(folder: Path) -> None:
+    """One face under the names of two people and six expressions, in the files that docs/own_data.md describes."""
+    maps = preprocess(make_scan(0, "HA", 3, database="bu3dfe", seed=1)[0])
+    (left, top), step = maps.origin, maps.mm_per_pixel
+    places = {name: ((x - left) / step, (top - y) / step) for name, (x, y, _) in maps.landmarks.items()}
+    seen = {n: (c, r) for n, (c, r) in places.items() if maps.valid[int(r), int(c)] and "mouth" not in n}
+    for person in ("anna", "bert"):
+        (folder / person).mkdir(parents=True)
+        for code in EXPRESSION_CODES:
+            stem = folder / person / f"{person}_{code}_1"
+            np.save(stem.with_suffix(".npy"), maps.depth)
+            Image.fromarray(maps.texture).save(stem.with_suffix(".png"))
+            stem.with_suffix(".json").write_text(json.dumps({"mm_per_pixel": step, "landmarks": seen}))
+
+
+def run(words: list[str], place: Path) -> subprocess.CompletedProcess:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, *words], cwd=place, env=environment, capture_output=True, text=True, timeout=600, check=False
+    )
+    assert done.returncode == 0, (words, done.stdout[-500:], done.stderr[-1500:])
+    return done
+
+
+def parse(words: list[str], place: Path, monkeypatch) -> None:
+    """A tool's own reading of its arguments, and no more of it."""
+
+    class Parsed(BaseException):
+        pass
+
+    def parse_args(parser, *args):
+        found = original(parser, *args)
+        raise Parsed(found)
+
+    original = argparse.ArgumentParser.parse_args
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_args)
+    monkeypatch.setattr(sys, "argv", words)
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    with pytest.raises(Parsed):
+        runpy.run_path(str(place / words[0]), run_name="__main__")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_run(page, workplace, monkeypatch):
+    for number, command in enumerate(commands(page)):
+        if command.startswith(OF_CI):
+            continue
+        words = in_workplace(command, workplace)
+        if Path(words[0]).stem in LONG:
+            with monkeypatch.context() as patch:
+                parse(words, workplace, patch)
+        elif words[:2] == ["-m", "afnet_jax.main"] and "--help" not in words:
+            words = [re.sub("--workdir=.*", f"--workdir=runs/{page[-12:-3]}-{number}", word) for word in words]
+            run(words + OVERRIDES, workplace)
+            summary = json.loads((workplace / f"runs/{page[-12:-3]}-{number}" / "summary.json").read_text())
+            assert summary["complete"], command
+        elif words[0] == "tools/reproduce_paper.py":
+            run([*words, "--variants=afnet", *OVERRIDES], workplace)
+        else:
+            run(words, workplace)
+
+
+def test_no_page_is_read_past():
+    assert len(commands("README.md")) > 10 and len(commands("docs/own_data.md")) == 4
+    assert sum(map(len, map(commands, PAGES))) > 25
