@@ -86,7 +86,7 @@ def summarize(run: Run) -> dict:
 def _told(summary: dict, path: Path) -> str:
     accuracy, size = summary["accuracy"], summary["parameters"]
     if accuracy["mean"] is None:
-        return f"{path}: no round is complete yet"
+        return f"{path}: no round is complete; report.html names the trainings given up or unfinished"
     state = "" if summary["complete"] else f" (INCOMPLETE: {len(accuracy['per_round'])} of {summary['rounds']} rounds)"
     return (
         f"accuracy {100 * accuracy['mean']:.2f} % ± {100 * accuracy['std']:.2f} over {len(accuracy['per_round'])} "

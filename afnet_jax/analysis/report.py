@@ -290,6 +290,8 @@ def _explanations(run: Run, data: FaceDataset | None) -> list[tuple[str, str, Ca
         scans = np.concatenate([chosen, np.setdiff1d(tested, chosen)])[:_MOST_EXPLAINED]
         maps = Maps(*(column[scans][None] for column in data.arrays))
         explained = explain(run, maps, round=0, folds=[0], classes=maps.labels)
+        if not all(np.isfinite(heat).all() for heat in explained.heat.values()):
+            raise RunError("the training of round 0, fold 0 was given up")
     except RunError as error:
         reason = str(error)
         return [("attention", "Where the network looks", lambda: paragraph(f"Not shown: {reason}"))]

@@ -243,7 +243,7 @@ class GroupTraining:
         self._folder.append_metrics(lines)
         self._events.add(lines)
         test = f"  test {percent(test_accuracy)}" if test_accuracy else ""
-        self._progress.line(f"{self._where(epoch)}  loss {np.nanmean(loss):.3f}  train {percent(train_accuracy)}{test}")
+        self._progress.line(f"{self._where(epoch)}  loss {_mean(loss)}  train {percent(train_accuracy)}{test}")
 
     def _save(self, state, epoch: _Epoch, *, final: bool = False) -> None:
         members = len(self._group)
@@ -289,6 +289,11 @@ def accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
 
 def _finite(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None  # JSON has no NaN
+
+
+def _mean(losses: np.ndarray) -> str:
+    healthy = losses[np.isfinite(losses)]
+    return f"{healthy.mean():.3f}" if len(healthy) else "not finite"
 
 
 def percent(accuracies: Sequence[float]) -> str:
