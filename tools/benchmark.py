@@ -54,12 +54,13 @@ def _train(given: argparse.Namespace) -> list[dict]:
 def _convolution(given: argparse.Namespace) -> list[dict]:
     from benchmark_convolution import benchmark_convolutions
 
-    rows = []
-    for image_size in given.image_sizes:
-        rows += benchmark_convolutions(
-            folds=given.folds, batch=given.batch, image_size=image_size, repeats=given.repeats
-        )
-    return rows
+    return benchmark_convolutions(
+        folds=given.folds,
+        batch=given.batch,
+        image_sizes=given.image_sizes,
+        lowerings=[name for name in given.lowerings.split(",") if name],
+        repeats=given.repeats,
+    )
 
 
 def _gridfit(given: argparse.Namespace) -> list[dict]:
@@ -155,6 +156,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     convolution.add_argument("--image_sizes", type=_numbers, default=[32, 64, 224], help="edges of the images")
     convolution.add_argument("--folds", type=int, default=4)
+    convolution.add_argument("--lowerings", default="per_fold,grouped,im2col,map", help="for the folds at once")
     for parser_ in (train, convolution):
         parser_.add_argument("--batch", type=int, default=32, help="scans of a batch")
     gridfit.add_argument("--peer", type=Path, help="Python that has pygridfit==0.1.7 installed")

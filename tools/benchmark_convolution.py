@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 
-from afnet_jax.models.convolution import LOWERINGS, convolve, lowering
+from afnet_jax.models.convolution import convolve, lowering
 
 # Of one ResNet18 trunk: stage, image's edge over input's, channels in and out, window, stride.
 _SHAPES = (
@@ -18,17 +19,24 @@ _SHAPES = (
 )  # fmt: skip
 
 
-def benchmark_convolutions(*, folds: int, batch: int, image_size: int, repeats: int) -> list[dict]:
-    """ms per fold of forward and both gradients, one row per convolution shape.
+def benchmark_convolutions(
+    *, folds: int, batch: int, image_sizes: Sequence[int], lowerings: Sequence[str], repeats: int
+) -> list[dict]:
+    """ms per fold of forward and both gradients, one row per convolution shape and size.
+
+    "slowdown" is the time per FLOP of a program of one fold beside that of the best shape of the same stage, at any
+    of the sizes.
 
     Args:
         folds: sets of weights.
         batch: scans of each fold's batch.
-        image_size: edge of the images, pixels.
+        image_sizes: edges of the images, pixels.
+        lowerings: to measure for several folds at once, names of `convolution.LOWERINGS`.
         repeats: runs, of which the best counts.
     """
     rows = []
-    for stage, share, channels, features, window, stride in _SHAPES:
+    for image_size, shape in itertools.product(image_sizes, _SHAPES):
+        stage, share, channels, features, window, stride = shape
         edge = image_size // share
         keys = jax.random.split(jax.random.key(0))
         inputs = jax.random.normal(keys[0], (folds, batch, edge, edge, channels))
@@ -37,13 +45,15 @@ def benchmark_convolutions(*, folds: int, batch: int, image_size: int, repeats: 
         row |= {"window": window, "stride": stride}
         gflop = 6e-9 * batch * (-(-edge // stride)) ** 2 * window**2 * channels * features
         row["one alone"] = _ours_ms("per_fold", inputs[:1], kernel[:1], stride, repeats)
-        for name in LOWERINGS:
+        for name in lowerings:
             row[name] = _ours_ms(name, inputs, kernel, stride, repeats)
         row["PyTorch"] = _torch_ms(batch, edge, channels, features, window, stride, repeats)
         row["GFLOP/s alone"] = 1000 * gflop / row["one alone"]
-        row["GFLOP/s per_fold"] = 1000 * gflop / row["per_fold"]
         rows.append(row)
         print("  ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()), flush=True)
+    for row in rows:
+        best = max(other["GFLOP/s alone"] for other in rows if other["stage"] == row["stage"])
+        row["slowdown"] = best / row["GFLOP/s alone"]
     return rows
 
 
