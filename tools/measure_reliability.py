@@ -67,20 +67,19 @@ def _outcome(workdir: Path) -> dict:
     return {"predictions": predictions, "metrics": metrics, "parameters": parameters}
 
 
-def measure_kills(count: int, folder: Path) -> bool:
-    """Prints each kill and returns whether every run came to the same end."""
-    draw = random.Random(0)
+def measure_kills(count: int, seed: int, folder: Path) -> bool:
+    """Prints each kill of a living run and returns whether every run came to the same end."""
+    draw = random.Random(seed)
     _finish(folder, folder / "first")  # makes the data and the compiled programs
     seconds = _finish(folder, folder / "unbroken")
     expected = _outcome(folder / "unbroken")
-    writing = same = 0
-    for number in range(count):
+    killed = writing = same = 0
+    while killed < count:
         workdir = folder / "killed"
         shutil.rmtree(workdir, ignore_errors=True)
         process = _start(folder, workdir)
         start = time.monotonic()
-        during_write = number % 3 == 0
-        if during_write:
+        if killed % 3 == 0:
             _wait_for_write(process, workdir, skip=draw.randrange(4))
             time.sleep(draw.uniform(0, 0.2))
         else:
@@ -90,14 +89,15 @@ def measure_kills(count: int, folder: Path) -> bool:
         process.kill()
         process.wait()
         after = time.monotonic() - start
+        if not alive:  # it was faster this time: no kill
+            continue
         _finish(folder, workdir)
         equal = _outcome(workdir) == expected
-        writing += was_writing and alive
+        killed += 1
+        writing += was_writing
         same += equal
-        moment = "during a checkpoint's write" if was_writing else "alive" if alive else "already finished"
-        print(
-            f"kill {number + 1}/{count} after {after:.1f} s ({moment}): {'same' if equal else 'DIFFERENT'}", flush=True
-        )
+        moment = " (during a checkpoint's write)" if was_writing else ""
+        print(f"kill {killed}/{count} after {after:.1f} s{moment}: {'same' if equal else 'DIFFERENT'}", flush=True)
     print(f"{same} of {count} resumed runs equal the unbroken one; {writing} were killed while writing a checkpoint")
     return same == count
 
@@ -182,12 +182,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["kills", "flips", "data"])
     parser.add_argument("--count", type=int, default=40, help="kills, or flipped bits")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments of the kills (default: 0)")
     parser.add_argument("--truncations", type=int, default=0, help="files cut short")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         try:
             if given.what == "kills":
-                good = measure_kills(given.count, Path(folder))
+                good = measure_kills(given.count, given.seed, Path(folder))
             else:
                 measure = {"flips": measure_flips, "data": measure_data}[given.what]
                 good = measure(given.count, given.truncations, Path(folder))
