@@ -85,6 +85,7 @@ def test_tables_and_pictures_can_be_read_aloud(page):
     assert len(tables) == len(page.all("caption")) > 8
     assert all(a.get("scope") in ("row", "col") for a in page.all("th"))
     assert all(a.get("alt") for a in page.all("img"))
+    assert not any(a.get("loading") for a in page.all("img"))  # lazy ones are blank in print
     assert all(a.get("aria-label") and a.get("role") == "img" for a in page.all("svg"))
     anchors = {a["id"] for _, a in page.elements if "id" in a}
     assert all(a["href"][1:] in anchors for a in page.all("a"))
