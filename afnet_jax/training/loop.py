@@ -19,7 +19,7 @@ from afnet_jax.models.pretrained import load_pretrained
 from afnet_jax.training import devices, processes
 from afnet_jax.training.checkpoints import Checkpoints
 from afnet_jax.training.group import WEIGHTS, GroupTraining, StopRequest, accuracy, filled, names, percent
-from afnet_jax.training.plan import Shape, Training, common_shape, fill, groups, lay_out, test_batches
+from afnet_jax.training.plan import Shape, Training, common_shape, fill, groups, lay_out, share, test_batches
 from afnet_jax.training.progress import Progress, say
 from afnet_jax.training.run_folder import RunFolder, write_arrays_atomically
 from afnet_jax.training.step import Trainer
@@ -101,7 +101,7 @@ class _Run:
             fixed_subjects=settings.fixed_subjects,
         )
 
-    def _groups(self) -> tuple[Shape, list[tuple[Training, ...]]]:
+    def _shape(self) -> Shape:
         batch = common_shape(self.trainings, batch_size=self.config.train.batch_size, folds_per_group=1).batch
         size = devices.folds_per_group(
             self.config.train.folds_per_group,
@@ -110,21 +110,21 @@ class _Run:
             image_size=self.config.dataset.image_size,
         )
         shape = common_shape(self.trainings, batch_size=batch, folds_per_group=size)
-        return dataclasses.replace(shape, trainings=size), groups(self.trainings, size)
+        return dataclasses.replace(shape, trainings=size)
 
     def train(self, stop: StopRequest) -> None:
-        shape, all_groups = self._groups()
+        mine = share(self.trainings, jax.process_index(), jax.process_count())
+        shape = self._shape()
         while True:
-            mine = all_groups[jax.process_index() :: jax.process_count()]
             try:
-                self._train_groups(self._pending(mine), shape, stop)
+                self._train_groups(self._pending(groups(mine, shape.trainings)), shape, stop)
                 break
             except jax.errors.JaxRuntimeError as error:
                 if "RESOURCE_EXHAUSTED" not in str(error) or shape.trainings <= jax.local_device_count():
                     raise
                 size = max(jax.local_device_count(), shape.trainings // 2)
                 say(f"{shape.trainings} trainings side by side do not fit the memory; going on with {size}")
-                shape, all_groups = dataclasses.replace(shape, trainings=size), groups(self.trainings, size)
+                shape = dataclasses.replace(shape, trainings=size)
         processes.wait_for_all("all trainings are done")
         if jax.process_index() == 0:
             self._gather()
@@ -176,17 +176,19 @@ class _Run:
         )
 
     def evaluate(self) -> None:
-        shape, all_groups = self._groups()
-        stored = [g for g in all_groups if Checkpoints(self.folder.checkpoint_folder(g)).steps()]
+        shape = self._shape()
+        stored = [c for c in map(Checkpoints, self.folder.checkpoint_folders()) if c.steps()]
         if not stored:
             raise RunError(
                 f"{self.folder.path}: holds no checkpoints to evaluate; train first, or keep more weights "
                 f"(--config.train.keep_rounds)"
             )
-        for number, group in enumerate(stored, start=1):
-            restored = Checkpoints(self.folder.checkpoint_folder(group)).restore_newest()
+        trainings = {(t.round, t.fold): t for t in self.trainings}
+        for number, checkpoints in enumerate(stored, start=1):
+            restored = checkpoints.restore_newest()
             assert restored is not None  # it has steps
             arrays, record = restored
+            group = [trainings[round_, fold] for round_, fold in record["trainings"]]
             places = self.program.places(len(group), shape.trainings)
             state = self.program.from_arrays({key: filled(arrays[key], places) for key in WEIGHTS})
             logits = self.program.evaluate(state, test_batches(fill(group, places), shape))

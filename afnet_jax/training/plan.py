@@ -86,6 +86,12 @@ def common_shape(trainings: Sequence[Training], *, batch_size: int, folds_per_gr
     )
 
 
+def share(trainings: Sequence[Training], process: int, processes: int) -> tuple[Training, ...]:
+    """The neighbouring trainings that fall to one of several processes, whatever groups each of them then forms."""
+    start, stop = (len(trainings) * p // processes for p in (process, process + 1))
+    return tuple(trainings[start:stop])
+
+
 def groups(trainings: Sequence[Training], size: int) -> list[tuple[Training, ...]]:
     """The trainings in order, `size` at a time; the last group may be smaller."""
     return [tuple(trainings[start : start + size]) for start in range(0, len(trainings), size)]

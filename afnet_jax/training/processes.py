@@ -6,10 +6,13 @@ import contextlib
 from collections.abc import Iterator
 
 import jax
-from jax.experimental.multihost_utils import sync_global_devices
 from ml_collections import ConfigDict
+from orbax.checkpoint import multihost
 
 from afnet_jax.errors import ConfigError
+
+# A process may have hours of training left when another is done. One that dies is noticed by its missing heartbeats.
+_LONGEST_WAIT_MS = 30 * 24 * 3600 * 1000
 
 
 def join(settings: ConfigDict) -> None:
@@ -47,5 +50,5 @@ def first_alone(what: str) -> Iterator[None]:
 
 def wait_for_all(what: str) -> None:
     """Returns when every process of the run has come here."""
-    if jax.process_count() > 1:
-        sync_global_devices(what)
+    # Not JAX's `sync_global_devices`: on CPUs its exchange gives up after 30 s.
+    multihost.get_barrier_sync_fn()(key=what, timeout_ms=_LONGEST_WAIT_MS)

@@ -129,6 +129,10 @@ class RunFolder:
             / f"round{first.round:03d}_fold{first.fold:02d}-round{last.round:03d}_fold{last.fold:02d}"
         )
 
+    def checkpoint_folders(self) -> list[Path]:
+        """Those of all groups so far, whatever their sizes were."""
+        return sorted((self.path / "checkpoints").glob("*/"))
+
     def write_group_predictions(self, group: Sequence[Training], logits: np.ndarray, failed: dict) -> None:
         """Stores a finished group's predictions; trainings whose numbers stopped being finite have none.
 

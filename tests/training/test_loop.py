@@ -3,10 +3,12 @@
 import json
 import signal
 
+import jax
 import numpy as np
 import pytest
 
 from afnet_jax.errors import ConfigError, RunError
+from afnet_jax.training.devices import GroupProgram
 from afnet_jax.training.group import GroupTraining, Interrupted
 from afnet_jax.training.loop import evaluate, train_and_evaluate
 from afnet_jax.training.plan import Training
@@ -66,7 +68,7 @@ def test_the_same_config_gives_the_same_bytes(unbroken, faces, tmp_path):
 
 def test_evaluation_of_the_checkpoints_gives_the_same_predictions(unbroken, faces):
     before = _predictions(unbroken)
-    evaluate(make_config(), unbroken, faces)
+    evaluate(make_config(**{"train.folds_per_group": "2"}), unbroken, faces)
     np.testing.assert_array_equal(_predictions(unbroken)["logits"], before["logits"])
 
 
@@ -95,6 +97,21 @@ def test_killed_between_two_writes_it_goes_on_to_the_same_end(unbroken, faces, t
             train_and_evaluate(make_config(), tmp_path, faces)
     train_and_evaluate(make_config(), tmp_path, faces)
     _assert_same_run(unbroken, tmp_path)
+
+
+def test_what_does_not_fit_the_memory_is_trained_in_smaller_groups(unbroken, faces, tmp_path, monkeypatch):
+    real = GroupProgram.train
+
+    def with_little_memory(self, state, group, *args):
+        if len(group) > 1:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+        return real(self, state, group, *args)
+
+    monkeypatch.setattr(GroupProgram, "train", with_little_memory)
+    train_and_evaluate(make_config(), tmp_path, faces)
+    np.testing.assert_array_equal(_predictions(tmp_path)["logits"], _predictions(unbroken)["logits"])
+    evaluate(make_config(), tmp_path, faces)  # whose checkpoints are of other groups than the config says
+    np.testing.assert_array_equal(_predictions(tmp_path)["logits"], _predictions(unbroken)["logits"])
 
 
 def test_sigterm_saves_within_an_epoch_and_the_run_goes_on(unbroken, faces, tmp_path, monkeypatch):
