@@ -13,6 +13,7 @@ from ml_collections import config_flags
 
 from afnet_jax.command_line import run_command
 from afnet_jax.config import validate
+from afnet_jax.huge_pages import start_with_huge_pages
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "File of settings, configs/X.py or configs/X.py:variant.")
 flags.mark_flag_as_required("config")
@@ -28,4 +29,5 @@ def _main() -> None:
 
 
 if __name__ == "__main__":
+    start_with_huge_pages()
     sys.exit(run_command(_main, sys.argv, __doc__))

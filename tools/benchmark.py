@@ -25,6 +25,7 @@ from pathlib import Path
 
 from afnet_jax.command_line import report_faults
 from afnet_jax.errors import AFNetError
+from afnet_jax.huge_pages import start_with_huge_pages
 
 _ROOT = Path(__file__).parents[1]
 _DOCUMENT = _ROOT / "docs" / "performance.md"
@@ -36,6 +37,7 @@ def _numbers(text: str) -> list[int]:
 
 
 def _train(given: argparse.Namespace) -> list[dict]:
+    start_with_huge_pages()  # as every run does
     from benchmark_training import benchmark_training
 
     rows = []

@@ -1,0 +1,30 @@
+"""The new start with huge pages: the same process, the same arguments, and never against the user's own setting."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import os, sys
+from afnet_jax.huge_pages import start_with_huge_pages
+if __name__ == "__main__":
+    start_with_huge_pages()
+    print(os.getpid(), os.environ.get("GLIBC_TUNABLES"), sys.argv[1:])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone")
+@pytest.mark.parametrize(("before", "after"), [(None, "glibc.malloc.hugetlb=1"), ("", ""), ("x.y=1", "x.y=1")])
+def test_same_process_and_arguments(tmp_path, before, after):
+    (tmp_path / "program.py").write_text(PROGRAM)
+    environment = {k: v for k, v in os.environ.items() if k != "GLIBC_TUNABLES"}
+    environment |= {"PYTHONPATH": os.pathsep.join(filter(None, [str(tmp_path), *sys.path]))}
+    if before is not None:
+        environment["GLIBC_TUNABLES"] = before
+    process = subprocess.Popen(
+        [sys.executable, "-m", "program", "--config=a b", "c"], env=environment, stdout=subprocess.PIPE, text=True
+    )
+    told = process.communicate(timeout=60)[0]
+    assert told == f"{process.pid} {after} ['--config=a b', 'c']\n"
