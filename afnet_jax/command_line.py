@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import difflib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
-from afnet_jax.config import default_config
+from afnet_jax.config import default_config, flat
 from afnet_jax.errors import AFNetError, ConfigError
+
+_VARIANT = "config.variant"
 
 
 def run_command(main: Callable[[], int | None], argv: Sequence[str], description: str) -> int:
@@ -29,9 +32,10 @@ def run_command(main: Callable[[], int | None], argv: Sequence[str], description
     if any(argument in ("--help", "-h", "-help") for argument in argv[1:]):
         print(_help(argv[0], description))
         return 0
+    if told := _wrong_config(argv):  # which absl would find out later with a traceback, or not at all
+        print(f"error: {told}", file=sys.stderr)
+        return 2
     try:
-        if told := _missing_config(argv):  # which absl would find out later, with a traceback
-            raise flags.Error(told)
         if stray := flags.FLAGS(list(argv))[1:]:
             raise flags.Error(f"unexpected argument {stray[0]!r}; see --help")
     except (flags.Error, ConfigError, OSError, ValueError, AttributeError, KeyError, TypeError, SyntaxError) as error:
@@ -66,7 +70,7 @@ def positive(text: str) -> int:
 
 def _told(error: Exception, argv: Sequence[str]) -> str:
     """One line for what absl and ml_collections raise on wrong arguments."""
-    fields = list(_field_names(default_config().to_dict()))
+    fields = list(_fields())
     for argument in argv[1:]:
         name = argument.lstrip("-").split("=")[0].removeprefix("config.")
         if argument.lstrip("-").startswith("config.") and name not in fields:
@@ -78,12 +82,14 @@ def _told(error: Exception, argv: Sequence[str]) -> str:
     return " ".join(str(error).split())
 
 
-def _missing_config(argv: Sequence[str]) -> str:
+def _wrong_config(argv: Sequence[str]) -> str:
     config = next((a.split("=", 1)[1] for a in argv[1:] if a.lstrip("-").startswith("config=")), None)
     if config is None and any(a.lstrip("-").startswith("config.") for a in argv[1:]):
         return "--config=FILE is missing; see --help"
     if config is not None and not Path(config.split(":")[0]).is_file():
         return f"--config={config}: no such file; configs/ holds synthetic.py, bu3dfe.py and bosphorus.py"
+    if any(a.lstrip("-").startswith(_VARIANT) for a in argv[1:]):  # it would change the name and leave the network
+        return f"--{_VARIANT}: a variant is chosen after a colon, --config={config or 'FILE'}:VARIANT"
     return ""
 
 
@@ -91,15 +97,17 @@ def _own_flags() -> list[flags.Flag]:
     return flags.FLAGS.get_key_flags_for_module(sys.modules["__main__"])
 
 
-def _field_names(tree: dict, prefix: str = "") -> Iterator[str]:
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            yield from _field_names(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key
-
-
 def _help(program: str, description: str) -> str:
     lines = [f"  --{flag.name}: {flag.help}" for flag in _own_flags()]
-    fields = [f"  --config.{name}" for name in _field_names(default_config().to_dict())]
-    return "\n".join([description, "arguments:", *lines, "", "fields of the config (afnet_jax/config.py):", *fields])
+    fields = [f"  --config.{name}={_as_typed(value)}" for name, value in _fields().items()]
+    told = "fields of the config and their defaults, explained in afnet_jax/config.py:"
+    return "\n".join([description, "arguments:", *lines, "", told, *fields])
+
+
+def _fields() -> dict[str, Any]:
+    """What can be set after --config."""
+    return {name: value for name, value in flat(default_config().to_dict()).items() if name != "variant"}
+
+
+def _as_typed(value) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
@@ -145,6 +146,16 @@ def validate(config: ConfigDict) -> None:
         ),
         ("train.keep_rounds", train.keep_rounds, train.keep_rounds >= -1, "-1 (all), 0 or more"),
     ]
+    data, protocol = config.dataset, config.protocol
+    for name, number, least in (
+        ("dataset.synthetic_subjects", data.synthetic_subjects, 1),
+        ("dataset.synthetic_seed", data.synthetic_seed, 0),
+        ("protocol.seed", protocol.seed, 0),
+        ("seed", config.seed, 0),
+    ):
+        checks.append((name, number, number >= least, f"{least} or more"))
+    for name in ("beta1", "beta2"):
+        checks.append((f"train.{name}", train[name], 0 <= train[name] < 1, "a share from 0 to below 1"))
     for name in ("epochs", "batch_size", "checkpoint_every", "evaluate_every"):
         checks.append((f"train.{name}", train[name], train[name] > 0, "a positive whole number"))
     for name in ("folds_per_group", "folds_per_call", "steps_per_dispatch"):
@@ -152,6 +163,14 @@ def validate(config: ConfigDict) -> None:
     for name, found, good, expected in checks:
         if not good:
             raise ConfigError(f"config.{name}: expected {expected}, found {found!r}")
+
+
+def flat(tree: dict, prefix: str = "") -> dict[str, Any]:
+    """{"train": {"epochs": 2}} -> {"train.epochs": 2}."""
+    fields: dict[str, Any] = {}
+    for key, value in tree.items():
+        fields.update(flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})
+    return fields
 
 
 def _is_auto_or_positive(value: str) -> bool:

@@ -181,9 +181,9 @@ def measure_data(flips: int, truncations: int, folder: Path) -> bool:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["kills", "flips", "data"])
-    parser.add_argument("--count", type=int, default=40, help="kills, or flipped bits")
+    parser.add_argument("--count", type=int, default=40, help="kills, or flipped bits (default: 40)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments of the kills (default: 0)")
-    parser.add_argument("--truncations", type=int, default=0, help="files cut short")
+    parser.add_argument("--truncations", type=int, default=0, help="files cut short (default: 0)")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         try:

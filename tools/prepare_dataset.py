@@ -30,7 +30,12 @@ def _main(given: argparse.Namespace) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--database", required=True, choices=sorted([*DATABASES, OWN]))
+    parser.add_argument(
+        "--database",
+        required=True,
+        choices=sorted([*DATABASES, OWN]),
+        help="whose files; own: by --reader",
+    )
     parser.add_argument("--raw", required=True, help="folder of the raw database, subjects' folders at any depth")
     parser.add_argument("--data_dir", required=True, help="folder of prepared data sets; made if need be")
     parser.add_argument("--reader", help="Python file that reads scans of your own, for --database=own")

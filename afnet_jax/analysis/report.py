@@ -17,13 +17,13 @@ from afnet_jax.analysis.gradcam import Explanation, enlarge, explain
 from afnet_jax.analysis.metrics import complete_rounds
 from afnet_jax.analysis.report_page import Number, image, page, picture_cell
 from afnet_jax.analysis.run import Run
-from afnet_jax.config import default_config
+from afnet_jax.config import default_config, flat
 from afnet_jax.datasets.loading import FaceDataset, Maps
 from afnet_jax.errors import RunError
 from afnet_jax.html_page import Section, details, figure, key_figures, paragraph, shaded, table, text
 from afnet_jax.scans.scan import EXPRESSION_CODES, EXPRESSIONS
 from afnet_jax.training.progress import duration
-from afnet_jax.training.run_folder import flat, write_atomically
+from afnet_jax.training.run_folder import write_atomically
 
 _HARDEST = 12  # scans that are shown
 _MOST_EXPLAINED = 72  # scans whose importance weights are averaged

@@ -2,7 +2,7 @@
 
 The trainings of a call lie on axis 0 of everything and are parted over the mesh axis `folds`; each device runs its
 share vmapped, and nothing is exchanged between them. A GPU takes a whole group in a call; a CPU, which gains nothing
-from several at once, one training after the other, step by step. Processes of `jax.distributed` share out whole groups.
+from several at once, one training after the other, step by step. Processes of `jax.distributed` share the trainings.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from ml_collections import ConfigDict
 
 import afnet_jax
 from afnet_jax import protocol
+from afnet_jax.config import flat
 from afnet_jax.errors import RunError
 from afnet_jax.training.plan import Training
 
@@ -239,14 +240,6 @@ def _identity(content: dict) -> dict:
 
 def _whole(content: dict) -> dict:
     return {"splits": content}
-
-
-def flat(tree: dict, prefix: str = "") -> dict[str, Any]:
-    """{"train": {"epochs": 2}} -> {"train.epochs": 2}."""
-    fields: dict[str, Any] = {}
-    for key, value in tree.items():
-        fields.update(flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})
-    return fields
 
 
 def _short(value: Any) -> str:
