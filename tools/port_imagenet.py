@@ -11,7 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from afnet_jax.errors import AFNetError
+from afnet_jax.command_line import report_faults
 from afnet_jax.models.pretrained import save_ported
 
 
@@ -20,14 +20,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--weights", type=Path, required=True, metavar="FILE", help="published weights of a ResNet18")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder for the checkpoint")
     args = parser.parse_args(argv)
-    try:
+
+    def port() -> None:
         trunk = save_ported(args.weights, args.out)
-    except AFNetError as error:
-        print(error, file=sys.stderr)
-        return 1
-    values = sum(tensor.size for tensor in trunk.tensors.values())
-    print(f"{args.out}: {len(trunk.tensors)} tensors, {values:,} values from {args.weights}")
-    return 0
+        values = sum(tensor.size for tensor in trunk.tensors.values())
+        print(f"{args.out}: {len(trunk.tensors)} tensors, {values:,} values from {args.weights}")
+
+    return report_faults(port)
 
 
 if __name__ == "__main__":

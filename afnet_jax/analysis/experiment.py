@@ -18,7 +18,7 @@ from afnet_jax.models.parameters import audit
 from afnet_jax.training import processes
 from afnet_jax.training.loop import evaluate, train_and_evaluate
 from afnet_jax.training.progress import duration, say
-from afnet_jax.training.run_folder import write_atomically
+from afnet_jax.training.run_folder import RunFolder, write_atomically
 from afnet_jax.training.tensorboard import write_picture
 
 
@@ -41,6 +41,7 @@ def run_experiment(
     """
     validate(config)
     processes.join(config.distributed)
+    RunFolder(workdir, process=jax.process_index()).close()  # cannot be used: told now, not after data were made
     if data is None:
         with processes.first_alone("the data set is there"):
             data = load(config.dataset)

@@ -156,7 +156,7 @@ def _read_pickle(path: Path) -> dict[str, np.ndarray]:
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged pickles raise whatever their bytes happen to spell
         raise WeightsError(
-            f"{path}: expected a whole file of PyTorch tensors alone, found {_one_line(error)}"
+            f"{path}: expected a whole file of PyTorch tensors alone; torch.load tells {_one_line(error)}"
         ) from error
     if isinstance(loaded, Mapping) and isinstance(loaded.get("state_dict"), Mapping):
         loaded = loaded["state_dict"]
