@@ -142,8 +142,8 @@ def _norm(tree) -> jax.Array:
 def augment(batch: FaceArrays, key: jax.Array, train: ConfigDict) -> FaceArrays:
     """The batch changed at random as config.train says; unchanged, at no cost, with all of it off.
 
-    All maps of a scan are mirrored and shifted together; what a shift brings in is outside the face. Colour changes
-    leave what lies outside black.
+    All maps of a scan are mirrored and shifted together, by whole pixels of the image and so by fractions of a mask's;
+    what a shift brings in is outside the face. Colour changes leave what lies outside black.
     """
     flip_key, shift_key, colour_key = jax.random.split(key, 3)
     count = batch.labels.shape[0]
@@ -152,16 +152,13 @@ def augment(batch: FaceArrays, key: jax.Array, train: ConfigDict) -> FaceArrays:
         maps = [jnp.where(mirrored, m[:, :, ::-1], m) for m in batch[:4]]
         batch = FaceArrays._make((*maps, batch.labels))
     if train.max_shift:
-        # In steps of the coarsest map's pixel, so that images and masks move alike.
-        scale = batch.texture.shape[1] // batch.mask28.shape[1]
-        reach = max(1, train.max_shift // scale)
-        shifts = jax.random.randint(shift_key, (count, 2), -reach, reach + 1)
-        outside = (0, jnp.nan, 0, 0)  # of texture, depth and the two masks
-        maps = [
-            _shift(m, shifts * (m.shape[1] // batch.mask28.shape[1]), fill)
-            for m, fill in zip(batch[:4], outside, strict=True)
-        ]
-        batch = FaceArrays._make((*maps, batch.labels))
+        shifts = jax.random.randint(shift_key, (count, 2), -train.max_shift, train.max_shift + 1)
+        batch = FaceArrays(
+            _shift_image(batch.texture, shifts, 0),
+            _shift_image(batch.depth, shifts, jnp.nan),
+            *(_shift_mask(m, shifts * (m.shape[1] / batch.depth.shape[1])) for m in (batch.mask56, batch.mask28)),
+            batch.labels,
+        )
     if train.colour_jitter:
         gain, offset = jax.random.uniform(
             colour_key, (2, count, 1, 1, 1), minval=-train.colour_jitter, maxval=train.colour_jitter
@@ -173,8 +170,8 @@ def augment(batch: FaceArrays, key: jax.Array, train: ConfigDict) -> FaceArrays:
     return batch
 
 
-def _shift(maps: jax.Array, shifts: jax.Array, fill: float) -> jax.Array:
-    """(B, H, W, C) maps moved by (B, 2) pixels down and right; `fill` comes in."""
+def _shift_image(images: jax.Array, shifts: jax.Array, fill: float) -> jax.Array:
+    """(B, H, W, C) images moved by (B, 2) whole pixels down and right; `fill` comes in."""
 
     def one(image, shift):
         rows = jnp.arange(image.shape[0]) - shift[0]
@@ -183,4 +180,22 @@ def _shift(maps: jax.Array, shifts: jax.Array, fill: float) -> jax.Array:
         moved = image[jnp.clip(rows, 0, image.shape[0] - 1)][:, jnp.clip(cols, 0, image.shape[1] - 1)]
         return jnp.where(seen[..., None], moved, jnp.asarray(fill, image.dtype))
 
-    return jax.vmap(one)(maps, shifts)
+    return jax.vmap(one)(images, shifts)
+
+
+def _shift_mask(masks: jax.Array, shifts: jax.Array) -> jax.Array:
+    """(B, H, W, 1) masks moved by (B, 2) pixels and fractions of pixels down and right; 0 comes in.
+
+    Linear interpolation: where a mask is the mean over each pixel's area, it is what the moved area's mean would be if
+    the mask were constant within its pixels.
+    """
+
+    def weights(shifts, size):
+        # (B, to, from): the share of each old pixel in each new one.
+        to, source = jnp.arange(size)[:, None], jnp.arange(size)
+        return jnp.maximum(0, 1 - jnp.abs(to - source - shifts[:, None, None]))
+
+    rows, cols = weights(shifts[:, 0], masks.shape[1]), weights(shifts[:, 1], masks.shape[2])
+    # In full float32, where a GPU would otherwise round the shares.
+    moved = jnp.einsum("bij,bjkc,blk->bilc", rows, masks.astype(jnp.float32), cols, precision=jax.lax.Precision.HIGHEST)
+    return moved.astype(masks.dtype)

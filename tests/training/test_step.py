@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.ndimage
 
 from afnet_jax.training.step import FaceArrays, augment
 from tests.training.conftest import make_config
@@ -33,9 +34,10 @@ def _augmented(batch, **settings):
 
 
 def _centre(maps):
-    inside = np.nan_to_num(np.asarray(maps, np.float32)).sum(-1) > 0
-    grid = (np.arange(inside.shape[1]) + 0.5) / inside.shape[1]
-    return np.stack([(inside.sum(2) @ grid), (inside.sum(1) @ grid)], 1) / inside.sum((1, 2))[:, None]
+    """(B, 2) centre of mass, as a share of the image."""
+    mass = np.nan_to_num(np.asarray(maps, np.float32)).sum(-1)
+    grid = (np.arange(mass.shape[1]) + 0.5) / mass.shape[1]
+    return np.stack([(mass.sum(2) @ grid), (mass.sum(1) @ grid)], 1) / mass.sum((1, 2))[:, None]
 
 
 def test_off_is_off(batch):
@@ -63,6 +65,104 @@ def test_what_a_shift_brings_in_is_outside_the_face(batch):
     assert np.isfinite(np.asarray(moved.mask56)).all() and np.isfinite(np.asarray(moved.mask28)).all()
     outside = np.isnan(np.asarray(moved.depth))[..., 0]
     assert (np.asarray(moved.texture)[outside] == 0).all()
+
+
+def _face(count: int = 1) -> FaceArrays:
+    """Random maps, masks up to the edge; red and green of the texture are each pixel's row and column, from 1."""
+    rng = np.random.default_rng(7)
+    depth = rng.normal(0, 30, (1, SIZE, SIZE, 1)).astype(np.float16)
+    texture = np.stack([*np.mgrid[1 : SIZE + 1, 1 : SIZE + 1], rng.integers(0, 256, (SIZE, SIZE))], -1)[None]
+    masks = [rng.random((1, SIZE // k, SIZE // k, 1)).astype(np.float16) for k in (4, 8)]
+    return FaceArrays(
+        *(jnp.asarray(np.repeat(m, count, 0)) for m in (texture.astype(np.uint8), depth, *masks, np.int32([0])))
+    )
+
+
+def _rolled(image, shift, fill):
+    """(S, S, C) moved by whole pixels down and right, by np.roll; what came round is outside."""
+    moved = np.roll(np.asarray(image).astype(float), shift, (0, 1))
+    for axis, by in enumerate(shift):
+        came_round = slice(0, by) if by > 0 else slice(SIZE + by, SIZE) if by < 0 else slice(0)
+        moved[(slice(None),) * axis + (came_round,)] = fill
+    return moved
+
+
+def _shift_of(texture, original):
+    """(down, right) of a moved texture, whose first two channels tell each pixel's place; the rest must agree."""
+    row, col = np.argwhere(texture[..., 0])[0]
+    shift = int(row) - int(texture[row, col, 0]) + 1, int(col) - int(texture[row, col, 1]) + 1
+    np.testing.assert_array_equal(texture, _rolled(original, shift, 0))
+    return shift
+
+
+@pytest.fixture(scope="module")
+def shifted():
+    """(moved faces, the face, their shifts): 64 draws of up to 15 pixels."""
+    faces = _face(64)
+    moved = _augmented(faces, max_shift=15)
+    return moved, faces, [_shift_of(t, faces.texture[0]) for t in np.asarray(moved.texture)]
+
+
+def test_a_shift_is_of_whole_pixels_and_every_one_is_drawn(shifted):
+    _, _, shifts = shifted
+    assert {abs(pixels) for shift in shifts for pixels in shift} == set(range(16))
+    for axis in (0, 1):
+        assert min(s[axis] for s in shifts) < 0 < max(s[axis] for s in shifts)
+    assert len(set(shifts)) > 50  # scans and axes are drawn one by one
+
+
+def test_depth_moves_as_numpy_rolls_it(shifted):
+    moved, faces, shifts = shifted
+    for found, shift in zip(np.asarray(moved.depth, float), shifts, strict=True):
+        np.testing.assert_array_equal(found, _rolled(faces.depth[0], shift, np.nan))
+
+
+@pytest.mark.parametrize(("name", "scale"), [("mask56", 4), ("mask28", 8)])
+def test_masks_move_as_scipy_interpolates_them(shifted, name, scale):
+    moved, faces, shifts = shifted
+    original = np.asarray(getattr(faces, name)[0, ..., 0], float)
+    for found, shift in zip(np.asarray(getattr(moved, name), float), shifts, strict=True):
+        expected = scipy.ndimage.shift(original, np.divide(shift, scale), order=1, mode="grid-constant", cval=0)
+        np.testing.assert_allclose(found[..., 0], expected, atol=5e-4)
+
+
+@pytest.mark.parametrize(("name", "scale"), [("mask56", 4), ("mask28", 8)])
+def test_masks_stay_the_mean_of_the_same_pixels_of_the_image(shifted, name, scale):
+    """The mask drawn at the image's size, moved with the image, and averaged again."""
+    moved, faces, shifts = shifted
+    large = np.asarray(getattr(faces, name)[0], float).repeat(scale, 0).repeat(scale, 1)
+    for found, shift in zip(np.asarray(getattr(moved, name), float), shifts, strict=True):
+        blocks = _rolled(large, shift, 0).reshape(SIZE // scale, scale, SIZE // scale, scale)
+        np.testing.assert_allclose(found[..., 0], blocks.mean((1, 3)), atol=5e-4)
+
+
+def test_each_reach_gives_other_shifts():
+    faces = _face(64)
+    reached = []
+    for reach in range(1, 16):
+        texture = np.asarray(_augmented(faces, max_shift=reach).texture)
+        reached.append(max(max(map(abs, _shift_of(t, faces.texture[0]))) for t in texture))
+    assert reached == list(range(1, 16))
+
+
+def test_shifts_are_drawn_by_the_key_whether_compiled_or_side_by_side():
+    faces, keys = _face(64), jax.random.split(jax.random.key(5), 3)
+    train = make_config(**{"train.max_shift": 5}).train
+    one_by_one = [augment(faces, key, train) for key in keys]
+    together = jax.jit(jax.vmap(lambda key: augment(faces, key, train)))(keys)
+    for index, alone in enumerate(one_by_one):
+        for ours, theirs in zip(alone, together, strict=True):
+            np.testing.assert_array_equal(ours, theirs[index])
+    assert not np.array_equal(one_by_one[0].texture, one_by_one[1].texture)
+
+
+def test_without_augmentation_nothing_is_computed():
+    """The traced program holds the draw of keys alone: no operation touches a map."""
+    faces, train = _face(2), make_config().train
+    traced = jax.make_jaxpr(lambda batch, key: augment(batch, key, train))(faces, jax.random.key(0))
+    maps = set(traced.jaxpr.invars[:5])
+    assert not any(maps & {v for v in e.invars if hasattr(v, "count")} for e in traced.jaxpr.eqns)
+    assert traced.jaxpr.outvars == traced.jaxpr.invars[:5]
 
 
 def test_colour_changes_within_the_face_alone(batch):
