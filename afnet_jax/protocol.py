@@ -10,6 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -112,14 +113,17 @@ def to_json(folds: Sequence[Fold]) -> str:
 def read_splits(path: str | Path) -> tuple[Fold, ...]:
     """Trainings from a splits.json, one's own or another run's.
 
+    A round may leave subjects out: of its tests (repeated hold-out), of a fold's training, or of both.
+
     Raises:
-        ConfigError: no such file, not of that form, or a subject trained and tested on in one fold.
+        ConfigError: no such file, not of that form, a subject trained and tested on in one fold, or named twice in a
+            fold, or tested twice in a round.
     """
     expected = 'expected {"rounds": [[{"train": [subject ids], "test": [subject ids]}, …], …]}'
     try:
         rounds = json.loads(Path(path).read_text())["rounds"]
         folds = tuple(
-            Fold(r, k, tuple(sorted(map(str, fold["train"]))), tuple(sorted(map(str, fold["test"]))))
+            Fold(r, k, _subjects(fold["train"]), _subjects(fold["test"]))
             for r, round_ in enumerate(rounds)
             for k, fold in enumerate(round_)
         )
@@ -129,10 +133,41 @@ def read_splits(path: str | Path) -> tuple[Fold, ...]:
         raise ConfigError(f"protocol.splits={path}: {expected}, found otherwise ({error})") from error
     if not folds:
         raise ConfigError(f"protocol.splits={path}: {expected}, found no fold")
-    for fold in folds:
-        where = f"protocol.splits={path}: round {fold.round} fold {fold.fold}"
-        if not fold.train or not fold.test:
-            raise ConfigError(f"{where} has nobody to train or to test on; {expected}")
-        if both := set(fold.train) & set(fold.test):
-            raise ConfigError(f"{where} trains and tests on {', '.join(sorted(both))}; a subject may be in one only")
+    if empty := set(range(len(rounds))) - {fold.round for fold in folds}:
+        raise ConfigError(f"protocol.splits={path}: round {min(empty)} has no fold; {expected}")
+    try:
+        _check(folds)
+    except ValueError as error:
+        raise ConfigError(f"protocol.splits={path}: {error}") from None
     return folds
+
+
+def _subjects(ids: Any) -> tuple[str, ...]:
+    if not isinstance(ids, list):
+        raise TypeError(f"{ids!r} is no list of subject ids")
+    return tuple(sorted(map(str, ids)))
+
+
+def _check(folds: Sequence[Fold]) -> None:
+    """Raises ValueError where a fold is empty, leaks, or a subject is named or tested twice."""
+    tested: dict[tuple[int, str], int] = {}
+    for fold in folds:
+        where = f"round {fold.round} fold {fold.fold}"
+        if not fold.train or not fold.test:
+            raise ValueError(f"{where} has nobody to train or to test on; name at least one subject of each")
+        if both := set(fold.train) & set(fold.test):
+            raise ValueError(f"{where} trains and tests on {_named(both)}; a subject may be in one only")
+        for part, ids in (("train", fold.train), ("test", fold.test)):
+            if twice := {subject for subject, count in Counter(ids).items() if count > 1}:
+                raise ValueError(f'{where} names {_named(twice)} twice in "{part}"; name each subject once')
+        for subject in fold.test:
+            before = tested.setdefault((fold.round, subject), fold.fold)
+            if before != fold.fold:
+                raise ValueError(
+                    f"round {fold.round} tests {subject} in fold {before} and in fold {fold.fold}; test a subject once "
+                    f"a round, and repetitions in rounds of their own"
+                )
+
+
+def _named(subjects: Iterable[str]) -> str:
+    return ", ".join(sorted(subjects))

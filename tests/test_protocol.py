@@ -85,6 +85,10 @@ def test_splits_come_back_from_their_file(tmp_path):
     assert protocol.read_splits(tmp_path / "splits.json") == _paper()
 
 
+def _fold(train, test):
+    return {"train": list(train), "test": list(test)}
+
+
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
@@ -93,12 +97,36 @@ def test_splits_come_back_from_their_file(tmp_path):
         (json.dumps({"rounds": []}), "no fold"),
         (json.dumps({"rounds": [[{"train": ["a"], "test": ["a"]}]]}), "trains and tests on a"),
         (json.dumps({"rounds": [[{"train": ["a"], "test": []}]]}), "nobody"),
+        (json.dumps({"rounds": [[{"train": "abc", "test": ["d"]}]]}), "'abc' is no list of subject ids"),
+        (json.dumps({"rounds": [[{"train": ["a"], "test": ["b"]}], []]}), "round 1 has no fold"),
+        (
+            json.dumps({"rounds": [[{"train": ["a", "b", "a"], "test": ["c"]}]]}),
+            'round 0 fold 0 names a twice in "train"',
+        ),
+        (json.dumps({"rounds": [[{"train": ["a"], "test": ["c", "c"]}]]}), 'round 0 fold 0 names c twice in "test"'),
+        (
+            json.dumps({"rounds": [[_fold("ab", "c")], [_fold("ab", "c"), _fold("bd", "ae"), _fold("b", "da")]]}),
+            "round 1 tests a in fold 1 and in fold 2",
+        ),
     ],
 )
 def test_splits_that_cannot_be_used(tmp_path, content, fault):
     (tmp_path / "splits.json").write_text(content)
-    with pytest.raises(ConfigError, match=fault):
+    with pytest.raises(ConfigError, match=fault) as error:
         protocol.read_splits(tmp_path / "splits.json")
+    assert len(str(error.value).splitlines()) == 1 and str(tmp_path) in str(error.value)
+
+
+def test_repeated_hold_out_and_subjects_left_out_are_splits(tmp_path):
+    rounds = [[_fold("abc", "de")], [_fold("acde", "b"), _fold("b", "ac")], [_fold("ab", "cd")]]
+    (tmp_path / "splits.json").write_text(json.dumps({"rounds": rounds}))
+    found = protocol.read_splits(tmp_path / "splits.json")
+    assert [(f.round, f.fold, "".join(f.train), "".join(f.test)) for f in found] == [
+        (0, 0, "abc", "de"),
+        (1, 0, "acde", "b"),
+        (1, 1, "b", "ac"),
+        (2, 0, "ab", "cd"),
+    ]
 
 
 def test_splits_file_that_is_not_there(tmp_path):
