@@ -8,6 +8,8 @@ what other people would have given.
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Sequence
 
 import numpy as np
 import scipy.stats
@@ -15,6 +17,7 @@ import scipy.stats
 from afnet_jax.analysis.metrics import complete_rounds
 from afnet_jax.analysis.run import Run
 from afnet_jax.errors import RunError
+from afnet_jax.protocol import Fold
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +25,7 @@ class TTest:
     """Corrected resampled t-test of paired differences; p is two-sided.
 
     Attributes:
-        effect: mean difference.
+        effect: mean difference over folds.
         interval: of the effect, at the confidence asked for.
         t, degrees, p: statistic, degrees of freedom, two-sided p.
     """
@@ -95,7 +98,9 @@ def compare(one: Run, other: Run, *, confidence: float = 0.95, resamples: int = 
         other=float(means[1]),
         rounds=len(rounds),
         subjects=len(np.unique(subjects)),
-        t_test=corrected_t_test(*_fold_differences(right[0] - right[1], mine, rounds), confidence=confidence),
+        t_test=corrected_t_test(
+            *_fold_differences(right[0] - right[1], mine, rounds, one.splits), confidence=confidence
+        ),
         bootstrap_interval=interval,
         bootstrap_p=p,
     )
@@ -108,29 +113,33 @@ def _rows(run: Run, rounds: list[int]) -> dict[str, np.ndarray]:
     return {name: column[order] for name, column in predictions.items()}
 
 
-def _fold_differences(difference: np.ndarray, rows: dict, rounds: list[int]) -> tuple[np.ndarray, float]:
-    """Difference in accuracy of each fold of each round, and the mean ratio of test to training scans."""
-    differences, ratios = [], []
-    for round_ in rounds:
-        in_round = rows["round"] == round_
-        for fold in np.unique(rows["fold"][in_round]):
-            in_fold = in_round & (rows["fold"] == fold)
-            differences.append(difference[in_fold].mean())
-            ratios.append(in_fold.sum() / (in_round.sum() - in_fold.sum()))
-    return np.array(differences), float(np.mean(ratios))
+def _fold_differences(
+    difference: np.ndarray, rows: dict, rounds: list[int], splits: Sequence[Fold]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Difference in accuracy of each fold of these rounds, and its ratio of test to training subjects."""
+    folds = [fold for fold in splits if fold.round in rounds]
+    of_fold = [(rows["round"] == f.round) & (rows["fold"] == f.fold) for f in folds]
+    ratios = [len(f.test) / len(f.train) for f in folds]
+    return np.array([difference[own].mean() for own in of_fold]), np.array(ratios)
 
 
-def corrected_t_test(differences: np.ndarray, test_to_train: float, *, confidence: float = 0.95) -> TTest:
+def corrected_t_test(differences: np.ndarray, test_to_train: float | np.ndarray, *, confidence: float = 0.95) -> TTest:
     """Corrected resampled t-test: the variance of the mean is (1/n + test/train) s², as folds share training data.
 
     Args:
         differences: (n,) of one fold each, over all folds of all rounds.
-        test_to_train: test scans for each training scan of a fold (1/9 for 10 folds).
+        test_to_train: size of a fold's test part for each unit of its training part (1/9 for 10 folds), one for all or
+            (n,) of each fold; the correction takes their mean.
         confidence: of the interval.
+
+    Returns:
+        The test; statistic, p and interval are NaN for a single difference, which has no variance.
     """
     differences = np.asarray(differences, np.float64)
     degrees, effect = len(differences) - 1, float(differences.mean())
-    error = float(np.sqrt((1 / len(differences) + test_to_train) * differences.var(ddof=1)))
+    if degrees == 0:
+        return TTest(effect, (math.nan, math.nan), math.nan, 0, math.nan)
+    error = float(np.sqrt((1 / len(differences) + np.mean(test_to_train)) * differences.var(ddof=1)))
     reach = scipy.stats.t.ppf((1 + confidence) / 2, degrees) * error
     # Without any variation there is nothing to test: equal is equal, and unequal is unequal.
     t = effect / error if error else (0.0 if effect == 0 else float(np.copysign(np.inf, effect)))
@@ -147,9 +156,14 @@ def subject_bootstrap(
         differences: (rows,) of one scan in one round each.
         subjects: (rows,) who it was.
         confidence, resamples, seed: of the bootstrap.
+
+    Returns:
+        The interval and p; NaN for a single subject, of whom nothing can be drawn anew.
     """
     _, index = np.unique(subjects, return_inverse=True)
     sums, counts = np.bincount(index, weights=differences), np.bincount(index)
+    if len(counts) == 1:
+        return (math.nan, math.nan), math.nan
     drawn = scipy.stats.bootstrap(
         (sums, counts),
         lambda s, n, axis: s.sum(axis) / n.sum(axis),

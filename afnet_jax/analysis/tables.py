@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import math
 from collections.abc import Mapping, Sequence
 
 from afnet_jax.analysis import paper
@@ -79,7 +80,7 @@ def percent(value: float | None) -> str:
 
 
 def accuracy(run: Run | None) -> str:
-    """Mean and standard deviation over rounds, %: "87.65 ± 0.41"; without a deviation where there is one round."""
+    """Mean and sample standard deviation over rounds, %: "87.65 ± 0.41"; only the mean where there is one round."""
     if run is None or run.summary["accuracy"]["mean"] is None:
         return _NOTHING
     found = run.summary["accuracy"]
@@ -161,10 +162,11 @@ def variants_table(runs: Mapping[str, Run], comparisons: Mapping[str, Comparison
         against = (_NOTHING,) * 3
         if compared is not None:
             low, high = compared.t_test.interval
+            tested = not math.isnan(compared.t_test.p)  # a single fold in all has no variance to test by
             against = (
                 signed(-100 * compared.difference),
-                f"{signed(-100 * high)} to {signed(-100 * low)}",
-                f"{compared.t_test.p:.3f}",
+                f"{signed(-100 * high)} to {signed(-100 * low)}" if tested else _NOTHING,
+                f"{compared.t_test.p:.3f}" if tested else _NOTHING,
             )
         rows.append(
             (variant, f"{size['count']:,}", percent(size["mib"]), duration(seconds["total"]), accuracy(run), *against)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import jax
@@ -12,7 +13,7 @@ from afnet_jax.analysis import load_run
 from afnet_jax.analysis.experiment import summarize
 from afnet_jax.config import default_config
 from afnet_jax.datasets.loading import FaceDataset, Maps
-from afnet_jax.protocol import complete_subjects, draw_folds
+from afnet_jax.protocol import Fold, complete_subjects, draw_folds
 from afnet_jax.training.checkpoints import Checkpoints
 from afnet_jax.training.plan import lay_out
 from afnet_jax.training.run_folder import RunFolder, write_arrays_atomically
@@ -48,27 +49,44 @@ def make_config(variant: str = "afnet", **changes):
 
 
 def write_run(
-    folder: Path, faces: FaceDataset, config, *, skill: float = 1.5, seed: int = 0, weights: bool = False
+    folder: Path,
+    faces: FaceDataset,
+    config,
+    *,
+    skill: float = 1.5,
+    seed: int = 0,
+    weights: bool = False,
+    splits: Sequence[Fold] | None = None,
+    given_up: Collection[tuple[int, int]] = (),
 ) -> Path:
-    """A finished run whose predictions are right the more often, the greater the skill."""
+    """A finished run whose predictions are right the more often, the greater the skill.
+
+    Args:
+        folder, faces, config: where it lies, what it was trained on, its settings.
+        skill, seed: of the predictions.
+        weights: write a checkpoint of round 0.
+        splits: its folds; drawn as config.protocol says by default.
+        given_up: (round, fold) of trainings whose numbers stopped being finite: they predict nothing.
+    """
     protocol = config.protocol
-    folds = draw_folds(
-        complete_subjects(faces.subjects, faces.labels), chosen=0, folds=protocol.folds, rounds=protocol.rounds, seed=0
-    )
+    subjects = complete_subjects(faces.subjects, faces.labels)
+    folds = splits or draw_folds(subjects, chosen=0, folds=protocol.folds, rounds=protocol.rounds, seed=0)
     trainings = lay_out(folds, faces.subjects)
     holder = RunFolder(folder)
     holder.start(config, folds, faces.digest)
     rng = np.random.default_rng(seed)
     rows = {"round": [], "fold": [], "subject": [], "scan_id": [], "label": [], "logits": []}
-    for round_ in range(protocol.rounds):
+    for round_ in sorted({f.round for f in folds}):
+        of_round = [f.fold for f in folds if f.round == round_]
         for epoch in range(config.train.epochs):
-            curve = rng.uniform(0.3, 0.9, (4, protocol.folds)).tolist()
-            names = ("loss", "gradient_norm", "train_accuracy", "test_accuracy")
-            line = {"round": round_, "epoch": epoch, "folds": list(range(protocol.folds))}
-            holder.append_metrics(
-                [{**line, **dict(zip(names, curve, strict=True)), "seconds": 1.25, "compile_seconds": 0.5}]
-            )
+            line = {"round": round_, "epoch": epoch, "folds": of_round, "seconds": 1.25, "compile_seconds": 0.5}
+            for name in ("loss", "gradient_norm", "train_accuracy", "test_accuracy"):
+                values = rng.uniform(0.3, 0.9, len(of_round)).tolist()
+                line[name] = [None if (round_, f) in given_up else v for f, v in zip(of_round, values, strict=True)]
+            holder.append_metrics([line])
     for training in trainings:
+        if (training.round, training.fold) in given_up:
+            continue
         labels = faces.labels[training.test]
         rows["round"] += [training.round] * len(labels)
         rows["fold"] += [training.fold] * len(labels)
@@ -78,28 +96,39 @@ def write_run(
         rows["logits"] += (rng.normal(size=(len(labels), 6)) + skill * np.eye(6)[labels]).astype(np.float32).tolist()
     columns = {name: np.array(rows[name], np.float32 if name == "logits" else None) for name in rows}
     write_arrays_atomically(folder / "predictions.npz", columns)
-    group = trainings[: protocol.folds]
+    group = [t for t in trainings if t.round == 0]
     if weights:
+        lost = [k for k, t in enumerate(group) if (t.round, t.fold) in given_up]
         Checkpoints(holder.checkpoint_folder(group)).save(
-            9, _weights(config), {"trainings": [[t.round, t.fold] for t in group]}
+            9, _weights(config, len(group), lost), {"trainings": [[t.round, t.fold] for t in group]}
         )
     holder.close()
     (folder / "summary.json").write_text(json.dumps(summarize(load_run(folder)), indent=1))
     return folder
 
 
-def _weights(config) -> dict:
-    """Made-up weights, folds stacked; every fold's are others."""
+def _weights(config, count: int, lost: Sequence[int]) -> dict:
+    """Made-up weights, folds stacked; every fold's are others, and those of lost ones NaN."""
     state = jax.eval_shape(Trainer(config).init, jax.random.key(0))
 
     def make(path, leaf):
         name = jax.tree_util.keystr(path, simple=True, separator=".")
         # Smaller where sigmoid and softmax would otherwise saturate and hide differences.
         scale = 0.2 if name.startswith(("head.", "importance_weights.")) else 1
-        return np.stack([scale * made_up.tensor(f"fold{k}.{name}", leaf.shape) for k in range(FOLDS)])
+        stacked = np.stack([scale * made_up.tensor(f"fold{k}.{name}", leaf.shape) for k in range(count)])
+        stacked[lost] = np.nan
+        return stacked
 
     parts = {"params": state.params, "batch_stats": state.batch_stats}
     return {name: jax.tree_util.tree_map_with_path(make, part) for name, part in parts.items()}
+
+
+def splits_of(*rounds: Sequence[tuple[str, str]]) -> tuple[Fold, ...]:
+    """Folds from the last digits of the subjects F0001 to F0006: splits_of([("1234", "56")]) is one hold-out."""
+    ids = lambda digits: tuple(f"F000{digit}" for digit in digits)  # noqa: E731
+    return tuple(
+        Fold(r, k, ids(train), ids(test)) for r, folds in enumerate(rounds) for k, (train, test) in enumerate(folds)
+    )
 
 
 @pytest.fixture(scope="session")

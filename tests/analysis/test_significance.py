@@ -2,13 +2,15 @@ import numpy as np
 import pytest
 import scipy.stats
 from sklearn.datasets import make_moons
+from sklearn.metrics import accuracy_score
 from sklearn.model_selection import RepeatedStratifiedKFold, cross_val_score
 from sklearn.svm import SVC
 
 from afnet_jax.analysis import load_run
 from afnet_jax.analysis.significance import compare, corrected_t_test, subject_bootstrap
+from afnet_jax.analysis.tables import signed, variants_table
 from afnet_jax.errors import RunError
-from tests.analysis.conftest import make_config, write_run
+from tests.analysis.conftest import make_config, splits_of, write_run
 
 
 def test_published_example():
@@ -67,6 +69,56 @@ def test_two_runs(run, better):
 def test_a_run_beside_itself_differs_by_nothing(run):
     found = compare(run, run)
     assert found.difference == 0 and found.t_test.p == 1 and found.bootstrap_p == 1
+
+
+@pytest.mark.parametrize(
+    ("splits", "ratio"),
+    [
+        # Three folds of two of six subjects; the other four are trained on. Two rounds.
+        (splits_of(*[[("3456", "12"), ("1256", "34"), ("1234", "56")]] * 2), 1 / 2),
+        # Repeated hold-out: one fold a round, two subjects tested, four trained on.
+        (splits_of([("3456", "12")], [("1256", "34")], [("1234", "56")], [("2345", "16")]), 1 / 2),
+        # Half of the subjects who are not tested are left out of the training, too.
+        (splits_of([("34", "12"), ("56", "34"), ("12", "56")], [("25", "36"), ("46", "15"), ("31", "24")]), 1),
+        # One training on a single subject is tested on three: every fold has its own ratio.
+        (splits_of([("1", "236"), ("236", "145")], [("23456", "1"), ("1", "2345")]), (3 + 1 + 1 / 5 + 4) / 4),
+    ],
+)
+def test_correction_takes_sizes_from_the_splits(splits, ratio, tmp_path, faces):
+    """Beside SciPy's plain t-test, whose t the correction divides by sqrt(1 + n test/train)."""
+    one, other = (
+        load_run(write_run(tmp_path / name, faces, make_config(), splits=splits, skill=skill, seed=seed))
+        for name, skill, seed in (("one", 3.0, 1), ("other", 1.5, 2))
+    )
+    differences = []
+    for fold in splits:
+        accuracies = []
+        for run in (one, other):
+            rows = (run.predictions["round"] == fold.round) & (run.predictions["fold"] == fold.fold)
+            found = run.predictions["logits"][rows].argmax(-1)
+            accuracies.append(accuracy_score(run.predictions["label"][rows], found))
+        differences.append(accuracies[0] - accuracies[1])
+    plain = scipy.stats.ttest_1samp(differences, 0)
+    t = plain.statistic / np.sqrt(1 + len(splits) * ratio)
+    found = compare(one, other).t_test
+    assert found.effect == pytest.approx(np.mean(differences)) and found.degrees == len(splits) - 1
+    assert found.t == pytest.approx(t)
+    assert found.p == pytest.approx(2 * scipy.stats.t.sf(abs(t), len(splits) - 1)) and 0 < found.p < 1
+    low, high = plain.confidence_interval(0.95)
+    wider = np.sqrt(1 + len(splits) * ratio)
+    assert found.interval[1] - found.interval[0] == pytest.approx(wider * (high - low))
+
+
+def test_a_single_fold_has_no_p(tmp_path, faces):
+    splits = splits_of([("12345", "6")])
+    runs = [
+        load_run(write_run(tmp_path / name, faces, make_config(), splits=splits, skill=skill))
+        for name, skill in (("one", 6.0), ("other", 0.0))
+    ]
+    found = compare(*runs)
+    assert found.difference > 0 and np.isnan([found.t_test.p, *found.t_test.interval, found.bootstrap_p]).all()
+    cells = variants_table(dict(zip(("afnet", "no_ma"), runs, strict=True)), {"no_ma": found}).rows[1]
+    assert cells[-2:] == ("–", "–") and cells[-3] == signed(-100 * found.difference)
 
 
 def test_other_splits_are_refused(run, tmp_path, faces):
