@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import jax
@@ -78,7 +79,7 @@ def summarize(run: Run) -> dict:
             / max(1, len({(x["round"], x["epoch"]) for x in lines})),
         },
         "rounds": planned,
-        "folds": len(splits) // planned,
+        "folds": max(Counter(fold.round for fold in splits).values()),  # of the round that has most
         "scans": len(set(predictions["scan_id"].tolist())),
         "complete": len(rounds) == planned,
     }
@@ -89,8 +90,9 @@ def _told(summary: dict, path: Path) -> str:
     if accuracy["mean"] is None:
         return f"{path}: no round is complete; report.html names the trainings given up or unfinished"
     state = "" if summary["complete"] else f" (INCOMPLETE: {len(accuracy['per_round'])} of {summary['rounds']} rounds)"
+    spread = f" ± {100 * accuracy['std']:.2f}" if len(accuracy["per_round"]) > 1 else ""
     return (
-        f"accuracy {100 * accuracy['mean']:.2f} % ± {100 * accuracy['std']:.2f} over {len(accuracy['per_round'])} "
+        f"accuracy {100 * accuracy['mean']:.2f} %{spread} over {len(accuracy['per_round'])} "
         f"round(s) of {summary['folds']} folds, {summary['scans']} scans{state}\n"
         f"parameters {size['mib']:.2f} MiB, counted per call as in Table IV {size['mib_per_call']:.2f} MiB\n"
         f"{duration(summary['seconds']['total'])} of training, {duration(summary['seconds']['compile'])} of it "

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from afnet_jax.analysis import paper
 from afnet_jax.analysis.gradcam import Explanation, enlarge, explain
+from afnet_jax.analysis.metrics import tested_folds
 from afnet_jax.analysis.prediction import Prediction, stack
 from afnet_jax.analysis.run import Run
 from afnet_jax.datasets.loading import FaceDataset, Maps
@@ -77,7 +78,7 @@ def _accuracy(run: Run) -> str:
 
 
 def fusion_positions(runs: Mapping[str, Run], database: str) -> Figure:
-    """Fig. 5: accuracy by the layers that fuse, with the standard deviation over rounds; the paper's where legible."""
+    """Fig. 5: accuracy by the layers that fuse, ± the sample standard deviation over rounds; the paper's if legible."""
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(4.6, 3.1), layout="constrained")
         axes = figure.subplots()
@@ -100,14 +101,18 @@ def fusion_positions(runs: Mapping[str, Run], database: str) -> Figure:
         return figure
 
 
-def expression_scans(run: Run, data: FaceDataset, round: int = 0) -> np.ndarray:
+def expression_scans(run: Run, data: FaceDataset, round: int = 0, folds: Sequence[int] | None = None) -> np.ndarray:
     """(F, 6) scans in the data set: of each fold's first test subject, the strongest of each expression.
+
+    Args:
+        run, data: the run and its data set.
+        round, folds: of whom; all folds of the round by default.
 
     Raises:
         RunError: the data set is not the run's.
     """
     chosen = []
-    for fold in (f for f in run.splits if f.round == round):
+    for fold in (f for f in run.splits if f.round == round and (folds is None or f.fold in folds)):
         scans = np.flatnonzero(data.subjects == fold.test[0])
         of_label = [scans[data.labels[scans] == label] for label in range(len(EXPRESSIONS))]
         if not all(map(len, of_label)):
@@ -121,23 +126,32 @@ def expression_scans(run: Run, data: FaceDataset, round: int = 0) -> np.ndarray:
 def heat_maps(with_ma: Run, without_ma: Run, data: FaceDataset, round: int = 0) -> dict[str, Figure]:
     """Fig. 6: Grad-CAM of the true expression, a column for each; all folds' computed in one call.
 
+    Folds that either run gave up are left out.
+
     Returns:
         "fig_6": one subject by the networks that never saw them; "fig_6_mean": the mean over all folds' subjects.
+
+    Raises:
+        RunError: no fold of the round has a result in both runs, or no weights.
     """
-    scans = expression_scans(with_ma, data, round)
+    both = tested_folds(with_ma.predictions) & tested_folds(without_ma.predictions)
+    folds = [fold for fold in with_ma.folds(round) if (round, fold) in both]
+    if not folds:
+        raise RunError(f"{with_ma.path} and {without_ma.path}: no fold of round {round} has a result in both")
+    scans = expression_scans(with_ma, data, round, folds)
     maps = Maps(*(column[scans] for column in data.arrays))
     explained = {
-        name: explain(run, maps, round=round, classes=maps.labels)
+        name: explain(run, maps, round=round, folds=folds, classes=maps.labels)
         for name, run in (("without MA", without_ma), ("with MA", with_ma))
     }
-    folds, size = len(scans), maps.texture.shape[2]
+    size = maps.texture.shape[2]
     one = {key: heat[0] for key, heat in _enlarged(explained, size).items()}
     mean = {key: heat.mean(0) for key, heat in _enlarged(explained, size).items()}
     faces = {"texture": maps.texture[0], "depth": np.stack([surface(d[..., 0]) for d in maps.depth[0]])}
     averages = {
         "texture": maps.texture.astype(float).mean(0).astype(np.uint8),
-        "depth": np.stack([surface(d[..., 0]) for d in maps.depth.reshape(folds * 6, size, size, 1)])
-        .reshape(folds, 6, size, size, 3)
+        "depth": np.stack([surface(d[..., 0]) for d in maps.depth.reshape(-1, size, size, 1)])
+        .reshape(len(folds), 6, size, size, 3)
         .mean(0)
         .astype(np.uint8),
     }

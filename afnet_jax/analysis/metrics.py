@@ -42,6 +42,11 @@ def complete_rounds(predictions: dict[str, np.ndarray], splits: Sequence[Fold]) 
     return complete
 
 
+def tested_folds(predictions: dict[str, np.ndarray]) -> set[tuple[int, int]]:
+    """(round, fold) of every training with predictions; those that were given up have none."""
+    return set(zip(predictions["round"].tolist(), predictions["fold"].tolist(), strict=True))
+
+
 def score(predictions: dict[str, np.ndarray], rounds: Sequence[int]) -> dict:
     """Accuracies and confusions over complete rounds, re-scored from the pooled predictions.
 
@@ -50,9 +55,10 @@ def score(predictions: dict[str, np.ndarray], rounds: Sequence[int]) -> dict:
         rounds: see `complete_rounds`.
 
     Returns:
-        "accuracy": {"mean", "std" over rounds, "per_round", "per_fold"}, fractions; "confusion": 6×6 counts, rows the
-        true expression; "per_class": {code: {"expression", "precision", "recall", "f1", "scans"}}. Without a complete
-        round the accuracies are None and nothing is counted.
+        "accuracy": {"mean", "std" over rounds, "per_round", "per_fold"}, fractions, in the order of `rounds`;
+        "confusion": 6×6 counts, rows the true expression; "per_class": {code: {"expression", "precision", "recall",
+        "f1", "scans"}}. "std" is the sample standard deviation (n - 1 in the denominator), 0 for a single round.
+        Without a complete round mean and std are None and nothing is counted.
     """
     labels = np.arange(len(EXPRESSIONS))
     if not rounds:
@@ -75,7 +81,7 @@ def score(predictions: dict[str, np.ndarray], rounds: Sequence[int]) -> dict:
     return {
         "accuracy": {
             "mean": float(np.mean(per_round)),
-            "std": float(np.std(per_round)),
+            "std": float(np.std(per_round, ddof=1)) if len(per_round) > 1 else 0.0,
             "per_round": per_round,
             "per_fold": per_fold,
         },

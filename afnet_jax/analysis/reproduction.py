@@ -102,7 +102,7 @@ def draw(runs: dict[str, Run], folder: Path, data: FaceDataset) -> None:
 def _caution(database: str) -> str:
     if database == "synthetic":
         return "Made-up people: their accuracies say nothing about those on the paper's databases.\n"
-    return "Accuracies are means over rounds of cross-validation, ± the standard deviation over rounds.\n"
+    return "Accuracies are means over rounds of cross-validation, ± the sample standard deviation over rounds.\n"
 
 
 def _comparisons(runs: dict[str, Run]) -> dict:

@@ -1,3 +1,5 @@
+import statistics
+
 import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
@@ -30,8 +32,24 @@ def test_accuracy_is_pooled_over_a_rounds_folds(predictions):
         rows = predictions["round"] == round_
         assert found["accuracy"]["per_round"][round_] == accuracy_score(predictions["label"][rows], guess[rows])
     assert found["accuracy"]["mean"] == pytest.approx(accuracy_score(predictions["label"], guess))
-    assert found["accuracy"]["std"] == pytest.approx(np.std(found["accuracy"]["per_round"]))
+    assert found["accuracy"]["std"] == pytest.approx(statistics.stdev(found["accuracy"]["per_round"]))
     assert np.mean(found["accuracy"]["per_fold"]) == pytest.approx(found["accuracy"]["mean"])
+
+
+def test_spread_is_the_sample_standard_deviation_by_hand():
+    """Three rounds of one fold of four scans with 2, 3 and 4 right: mean 3/4, variance (1/16 + 0 + 1/16) / 2."""
+    right = [2, 3, 4]
+    guess = [scan if scan < count else 5 for count in right for scan in range(4)]
+    predictions = {
+        "round": np.repeat([3, 5, 8], 4),
+        "fold": np.zeros(12, int),
+        "label": np.tile(np.arange(4), 3),
+        "logits": np.eye(6)[guess],
+    }
+    found = score(predictions, [3, 5, 8])["accuracy"]
+    assert found["per_round"] == [0.5, 0.75, 1.0] and found["per_fold"] == [[0.5], [0.75], [1.0]]
+    assert (found["mean"], found["std"]) == (0.75, 0.25)
+    assert score(predictions, [5])["accuracy"]["std"] == 0
 
 
 def test_confusion_and_recall(predictions):

@@ -11,7 +11,7 @@ import pytest
 from afnet_jax.analysis import load_run
 from afnet_jax.analysis.experiment import summarize
 from afnet_jax.analysis.report import write_report
-from tests.analysis.conftest import FOLDS, make_config, write_run
+from tests.analysis.conftest import FOLDS, make_config, splits_of, write_run
 
 _VOID = {"meta", "link", "img", "br"}
 
@@ -21,7 +21,7 @@ class _Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.open, self.elements, self.numbers, self.text = [], [], [], ""
+        self.open, self.elements, self.numbers, self.tables, self.text = [], [], [], [], ""
         self.feed(text)
         assert not self.open
 
@@ -29,6 +29,12 @@ class _Page(HTMLParser):
         self.elements.append((tag, dict(attributes)))
         if tag not in _VOID:
             self.open.append(tag)
+        if tag == "table":
+            self.tables.append([])
+        if tag == "tr":
+            self.tables[-1].append([])
+        if tag in ("td", "th"):
+            self.tables[-1][-1].append("")
         if tag == "data":
             self.numbers.append([dict(attributes)["data-key"], float(dict(attributes)["value"]), ""])
 
@@ -41,8 +47,15 @@ class _Page(HTMLParser):
     def handle_data(self, data):
         if "style" not in self.open:
             self.text += data
+        if {"td", "th"} & set(self.open):
+            self.tables[-1][-1][-1] += data
         if "data" in self.open:
             self.numbers[-1][2] += data
+
+    def rows(self, first_head):
+        """Cells of the table with that first head, {first cell: the others}."""
+        (found,) = [rows for rows in self.tables if rows[0][0] == first_head]
+        return {first: others for first, *others in found}
 
     def all(self, tag):
         return [attributes for name, attributes in self.elements if name == tag]
@@ -136,3 +149,69 @@ def test_a_run_whose_trainings_were_all_given_up_has_a_report_too(run_folder, tm
     page = _Page(write_report(run, faces).read_text())
     assert "No training has a finite loss" in page.text and "0 of 2 rounds are finished" in page.text
     assert page.text.count("Nothing is predicted") == 2
+
+
+def _accuracies(run, round_):
+    """% of a round and of each of its folds, from the predictions."""
+    predictions = run.predictions
+    correct = predictions["logits"].argmax(-1) == predictions["label"]
+    rows = predictions["round"] == round_
+    of_folds = [correct[rows & (predictions["fold"] == fold)].mean() for fold in run.folds(round_)]
+    return f"{100 * correct[rows].mean():.2f} %", [f"{100 * share:.1f} %" for share in of_folds]
+
+
+def test_rounds_of_unequal_numbers_of_folds(tmp_path, faces):
+    splits = splits_of([("456", "123"), ("123", "456")], [("3456", "12"), ("1256", "34"), ("1234", "56")], [("1", "2")])
+    run = load_run(write_run(tmp_path, faces, make_config(), splits=splits))
+    page = _Page(write_report(run, faces).read_text())
+    assert run.summary["complete"] and "of 1 to 3 folds" in page.text
+    rows = page.rows("round")
+    assert rows.pop("round") == ["all folds", "fold 0", "fold 1", "fold 2"]
+    for round_, nothing in ((0, 1), (1, 0), (2, 2)):
+        whole, folds = _accuracies(run, round_)
+        assert rows[f"round {round_}"] == [whole, *folds, *["–"] * nothing]
+
+
+def test_a_round_whose_trainings_were_all_given_up(tmp_path, faces):
+    """The others keep their numbers, and what a network looks at is shown for one that has a result."""
+    config = make_config(**{"protocol.rounds": 3, "train.keep_rounds": 1})
+    lost = [(1, 0), (1, 1)]
+    run = load_run(write_run(tmp_path / "second", faces, config, given_up=lost, weights=True))
+    page = _Page(write_report(run, faces).read_text())
+    assert list(page.rows("round")) == ["round", "round 0", "round 2"]
+    whole, folds = _accuracies(run, 2)
+    assert page.rows("round")["round 2"] == [whole, *folds]
+    assert "2 of 3 rounds are finished; without predictions: round 1 fold 0, round 1 fold 1." in page.text
+    assert "by the network of round 0, fold 0" in page.text
+    run = load_run(write_run(tmp_path / "first", faces, config, given_up=[(0, 0), (0, 1)], weights=True))
+    page = _Page(write_report(run, faces).read_text())
+    assert list(page.rows("round")) == ["round", "round 1", "round 2"]
+    assert "weights of round 1 fold 0 are not stored" in page.text
+    run = load_run(write_run(tmp_path / "fold", faces, config, given_up=[(0, 0)], weights=True))
+    page = _Page(write_report(run, faces).read_text())
+    assert "by the network of round 0, fold 1" in page.text
+
+
+def test_one_round_has_no_spread(tmp_path, faces):
+    run = load_run(write_run(tmp_path, faces, make_config(**{"protocol.rounds": 1})))
+    page = _Page(write_report(run, faces).read_text())
+    assert "±" not in page.text and "deviation" not in page.text and "one round" in page.text
+    assert list(page.rows("round")) == ["round", "round 0"]
+
+
+def test_a_hundred_rounds(tmp_path, faces):
+    run = load_run(write_run(tmp_path, faces, make_config(**{"protocol.rounds": 100, "train.epochs": 1})))
+    path = write_report(run, faces)
+    page = _Page(path.read_text())
+    assert path.stat().st_size < 1e6 and "over 100 rounds" in page.text
+    assert list(page.rows("round")) == ["round", *(f"round {k}" for k in range(10))]
+    assert "Mean of 200 trainings" in page.text and "The other 90 rounds stand in splits.json" in page.text
+
+
+def test_a_summary_of_other_predictions_is_told(run_folder, tmp_path, faces):
+    folder = tmp_path / "old"
+    shutil.copytree(run_folder, folder, ignore=shutil.ignore_patterns("checkpoints"))
+    summary = json.loads((folder / "summary.json").read_text())
+    summary["accuracy"]["per_fold"].append([0.5, 0.5])
+    (folder / "summary.json").write_text(json.dumps(summary))
+    assert "summary.json is not of these predictions" in _Page(write_report(load_run(folder)).read_text()).text

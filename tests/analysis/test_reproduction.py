@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from afnet_jax.analysis import figures, paper, reproduction
+from afnet_jax.analysis import figures, load_run, paper, reproduction
 from afnet_jax.analysis.tables import Table, signed
 from afnet_jax.errors import ConfigError, RunError
 from afnet_jax.models.architecture import VARIANTS
@@ -114,6 +114,18 @@ def test_heat_maps_of_all_folds(run, faces):
     assert scans.shape == (2, 6) and (faces.labels[scans] == np.arange(6)).all()
     for fold, row in zip(run.splits, scans, strict=False):
         assert set(faces.subjects[row]) == {fold.test[0]}
+
+
+def test_heat_maps_leave_out_folds_that_were_given_up(tmp_path, faces):
+    whole = load_run(write_run(tmp_path / "whole", faces, make_config(), weights=True))
+    lost = load_run(write_run(tmp_path / "lost", faces, make_config(), weights=True, given_up=[(0, 0)]))
+    pixels = np.stack([axes.images[0].get_array() for axes in figures.heat_maps(whole, lost, faces)["fig_6"].axes])
+    assert (pixels.std((1, 2, 3)) > 1).all()
+    scan = figures.expression_scans(lost, faces, 0, [1])
+    assert set(faces.subjects[scan[0]]) == {lost.splits[1].test[0]}
+    gone = load_run(write_run(tmp_path / "gone", faces, make_config(), given_up=[(0, 0), (0, 1)]))
+    with pytest.raises(RunError, match="no fold of round 0 has a result in both"):
+        figures.heat_maps(whole, gone, faces)
 
 
 def test_surface_is_lit_from_the_upper_left():
