@@ -43,7 +43,8 @@ def tested_rows(run: Run) -> Tested:
     rounds = complete_rounds(predictions, run.splits)
     chosen = np.isin(predictions["round"], rounds) if rounds else np.full(len(predictions["round"]), True)
     probabilities = scipy.special.softmax(predictions["logits"][chosen].astype(np.float64), axis=-1)
-    return Tested(*(predictions[name][chosen] for name in ("scan_id", "subject", "label")), probabilities)
+    scan_id, subject, label = (predictions[name][chosen] for name in ("scan_id", "subject", "label"))
+    return Tested(scan_id, subject, label, probabilities)
 
 
 def subjects_section(rows: Tested) -> str:

@@ -153,11 +153,14 @@ def augment(batch: FaceArrays, key: jax.Array, train: ConfigDict) -> FaceArrays:
         batch = FaceArrays._make((*maps, batch.labels))
     if train.max_shift:
         shifts = jax.random.randint(shift_key, (count, 2), -train.max_shift, train.max_shift + 1)
-        batch = FaceArrays(
-            _shift_image(batch.texture, shifts, 0),
-            _shift_image(batch.depth, shifts, jnp.nan),
-            *(_shift_mask(m, shifts * (m.shape[1] / batch.depth.shape[1])) for m in (batch.mask56, batch.mask28)),
-            batch.labels,
+        mask56, mask28 = (
+            _shift_mask(m, shifts * (m.shape[1] / batch.depth.shape[1])) for m in (batch.mask56, batch.mask28)
+        )
+        batch = batch._replace(
+            texture=_shift_image(batch.texture, shifts, 0),
+            depth=_shift_image(batch.depth, shifts, jnp.nan),
+            mask56=mask56,
+            mask28=mask28,
         )
     if train.colour_jitter:
         gain, offset = jax.random.uniform(
