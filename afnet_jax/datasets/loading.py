@@ -17,8 +17,9 @@ from PIL import Image
 
 from afnet_jax.datasets import digests
 from afnet_jax.datasets.builder import SPLIT
-from afnet_jax.datasets.records import VERSION
+from afnet_jax.datasets.records import VERSION, being_prepared, lock_file
 from afnet_jax.errors import DatasetError
+from afnet_jax.file_lock import read_lock
 
 
 class Maps(NamedTuple):
@@ -81,13 +82,14 @@ def load(dataset: ConfigDict) -> FaceDataset:
 
         data_dir = prepare_synthetic(data_dir, dataset.synthetic_subjects, dataset.synthetic_seed)
     folder = data_dir / dataset.name / VERSION
-    if not folder.is_dir():
-        raise DatasetError(
-            f"{folder}: no prepared data set here; make it with: python tools/prepare_dataset.py "
-            f"--database={dataset.name} --raw=FOLDER_OF_RAW_SCANS --data_dir={data_dir}"
-        )
-    digests.verify(folder)
-    records = [_reduced(r, dataset.image_size) for r in read_records(folder) if _wanted(r, dataset.levels)]
+    with read_lock(lock_file(data_dir, dataset.name), being_prepared(data_dir, dataset.name)):
+        if not folder.is_dir():
+            raise DatasetError(
+                f"{folder}: no prepared data set here; make it with: python tools/prepare_dataset.py "
+                f"--database={dataset.name} --raw=FOLDER_OF_RAW_SCANS --data_dir={data_dir}"
+            )
+        digests.verify(folder)
+        records = [_reduced(r, dataset.image_size) for r in read_records(folder) if _wanted(r, dataset.levels)]
     if not records:
         raise DatasetError(f"{folder}: holds no scan of the levels {tuple(dataset.levels)} (config.dataset.levels)")
     records.sort(key=lambda record: record["scan_id"])

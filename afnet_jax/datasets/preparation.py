@@ -23,8 +23,9 @@ from tqdm import tqdm
 import afnet_jax.preprocessing
 import afnet_jax.scans
 from afnet_jax.datasets import digests
-from afnet_jax.datasets.records import VERSION, record_of, save_record
+from afnet_jax.datasets.records import VERSION, being_prepared, lock_file, record_of, save_record
 from afnet_jax.errors import AFNetError, DatasetError
+from afnet_jax.file_lock import write_lock
 from afnet_jax.preprocessing import preprocess
 from afnet_jax.preprocessing.face_maps import FaceMaps
 from afnet_jax.scans import Scan, ScanError, ScanId, find_scans, read_scan
@@ -77,7 +78,8 @@ def prepare(
     """Prepares the protocol's scans of a raw database as the tfds data set data_dir/<database>.
 
     Each finished scan is kept on disk at once, so that a second call goes on where an interrupted one stopped, and
-    does only what is new, changed or repaired. Scans that cannot be used are listed in data_dir/rejected.csv.
+    does only what is new, changed or repaired. Scans that cannot be used are listed in data_dir/rejected.csv. While
+    another process prepares the same data set, this one waits, and then takes what is there.
 
     Args:
         database: "bu3dfe", "bosphorus", "synthetic", or "own" with a reader.
@@ -103,17 +105,20 @@ def prepare(
     source = hashlib.sha256("".join(job.target.name for job in jobs).encode()).hexdigest()
     if _is_made_from(source, final):
         return Preparation(final, len(jobs), ())
-    finished.mkdir(parents=True, exist_ok=True)
-    rejected = _finish_all(jobs, workers or len(os.sched_getaffinity(0)), preprocess, reader)
-    _write_rejected(data_dir / REJECTED, rejected)
-    if len(rejected) == len(jobs):
-        raise DatasetError(f"{raw}: none of the {len(jobs)} scans could be prepared; see {data_dir / REJECTED}")
-    _remove_others(finished, {job.target for job in jobs})
-    _write(database, finished, final, source if not rejected else "incomplete")
-    if not rejected:
-        shutil.rmtree(finished)
-        with contextlib.suppress(OSError):  # another database's scans may still wait there
-            finished.parent.rmdir()
+    with write_lock(lock_file(data_dir, database), being_prepared(data_dir, database)):
+        if _is_made_from(source, final):  # by the process that was waited for
+            return Preparation(final, len(jobs), ())
+        finished.mkdir(parents=True, exist_ok=True)
+        rejected = _finish_all(jobs, workers or len(os.sched_getaffinity(0)), preprocess, reader)
+        _write_rejected(data_dir / REJECTED, rejected)
+        if len(rejected) == len(jobs):
+            raise DatasetError(f"{raw}: none of the {len(jobs)} scans could be prepared; see {data_dir / REJECTED}")
+        _remove_others(finished, {job.target for job in jobs})
+        _write(database, finished, final, source if not rejected else "incomplete")
+        if not rejected:
+            shutil.rmtree(finished)
+            with contextlib.suppress(OSError):  # another database's scans may still wait there
+                finished.parent.rmdir()
     return Preparation(final, len(jobs) - len(rejected), tuple(rejected))
 
 

@@ -19,6 +19,16 @@ from afnet_jax.scans.scan import EXPRESSION_CODES, LANDMARKS
 VERSION = "1.0.0"  # of the records' fields; the data set's version
 
 
+def lock_file(data_dir: Path, database: str) -> Path:
+    """The file beside a data set that is locked while the set is written or read."""
+    return data_dir / f".{database}.lock"
+
+
+def being_prepared(data_dir: Path, database: str) -> str:
+    """What a process says that waits for the lock."""
+    return f"{data_dir / database}: the data set is being prepared"
+
+
 def record_of(maps: FaceMaps) -> dict[str, np.ndarray | np.generic]:
     """Flattens face maps; the fields are those of the tfds features (see builder.py), the texture as PNG bytes.
 

@@ -1,27 +1,38 @@
-"""The embedded default data set: made-up people, made and prepared on first use."""
+"""The embedded default data set: synthetic subjects, made and prepared on first use."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from afnet_jax.datasets import digests
 from afnet_jax.datasets.preparation import prepare
 from afnet_jax.datasets.records import VERSION
-from afnet_jax.scans.synthetic import write_people
+from afnet_jax.file_lock import write_lock
+from afnet_jax.scans.synthetic import population
+
+# Of the maps that preprocessing makes of a scan: whatever changes them raises it, so that no set of an older version is
+# taken for one of this (tests/datasets/test_synthetic_default.py notices).
+PREPARATION = 1
 
 
 def prepare_synthetic(data_dir: Path, subjects: int, seed: int) -> Path:
-    """Makes the synthetic data set where it is not there yet.
+    """Makes the synthetic data set where it is not there yet; waits while another process makes it.
 
     Args:
         data_dir: where data sets lie.
-        subjects: how many people.
+        subjects: how many subjects.
         seed: who they are.
 
     Returns:
-        The folder to give as data_dir: each choice of people has its own.
+        The folder to give as data_dir: each choice of subjects has its own, and so has each version of what makes
+        their scans and maps.
     """
-    folder = data_dir / f"synthetic-{subjects}-people-seed-{seed}"
-    if not (folder / "synthetic" / VERSION / "digests.json").exists():
-        write_people(folder / "raw", database="bu3dfe", subjects=subjects, seed=seed)
-        prepare("synthetic", folder / "raw", folder)
+    version = f"v{population.GENERATION}.{PREPARATION}"
+    folder = data_dir / f"synthetic-{subjects}-subjects-seed-{seed}-{version}"
+    finished = folder / "synthetic" / VERSION / digests.FILE_NAME
+    if not finished.exists():
+        with write_lock(data_dir / f".{folder.name}.lock", f"{folder}: the synthetic data set is being made"):
+            if not finished.exists():  # made by the process that was waited for
+                population.write_people(folder / "raw", database="bu3dfe", subjects=subjects, seed=seed)
+                prepare("synthetic", folder / "raw", folder)
     return folder

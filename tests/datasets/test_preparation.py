@@ -147,6 +147,32 @@ def test_goes_on_where_it_was_stopped(raw, tmp_path, how):
     assert len(examples(tmp_path / "data" / "bu3dfe" / "1.0.0")) == 12
 
 
+@pytest.mark.parametrize("end", ["finishes", "is killed"])
+def test_of_two_at_once_the_second_waits_and_takes_what_is_there(raw, tmp_path, end):
+    script = tmp_path / "script.py"
+    script.write_text(INTERRUPTED.format(tests=str(Path(__file__).parent), raw=str(raw), data=str(tmp_path / "data")))
+    finished = tmp_path / "data" / ".finished" / "bu3dfe"
+    start = lambda: subprocess.Popen([sys.executable, script], stderr=subprocess.PIPE, text=True)  # noqa: E731
+    first = start()
+    deadline = time.monotonic() + 60
+    while not list(finished.glob("*.npz")):
+        assert time.monotonic() < deadline and first.poll() is None
+        time.sleep(0.02)
+    second = start()
+    line = second.stderr.readline()
+    assert line.startswith(f"{tmp_path / 'data' / 'bu3dfe'}: the data set is being prepared by process {first.pid} ")
+    assert line.endswith("; waiting for it\n")
+    if end == "is killed":
+        first.kill()
+    errors = [process.communicate(timeout=100)[1] for process in (first, second)]
+    assert second.returncode == 0 and "Traceback" not in errors[1]
+    assert ("preparing scans" in errors[1]) == (end == "is killed")  # otherwise there was nothing left to do
+    assert end == "is killed" or (first.returncode == 0 and "Traceback" not in errors[0])
+    folder = tmp_path / "data" / "bu3dfe" / "1.0.0"
+    digests.verify(folder)
+    assert len(examples(folder)) == 12
+
+
 def _alive(session: int) -> bool:
     """Whether a process of the session is left."""
     for path in Path("/proc").glob("[0-9]*/stat"):

@@ -26,7 +26,7 @@ from afnet_jax.scans.synthetic.identity import Person
 _CODES = (*EXPRESSION_CODES, NEUTRAL_CODE)
 _WORDS = {code: f"E_{word}" for word, code in bosphorus.EXPRESSION_WORDS.items()} | {NEUTRAL_CODE: "N_N"}
 _RECIPE = "made_with.json"
-_GENERATION = 2  # of the people: a change to any of them raises it
+GENERATION = 2  # of the scans: whatever changes any of them raises it (tests/datasets/test_synthetic_default.py)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,7 +169,7 @@ def write_people(
         ScanError: the folder holds other files, or people made from another seed.
     """
     folder = Path(folder)
-    _claim(folder, {"database": database, "seed": seed, "clean": clean, "generation": _GENERATION})
+    _claim(folder, {"database": database, "seed": seed, "clean": clean, "generation": GENERATION})
     job = functools.partial(
         _write_person, folder=folder, database=database, seed=seed, clean=clean, levels=tuple(levels)
     )
