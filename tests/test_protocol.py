@@ -80,6 +80,13 @@ def test_what_cannot_be_drawn_is_said(changes, names):
     assert all(name in str(error.value) for name in names)
 
 
+def test_the_file_lists_rounds_of_folds():
+    folds = [protocol.Fold(0, 0, ("a", "b"), ("c",)), protocol.Fold(0, 1, ("c",), ("a", "b"))]
+    folds.append(protocol.Fold(1, 0, ("b",), ("a",)))
+    first = [{"train": ["a", "b"], "test": ["c"]}, {"train": ["c"], "test": ["a", "b"]}]
+    assert json.loads(protocol.to_json(folds)) == {"rounds": [first, [{"train": ["b"], "test": ["a"]}]]}
+
+
 def test_splits_come_back_from_their_file(tmp_path):
     (tmp_path / "splits.json").write_text(protocol.to_json(_paper()))
     assert protocol.read_splits(tmp_path / "splits.json") == _paper()

@@ -1,9 +1,14 @@
 """A true run, from nothing to its report."""
 
 import json
+import statistics
 
-from afnet_jax.analysis import load_run
-from afnet_jax.analysis.experiment import run_experiment
+import pytest
+
+from afnet_jax.analysis import experiment, load_run
+from afnet_jax.analysis.experiment import run_experiment, summarize
+from tests.analysis.conftest import make_config as analysed_config
+from tests.analysis.conftest import write_run
 from tests.training.conftest import make_config, make_faces
 
 
@@ -16,3 +21,27 @@ def test_a_run_leaves_summary_report_and_curves(tmp_path):
     assert "Heat of the texture trunk" in page and f"{100 * summary['accuracy']['mean']:.2f} %" in page
     curves = {path.parent.name for path in (tmp_path / "tensorboard").rglob("*.tfevents.*")}
     assert curves == {"fold00", "fold01", "fold02", "mean_of_folds00-02", "confusion"}
+
+
+def test_the_summary_counts_what_the_run_folder_holds(run):
+    """Two rounds of two folds, three epochs of 1.25 s and 0.5 s of compiling each; six subjects, six scans of each."""
+    found = summarize(run)
+    assert found["seconds"] == {"total": pytest.approx(10.5), "compile": pytest.approx(3), "per_epoch": 1.25}
+    assert (found["rounds"], found["folds"], found["scans"], found["complete"]) == (2, 2, 36, True)
+    assert found["parameters"]["mib"] == pytest.approx(88.63, abs=0.005)
+    assert found["parameters"]["mib_per_call"] == pytest.approx(91.14, abs=0.005)
+
+
+def test_the_result_is_told_with_a_spread_where_there_is_one(tmp_path, faces, monkeypatch):
+    for name in ("train_and_evaluate", "write_picture"):
+        monkeypatch.setattr(experiment, name, lambda *_, **__: None)
+    told = []
+    monkeypatch.setattr(experiment, "say", told.append)
+    for rounds in (1, 3):
+        config = analysed_config(**{"protocol.rounds": rounds})
+        write_run(tmp_path / str(rounds), faces, config)
+        summary = run_experiment(config, tmp_path / str(rounds), data=faces)
+        per_round = summary["accuracy"]["per_round"]
+        spread = f" ± {100 * statistics.stdev(per_round):.2f}" if rounds > 1 else ""
+        start = f"accuracy {100 * sum(per_round) / rounds:.2f} %{spread} over {rounds} round(s) of 2 folds, 36 scans\n"
+        assert told[-1].startswith(start)

@@ -2,7 +2,7 @@ import statistics
 
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score, balanced_accuracy_score
+from sklearn.metrics import accuracy_score
 
 from afnet_jax.analysis.metrics import complete_rounds, score
 from afnet_jax.errors import RunError
@@ -52,14 +52,30 @@ def test_spread_is_the_sample_standard_deviation_by_hand():
     assert score(predictions, [5])["accuracy"]["std"] == 0
 
 
-def test_confusion_and_recall(predictions):
-    found = score(predictions, [0, 1, 2])
-    confusion = np.array(found["confusion"])
-    assert confusion.sum() == 3 * 72 and (confusion.sum(1) == 36).all()
-    recalls = [row["recall"] for row in found["per_class"].values()]
-    guess = predictions["logits"].argmax(-1)
-    assert np.mean(recalls) == pytest.approx(balanced_accuracy_score(predictions["label"], guess))
+def test_confusion_recall_precision_and_f1_by_hand():
+    """Four scans of anger: two right, two taken for disgust; one of disgust, right; one of surprise taken for anger."""
+    truth, guess = [0, 0, 0, 0, 1, 5], [0, 0, 1, 1, 1, 0]
+    predictions = {
+        "round": np.zeros(6, int),
+        "fold": np.zeros(6, int),
+        "label": np.array(truth),
+        "logits": np.eye(6)[guess],
+    }
+    found = score(predictions, [0])
+    expected = np.zeros((6, 6), int)
+    expected[0, 0], expected[0, 1], expected[1, 1], expected[5, 0] = 2, 2, 1, 1  # rows are the true expressions
+    assert found["confusion"] == expected.tolist()
     assert list(found["per_class"]) == ["AN", "DI", "FE", "HA", "SA", "SU"]
+    measures = {
+        "AN": ("anger", 2 / 4, 2 / 3, 4 / 7, 4),
+        "DI": ("disgust", 1, 1 / 3, 1 / 2, 1),
+        "FE": ("fear", 0, 0, 0, 0),
+        "SU": ("surprise", 0, 0, 0, 1),
+    }
+    for code, (name, recall, precision, f1, scans) in measures.items():
+        row = found["per_class"][code]
+        assert (row["expression"], row["scans"]) == (name, scans)
+        assert (row["recall"], row["precision"], row["f1"]) == pytest.approx((recall, precision, f1))
 
 
 def test_a_round_with_a_missing_fold_does_not_count(predictions):
