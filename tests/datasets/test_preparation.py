@@ -1,3 +1,4 @@
+import concurrent.futures
 import csv
 import os
 import shutil
@@ -12,10 +13,13 @@ import pytest
 import tensorflow_datasets as tfds
 from quick_preprocessing import killed_maps, picky_maps, quick_maps
 
+from afnet_jax.config import default_config
 from afnet_jax.datasets import digests
 from afnet_jax.datasets.builder import SPLIT
+from afnet_jax.datasets.loading import load
 from afnet_jax.datasets.preparation import prepare
 from afnet_jax.errors import DatasetError
+from afnet_jax.file_lock import write_lock
 from afnet_jax.scans import ScanError, find_scans, read_scan
 
 TOOL = Path(__file__).parents[2] / "tools" / "prepare_dataset.py"
@@ -171,6 +175,21 @@ def test_of_two_at_once_the_second_waits_and_takes_what_is_there(raw, tmp_path, 
     folder = tmp_path / "data" / "bu3dfe" / "1.0.0"
     digests.verify(folder)
     assert len(examples(folder)) == 12
+
+
+def test_loading_waits_for_preparing(raw, tmp_path, capsys):
+    prepare("bu3dfe", raw, tmp_path, workers=1, preprocess=quick_maps)
+    settings = default_config().dataset
+    with settings.unlocked():
+        settings.update(name="bu3dfe", data_dir=str(tmp_path))
+    with concurrent.futures.ThreadPoolExecutor(1) as executor:
+        with write_lock(tmp_path / ".bu3dfe.lock", "preparing again"):
+            loading = executor.submit(load, settings)
+            with pytest.raises(concurrent.futures.TimeoutError):
+                loading.result(timeout=0.5)
+        assert len(loading.result(timeout=60).labels) == 12
+    (line,) = [text for text in capsys.readouterr().err.splitlines() if "waiting" in text]
+    assert line.startswith(f"{tmp_path / 'bu3dfe'}: the data set is being prepared by process {os.getpid()} on ")
 
 
 def _alive(session: int) -> bool:
