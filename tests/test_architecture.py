@@ -8,7 +8,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "afnet_jax"
 # Rooms from the ground up: each imports from those before it and from itself alone.
 FLOORS = (
-    ("errors", "html_page", "huge_pages"),
+    ("errors", "html_page", "huge_pages", "machine"),
     ("scans",),
     ("preprocessing",),
     ("datasets", "models", "protocol"),
