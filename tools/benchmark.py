@@ -28,6 +28,7 @@ from afnet_jax.huge_pages import start_with_huge_pages
 from afnet_jax.machine import usable_cores
 
 _ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(_ROOT))  # where benchmarks/ stands
 _DOCUMENT = _ROOT / "docs" / "performance.md"
 _TABLE = re.compile(r"<!-- (benchmarks/\S+\.json) -->\n.*?<!-- end -->", re.DOTALL)
 
@@ -38,7 +39,7 @@ def _numbers(text: str) -> list[int]:
 
 def _train(given: argparse.Namespace) -> list[dict]:
     start_with_huge_pages()  # as every run does
-    from benchmark_training import benchmark_training
+    from benchmarks.training import benchmark_training
 
     rows = []
     for image_size in given.image_sizes:
@@ -116,7 +117,8 @@ def _markdown(content: dict) -> str:
     lines = ["| " + " | ".join(column.replace("_", " ") for column in columns) + " |", "|" + "---|" * len(columns)]
     lines += ["| " + " | ".join(_cell(row[column]) for column in columns) + " |" for row in content["rows"]]
     machine = ", ".join(f"{key} {value}" for key, value in content["machine"].items())
-    return "\n".join([*lines, "", f"`python tools/benchmark.py {content['command']}`; {machine}."])
+    program = content.get("program", "python tools/benchmark.py")
+    return "\n".join([*lines, "", f"`{program} {content['command']}`; {machine}."])
 
 
 def _cell(value) -> str:

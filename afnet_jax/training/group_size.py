@@ -27,7 +27,7 @@ MOST_PER_DEVICE = 20
 _STATE_BYTES_PER_PARAMETER = 12  # float32: the weight and Adam's two moments
 # Beside the state while a step runs, by the type of the computation: bytes per parameter (the gradient, the kernels in
 # the computation's type and layout), and per pixel of an image of the batch and trunk (what the backward pass reads).
-_WORKING_BYTES = {"float32": (6.3, 527), "bfloat16": (12.2, 262)}
+_WORKING_BYTES = {"float32": (6.3, 527), "bfloat16": (11.4, 264)}
 
 # A GPU's limit is what JAX set aside; the rest is for cuDNN's workspaces, evaluation and fragmentation. A CPU's memory
 # serves the whole process and others, too.

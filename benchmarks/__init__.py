@@ -1,0 +1,1 @@
+"""The maintainers' measurements: programs, and the figures they gave as JSON."""
