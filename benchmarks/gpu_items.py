@@ -55,8 +55,8 @@ def machine() -> dict:
     }
 
 
-def small_run(*, workdir: str, image_size: int) -> dict:
-    """The main command on a few synthetic subjects, in bfloat16, then its evaluation anew."""
+def small_run(*, workdir: str, image_size: int, dtype: str) -> dict:
+    """The main command on a few synthetic subjects, then its evaluation anew."""
     run, data = Path(workdir) / "run", Path(workdir) / "data"
     settings = {
         "dataset.data_dir": data,
@@ -66,7 +66,7 @@ def small_run(*, workdir: str, image_size: int) -> dict:
         "train.epochs": 2,
         "train.batch_size": 8,
         "train.learning_rate_decay": "none",
-        "model.dtype": "bfloat16",
+        "model.dtype": dtype,
     }
     command = [sys.executable, "-m", "afnet_jax.main", "--config=configs/synthetic.py", f"--workdir={run}"]
     command += [f"--config.{name}={value}" for name, value in settings.items()]
@@ -79,7 +79,7 @@ def small_run(*, workdir: str, image_size: int) -> dict:
     return {"complete": summary["complete"], "accuracy": summary["accuracy"]["mean"], **summary["seconds"], **seconds}
 
 
-def prediction(*, workdir: str, image_size: int) -> dict:
+def prediction(*, workdir: str) -> dict:
     """The networks of `small_run` on raw scans."""
     scans = sorted((Path(workdir) / "data").rglob("*_F3D.wrl"))[:6]
     start = time.monotonic()

@@ -33,7 +33,6 @@ def plan(given: argparse.Namespace) -> list[Item]:
     size, small, batch = given.image_size, min(64, given.image_size), given.batch
     repeats = 1 if given.dry_run else 5
     step = {"image_size": size, "batch": batch, "dtype": given.dtype, "repeats": repeats}
-    run = {"workdir": str(given.workdir), "image_size": small}
 
     def folds(number: int) -> int:
         return min(number, _DRY_FOLDS) if given.dry_run else number
@@ -45,8 +44,8 @@ def plan(given: argparse.Namespace) -> list[Item]:
     ceilings = {"matmul": _DRY_MATMUL, "mib": _DRY_MIB} if given.dry_run else {"matmul": 8192, "mib": 2048}
     return [
         item("machine", "machine", 60),
-        item("main and evaluation", "small_run", 180, **run),
-        item("predict", "prediction", 120, **run),
+        item("main and evaluation", "small_run", 180, workdir=str(given.workdir), image_size=small, dtype=given.dtype),
+        item("predict", "prediction", 120, workdir=str(given.workdir)),
         item("ceilings", "ceilings", 60, **ceilings),
         *(item(f"{n} trainings", "steps", folds=folds(n), **step) for n in (1, 5, 10, 17)),
         *(
@@ -88,14 +87,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--dtype", choices=["bfloat16", "float32"], default="bfloat16", help="of the computation")
     parser.add_argument("--wheels", type=Path, help="folder of wheels to install first, from it alone")
     parser.add_argument("--workdir", type=Path, default=Path("runs/measure_gpu"), help="folder for runs and profiles")
-    parser.add_argument("--dry_run", action="store_true", help="few trainings and scans, on whatever device there is")
+    parser.add_argument(
+        "--dry_run", action="store_true", help="few trainings and scans, float32, on whatever device there is"
+    )
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     if given.dry_run:
-        given.batch = min(given.batch, _DRY_BATCH)
+        given.batch, given.dtype = (
+            min(given.batch, _DRY_BATCH),
+            "float32",
+        )  # bfloat16 takes a CPU a hundred times longer
     given.workdir = given.workdir.absolute()
     items, environment = plan(given), _environment(given)
     settings = {"image_size": given.image_size, "batch": given.batch, "dtype": given.dtype, "dry_run": given.dry_run}
