@@ -1,1 +1,1 @@
-"""The maintainers' measurements: programs, and the figures they gave as JSON."""
+"""Programs that measure the project, beside what they measured."""

@@ -73,9 +73,8 @@ def test_a_failure_is_stored_and_the_next_goes_on(tmp_path, code, told):
 def test_what_takes_too_long_is_stopped_with_all_it_started(tmp_path):
     """Its child would live on for a minute."""
     child = tmp_path / "child"
-    code = "import subprocess, time, pathlib; p = subprocess.Popen(['sleep', '60']); "
-    code += f"pathlib.Path({str(child)!r}).write_text(str(p.pid)); time.sleep(60)"
-    items, _ = take([item("slow", code, seconds=3.0), result("quick", 1, tmp_path / "note")], tmp_path)
+    slow = Item("slow", ["sh", "-c", f"sleep 60 & echo $! > '{child}'; wait"], 2.0)
+    items, _ = take([slow, result("quick", 1, tmp_path / "note")], tmp_path)
     assert items["slow"]["status"] == "stopped" and items["quick"]["status"] == "done"
     assert not is_running(int(child.read_text()))
 
@@ -89,9 +88,10 @@ def is_running(pid):
     return True
 
 
-def test_what_the_budget_does_not_hold_is_left_out(tmp_path):
+def test_what_the_budget_does_not_hold_is_left_out(tmp_path, monkeypatch):
+    monkeypatch.setattr("benchmarks.items._SHORTEST_SECONDS", 1.0)
     note = tmp_path / "note"
-    items, _ = take([item("slow", "import time; time.sleep(60)"), result("late", 1, note)], tmp_path, seconds=6.0)
+    items, _ = take([Item("slow", ["sleep", "60"]), result("late", 1, note)], tmp_path, seconds=1.5)
     assert items["slow"]["status"] == "stopped" and items["late"]["status"] == "left out" and not note.exists()
 
 
