@@ -13,6 +13,7 @@ from absl import flags
 
 from afnet_jax.config import default_config, flat
 from afnet_jax.errors import AFNetError, ConfigError
+from afnet_jax.gpu import report_missing_gpu
 
 _VARIANT = "config.variant"
 
@@ -46,6 +47,7 @@ def run_command(main: Callable[[], int | None], argv: Sequence[str], description
 
 def report_faults(main: Callable[[], int | None]) -> int:
     """Calls `main` and turns a fault of the user's into one line on stderr and exit status 1."""
+    report_missing_gpu()
     try:
         return main() or 0
     except AFNetError as error:

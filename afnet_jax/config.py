@@ -74,7 +74,7 @@ def default_config(variant: str = "afnet") -> ConfigDict:
     config.train.flip = False
     config.train.max_shift = 0
     config.train.colour_jitter = 0.0
-    # Trainings that run side by side: a number, or "auto" for as many as fit the device's memory.
+    # Trainings that run side by side: a number, or "auto" for as many as fit the device's memory, up to 20 a device.
     config.train.folds_per_group = "auto"
     # How many of them one call of the compiled program takes: a number, or "auto" (1 per CPU device, all elsewhere).
     config.train.folds_per_call = "auto"

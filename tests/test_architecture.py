@@ -8,7 +8,8 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "afnet_jax"
 # Rooms from the ground up: each imports from those before it and from itself alone.
 FLOORS = (
-    ("errors", "file_lock", "html_page", "huge_pages"),
+    ("errors", "file_lock", "html_page", "huge_pages", "machine"),
+    ("gpu",),
     ("scans",),
     ("preprocessing",),
     ("datasets", "models", "protocol"),

@@ -126,10 +126,13 @@ def parse(words: list[str], place: Path, monkeypatch) -> None:
 
     original = argparse.ArgumentParser.parse_args
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_args)
-    monkeypatch.setattr(sys, "argv", words)
     monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    monkeypatch.setattr(sys, "argv", words[words[0] == "-m" :])
     with pytest.raises(Parsed):
-        runpy.run_path(str(place / words[0]), run_name="__main__")
+        if words[0] == "-m":
+            runpy.run_module(words[1], run_name="__main__")
+        else:
+            runpy.run_path(str(place / words[0]), run_name="__main__")
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -139,7 +142,7 @@ def test_commands_run(page, workplace, monkeypatch):
         if command.startswith(OF_CI):
             continue
         words = in_workplace(command, workplace)
-        if Path(words[0]).stem in LONG:
+        if Path(words[0]).stem in LONG or (words[:1] == ["-m"] and words[1].startswith("benchmarks.")):
             with monkeypatch.context() as patch:
                 parse(words, workplace, patch)
         elif words[:2] == ["-m", "afnet_jax.main"] and "--help" not in words:

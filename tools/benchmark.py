@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import re
 import sys
@@ -26,8 +25,10 @@ from pathlib import Path
 from afnet_jax.command_line import report_faults
 from afnet_jax.errors import AFNetError
 from afnet_jax.huge_pages import start_with_huge_pages
+from afnet_jax.machine import usable_cores
 
 _ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(_ROOT))  # where benchmarks/ stands
 _DOCUMENT = _ROOT / "docs" / "performance.md"
 _TABLE = re.compile(r"<!-- (benchmarks/\S+\.json) -->\n.*?<!-- end -->", re.DOTALL)
 
@@ -38,7 +39,7 @@ def _numbers(text: str) -> list[int]:
 
 def _train(given: argparse.Namespace) -> list[dict]:
     start_with_huge_pages()  # as every run does
-    from benchmark_training import benchmark_training
+    from benchmarks.training import benchmark_training
 
     rows = []
     for image_size in given.image_sizes:
@@ -116,7 +117,8 @@ def _markdown(content: dict) -> str:
     lines = ["| " + " | ".join(column.replace("_", " ") for column in columns) + " |", "|" + "---|" * len(columns)]
     lines += ["| " + " | ".join(_cell(row[column]) for column in columns) + " |" for row in content["rows"]]
     machine = ", ".join(f"{key} {value}" for key, value in content["machine"].items())
-    return "\n".join([*lines, "", f"`python tools/benchmark.py {content['command']}`; {machine}."])
+    program = content.get("program", "python tools/benchmark.py")
+    return "\n".join([*lines, "", f"`{program} {content['command']}`; {machine}."])
 
 
 def _cell(value) -> str:
@@ -126,7 +128,7 @@ def _cell(value) -> str:
 
 
 def _machine(what: str) -> dict:
-    machine = {"cores": os.cpu_count(), "processor": _processor(), "system": platform.system()}
+    machine = {"cores": usable_cores(), "processor": _processor(), "system": platform.system()}
     machine["python"] = platform.python_version()
     if what in ("train", "convolution", "runs"):
         import jax
@@ -163,7 +165,7 @@ def _parser() -> argparse.ArgumentParser:
         parser_.add_argument("--batch", type=int, default=32, help="scans of a batch")
     gridfit.add_argument("--peer", type=Path, help="Python that has pygridfit==0.1.7 installed")
     prepare.add_argument("--raw", type=Path, required=True, help="folder of raw scans, tools/make_synthetic.py")
-    prepare.add_argument("--workers", type=_numbers, default=[1, os.cpu_count()], help="numbers of processes")
+    prepare.add_argument("--workers", type=_numbers, default=[1, usable_cores()], help="numbers of processes")
     for parser_ in (train, convolution, gridfit, prepare, runs):
         parser_.add_argument("--json", required=True, type=Path, help="file to write")
     for parser_ in (train, convolution, gridfit, prepare):

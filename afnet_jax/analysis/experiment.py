@@ -15,6 +15,7 @@ from afnet_jax.analysis.report import write_report
 from afnet_jax.analysis.run import Run, load_run
 from afnet_jax.config import architecture, validate
 from afnet_jax.datasets.loading import FaceDataset, load
+from afnet_jax.gpu import check_gpu
 from afnet_jax.models.parameters import audit
 from afnet_jax.training import processes
 from afnet_jax.training.loop import evaluate, train_and_evaluate
@@ -42,6 +43,7 @@ def run_experiment(
     """
     validate(config)
     processes.join(config.distributed)
+    check_gpu()
     RunFolder(workdir, process=jax.process_index()).close()  # cannot be used: told now, not after data were made
     if data is None:
         with processes.first_alone("the data set is there"):

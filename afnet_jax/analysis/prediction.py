@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 from afnet_jax.analysis.run import Run
 from afnet_jax.datasets.loading import Maps, reduce_maps
 from afnet_jax.errors import RunError
+from afnet_jax.machine import usable_cores
 from afnet_jax.preprocessing import preprocess
 from afnet_jax.scans import ScanError, read_scan
 from afnet_jax.scans.databases import DATABASES
@@ -103,7 +103,7 @@ def read_faces(paths: Sequence[Path | ScanError], image_size: int) -> Iterator[F
         paths: of `find_files`.
         image_size: edge in pixels of the run's images.
     """
-    executor = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
+    executor = ThreadPoolExecutor(usable_cores())
     futures = [executor.submit(_read_face, path, image_size) for path in paths]
 
     def in_order():

@@ -19,6 +19,7 @@ import afnet_jax
 from afnet_jax import protocol
 from afnet_jax.config import default_config
 from afnet_jax.errors import RunError
+from afnet_jax.gpu import check_gpu
 from afnet_jax.models.afnet import AFNet
 from afnet_jax.scans.scan import EXPRESSION_CODES
 from afnet_jax.training.checkpoints import Checkpoints
@@ -173,6 +174,7 @@ class Run:
     @functools.cached_property
     def trainer(self) -> Trainer:
         """The functions of the run's network."""
+        check_gpu()
         return Trainer(self.config)
 
     def model(self, round: int = 0, fold: int = 0) -> AFNet:

@@ -26,6 +26,7 @@ from afnet_jax.datasets import digests
 from afnet_jax.datasets.records import VERSION, being_prepared, lock_file, record_of, save_record
 from afnet_jax.errors import AFNetError, DatasetError
 from afnet_jax.file_lock import write_lock
+from afnet_jax.machine import usable_cores
 from afnet_jax.preprocessing import preprocess
 from afnet_jax.preprocessing.face_maps import FaceMaps
 from afnet_jax.scans import Scan, ScanError, ScanId, find_scans, read_scan
@@ -109,7 +110,7 @@ def prepare(
         if _is_made_from(source, final):  # by the process that was waited for
             return Preparation(final, len(jobs), ())
         finished.mkdir(parents=True, exist_ok=True)
-        rejected = _finish_all(jobs, workers or len(os.sched_getaffinity(0)), preprocess, reader)
+        rejected = _finish_all(jobs, workers or usable_cores(), preprocess, reader)
         _write_rejected(data_dir / REJECTED, rejected)
         if len(rejected) == len(jobs):
             raise DatasetError(f"{raw}: none of the {len(jobs)} scans could be prepared; see {data_dir / REJECTED}")

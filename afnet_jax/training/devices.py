@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import operator
-import os
 import time
 from collections.abc import Sequence
 
@@ -209,32 +208,3 @@ def steps_per_dispatch(setting: str, steps: int) -> int:
     """
     wanted = (1 if jax.default_backend() == "cpu" else steps) if setting == "auto" else int(setting)
     return max(k for k in range(1, min(wanted, steps) + 1) if steps % k == 0)
-
-
-def folds_per_group(setting: str, trainings: int, *, batch: int, image_size: int) -> int:
-    """Trainings side by side: a multiple of this process's devices.
-
-    Args:
-        setting: config.train.folds_per_group.
-        trainings: how many there are in all.
-        batch: scans of a batch.
-        image_size: edge of the images, pixels.
-    """
-    devices = jax.local_device_count()
-    wanted = int(setting) if setting != "auto" else devices * _fitting(batch, image_size)
-    return devices * math.ceil(min(wanted, trainings) / devices)
-
-
-def _fitting(batch: int, image_size: int) -> int:
-    """Trainings that fit one device's memory, by what AFNet-M was measured to need at 64 px and at 224 px."""
-    state_bytes = 4 * 4 * 23.3e6  # float32 weights, their gradients and Adam's two moments
-    bytes_per_training = state_bytes + 2.6e3 * batch * image_size**2
-    return max(1, int(0.7 * _memory_bytes() / bytes_per_training))
-
-
-def _memory_bytes() -> float:
-    stats = jax.local_devices()[0].memory_stats()
-    if stats and "bytes_limit" in stats:
-        return stats["bytes_limit"]
-    # A CPU device reports no memory of its own.
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from afnet_jax.models.pretrained import load_pretrained
 from afnet_jax.training import devices, processes
 from afnet_jax.training.checkpoints import Checkpoints
 from afnet_jax.training.group import WEIGHTS, GroupTraining, StopRequest, accuracy, filled, names, percent
+from afnet_jax.training.group_size import folds_per_group
 from afnet_jax.training.plan import Shape, Training, common_shape, fill, groups, lay_out, share, test_batches
 from afnet_jax.training.progress import Progress, say
 from afnet_jax.training.run_folder import RunFolder, write_arrays_atomically
@@ -103,11 +105,13 @@ class _Run:
 
     def _shape(self) -> Shape:
         batch = common_shape(self.trainings, batch_size=self.config.train.batch_size, folds_per_group=1).batch
-        size = devices.folds_per_group(
-            self.config.train.folds_per_group,
-            len(self.trainings),
+        most = math.ceil(len(self.trainings) / jax.process_count())  # trainings of one process
+        size = folds_per_group(
+            self.config,
+            most,
             batch=batch,
-            image_size=self.config.dataset.image_size,
+            per_call=self.program.places(1, most),
+            data_bytes=sum(array.nbytes for array in self.data.arrays),
         )
         shape = common_shape(self.trainings, batch_size=batch, folds_per_group=size)
         return dataclasses.replace(shape, trainings=size)

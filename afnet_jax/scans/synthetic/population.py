@@ -7,7 +7,6 @@ import dataclasses
 import functools
 import json
 import multiprocessing
-import os
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 import threadpoolctl
 from tqdm import tqdm
 
+from afnet_jax.machine import usable_cores
 from afnet_jax.scans import bosphorus, bu3dfe
 from afnet_jax.scans.scan import EXPRESSION_CODES, NEUTRAL_CODE, Scan, ScanError, ScanId
 from afnet_jax.scans.synthetic import capture, picture, sensor, skin, template
@@ -173,7 +173,7 @@ def write_people(
     job = functools.partial(
         _write_person, folder=folder, database=database, seed=seed, clean=clean, levels=tuple(levels)
     )
-    count = min(workers or len(os.sched_getaffinity(0)), subjects)
+    count = min(workers or usable_cores(), subjects)
     with tqdm(total=subjects, unit="person", desc="making people", mininterval=1.0) as bar:
         if count == 1:
             return [path for subject in range(subjects) for path in _counted(bar, job(subject))]

@@ -1,4 +1,4 @@
-"""Training measured for tools/benchmark.py: folds one by one, side by side with each lowering, and PyTorch.
+"""Training steps to time: this project's, folds one by one or side by side with each lowering, and PyTorch's.
 
 All contenders of a size are timed in turn, round after round, so that a machine's moods fall on all of them alike; each
 takes a step untimed before the one that counts, for idle threads of the one before it spin on for a while.
@@ -23,9 +23,10 @@ from afnet_jax.training.devices import GroupProgram
 from afnet_jax.training.plan import Training
 from afnet_jax.training.step import FaceArrays, Trainer
 
-_PYTORCH = Path(__file__).parents[1] / "tests" / "parity"  # where the independent implementation stands
+PARITY = Path(__file__).parents[1] / "tests" / "parity"  # where the independent implementation stands
 _GFLOP_PER_SCAN = 21.8 / 224**2  # of AFNet-M forward and backward, per pixel of the image
 _SCANS = 64
+PYTORCH = ("eager", "channels last", "compiled, channels last")
 
 
 class Contender(NamedTuple):
@@ -56,19 +57,15 @@ def benchmark_training(
         One row per contender: ms per fold-step, scans/s, GFLOP/s, share of the measured matmul peak, ratio to
         PyTorch's best, compile seconds, peak memory.
     """
-    faces = _faces(image_size)
+    faces = random_faces(image_size)
     contenders = [*_pytorch(faces, batch, dtype)]
-    contenders += [_ours(faces, batch, number, dtype, "auto", "per_fold") for number in folds]
-    contenders += [_ours(faces, batch, max(folds), dtype, str(max(folds)), name) for name in lowerings]
-    times: list[list[float]] = [[] for _ in contenders]
-    for _ in range(repeats):
-        for contender, seconds in zip(contenders, times, strict=True):
-            contender.step()
-            start = time.perf_counter()
-            contender.step()
-            seconds.append(time.perf_counter() - start)
+    contenders += [ours(faces, batch, number, dtype) for number in folds]
+    contenders += [ours(faces, batch, max(folds), dtype, vmapped=name) for name in lowerings]
+    seconds = time_in_turn(contenders, repeats)
     peak = matmul_peak(dtype)
-    rows = [_row(c, statistics.median(s), image_size, batch, peak) for c, s in zip(contenders, times, strict=True)]
+    rows = [row_of(c, s, image_size, batch) for c, s in zip(contenders, seconds, strict=True)]
+    for row in rows:
+        row["share_of_matmul_peak"] = row["gflop_per_second"] / peak
     pytorch = [row["ms_per_fold_step"] for row in rows if row["contender"].startswith("PyTorch")]
     for row in rows:
         row["ratio_to_pytorch"] = row["ms_per_fold_step"] / min(pytorch) if pytorch else None
@@ -77,10 +74,27 @@ def benchmark_training(
     return rows
 
 
-def matmul_peak(dtype: str) -> float:
-    """GFLOP/s of the best of a few square matmuls."""
-    size = 2048 if jax.default_backend() == "cpu" else 8192
-    left = jnp.ones((size, size), dtype)
+def time_in_turn(contenders: Sequence[Contender], repeats: int) -> list[float]:
+    """Median seconds of each contender's `step`, taken round after round."""
+    times: list[list[float]] = [[] for _ in contenders]
+    for _ in range(repeats):
+        for contender, seconds in zip(contenders, times, strict=True):
+            contender.step()
+            start = time.perf_counter()
+            contender.step()
+            seconds.append(time.perf_counter() - start)
+    return [statistics.median(seconds) for seconds in times]
+
+
+def matmul_peak(dtype: str, size: int | None = None) -> float:
+    """GFLOP/s of the best of a few square matmuls of random numbers: of zeros or ones a GPU computes faster.
+
+    Args:
+        dtype: of the matrices.
+        size: edge of the matrices; None for what fills the machine.
+    """
+    size = size or (2048 if jax.default_backend() == "cpu" else 8192)
+    left = jax.random.normal(jax.random.key(0), (size, size), dtype)
     multiply = jax.jit(jnp.matmul)
     times = []
     for _ in range(8):
@@ -90,7 +104,8 @@ def matmul_peak(dtype: str) -> float:
     return 2e-9 * size**3 / min(times)
 
 
-def _row(contender: Contender, seconds: float, image_size: int, batch: int, peak: float) -> dict:
+def row_of(contender: Contender, seconds: float, image_size: int, batch: int) -> dict:
+    """What is told of a contender whose `step` took so long."""
     per_fold_step = seconds / (contender.folds * contender.steps)
     rate = batch * _GFLOP_PER_SCAN * image_size**2 / per_fold_step
     return {
@@ -101,13 +116,13 @@ def _row(contender: Contender, seconds: float, image_size: int, batch: int, peak
         "ms_per_fold_step": 1000 * per_fold_step,
         "scans_per_second": batch / per_fold_step,
         "gflop_per_second": rate,
-        "share_of_matmul_peak": rate / peak,
         "compile_seconds": contender.compile_seconds,
         "peak_mib": contender.peak_mib,
     }
 
 
-def _faces(size: int) -> FaceArrays:
+def random_faces(size: int) -> FaceArrays:
+    """Scans of noise, to time with."""
     rng = np.random.default_rng(0)
     return FaceArrays(
         texture=rng.integers(0, 256, (_SCANS, size, size, 3), dtype=np.uint8),
@@ -118,7 +133,16 @@ def _faces(size: int) -> FaceArrays:
     )
 
 
-def _ours(faces: FaceArrays, batch: int, folds: int, dtype: str, per_call: str, how: str) -> Contender:
+def ours(faces: FaceArrays, batch: int, folds: int, dtype: str, *, vmapped: str = "") -> Contender:
+    """This project's step, compiled.
+
+    Args:
+        faces: the data set.
+        batch: scans of a batch.
+        folds: trainings side by side.
+        dtype: of the computation.
+        vmapped: the lowering of convolutions to have all folds in one program with; "" for what a run does.
+    """
     config = default_config()
     with config.unlocked():
         config.model.dtype = dtype
@@ -126,16 +150,16 @@ def _ours(faces: FaceArrays, batch: int, folds: int, dtype: str, per_call: str, 
     group = [Training(0, fold, everyone, everyone) for fold in range(folds)]
     steps = 1 if jax.default_backend() == "cpu" else 8
     indices = np.random.default_rng(1).integers(0, _SCANS, (steps, folds, batch), dtype=np.int32)
-    program = GroupProgram(Trainer(config), faces, seed=0, folds_per_call=per_call)
+    program = GroupProgram(Trainer(config), faces, seed=0, folds_per_call=str(folds) if vmapped else "auto")
     state = program.init(group)
 
     def step():
         nonlocal state
-        with lowering(how):  # chosen when the first call compiles
+        with lowering(vmapped or "per_fold"):  # chosen when the first call compiles
             state, _ = program.train(state, group, 0, indices, np.ones((steps, folds), bool))
 
     step()
-    name = "ours, as chosen" if per_call == "auto" else f"ours, vmapped, {how}"
+    name = f"ours, vmapped, {vmapped}" if vmapped else "ours, as chosen"
     return Contender(name, folds, steps, step, program.compile_seconds, _peak_mib())
 
 
@@ -151,23 +175,29 @@ def _pytorch(faces: FaceArrays, batch: int, dtype: str) -> list[Contender]:
     except ImportError:
         print("PyTorch is not installed: nothing is compared with it")
         return []
-    on_gpu = torch.cuda.is_available()
-    names = ["PyTorch, eager", "PyTorch, channels last", *["PyTorch, compiled, channels last"] * on_gpu]
-    return [_pytorch_one(faces, batch, dtype, name) for name in names]
+    return [pytorch(faces, batch, dtype, name) for name in (PYTORCH if torch.cuda.is_available() else PYTORCH[:2])]
 
 
-def _pytorch_one(faces: FaceArrays, batch: int, dtype: str, name: str) -> Contender:
+def pytorch(faces: FaceArrays, batch: int, dtype: str, how: str) -> Contender:
+    """PyTorch's step of one fold.
+
+    Args:
+        faces: the data set.
+        batch: scans of a batch.
+        dtype: of the computation.
+        how: a name of `PYTORCH`.
+    """
     import torch
 
-    sys.path.insert(0, str(_PYTORCH))
+    sys.path.insert(0, str(PARITY))
     from pytorch_reference import Reference
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = Reference("afnet").to(device).train()
     forward = model
-    if "channels last" in name:
+    if "channels last" in how:
         model.to(memory_format=torch.channels_last)
-    if "compiled" in name:
+    if "compiled" in how:
         forward = torch.compile(model)
     adam = torch.optim.Adam(model.parameters(), lr=1e-4)
     *inputs, labels = (torch.from_numpy(np.asarray(part[:batch])).to(device) for part in faces)
@@ -185,4 +215,5 @@ def _pytorch_one(faces: FaceArrays, batch: int, dtype: str, name: str) -> Conten
 
     start = time.perf_counter()
     step()
-    return Contender(name, 1, steps, step, time.perf_counter() - start, None)
+    peak = torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else None
+    return Contender(f"PyTorch, {how}", 1, steps, step, time.perf_counter() - start, peak)

@@ -1,0 +1,107 @@
+"""How many trainings run side by side: as many as fit the memory, up to where more of them no longer pay.
+
+The bytes of a training were counted by compiling the training program for a GPU: what `memory_analysis()` tells for
+several variants, sizes and types (benchmarks/training-memory.json). `tests/training/test_group_size.py` holds the model
+below to those counts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import jax
+from ml_collections import ConfigDict
+
+from afnet_jax.config import architecture
+from afnet_jax.machine import usable_memory
+from afnet_jax.models.architecture import Architecture
+from afnet_jax.models.parameters import audit
+
+# Trainings of one device. Beyond this a program hardly gains on a GPU, whatever the images' size, and compiles longer:
+# each training adds 100 convolution calls of its own to about 800 kernels that all share. A step has 953 kernels per
+# training with one, 256 with 5, 178 with 10, about 150 with 20, and above 100 with any number, while the bytes that are
+# moved per training stay the same (docs/performance.md). A CPU computes them one after the other anyway.
+MOST_PER_DEVICE = 20
+
+_STATE_BYTES_PER_PARAMETER = 12  # float32: the weight and Adam's two moments
+# Beside the state while a step runs, by the type of the computation: bytes per parameter (the gradient, the kernels in
+# the computation's type and layout), and per pixel of an image of the batch and trunk (what the backward pass reads).
+_WORKING_BYTES = {"float32": (6.3, 527), "bfloat16": (11.4, 264)}
+
+# A GPU's limit is what JAX set aside; the rest is for cuDNN's workspaces, evaluation and fragmentation. A CPU's memory
+# serves the whole process and others, too.
+_SHARE_OF_GPU, _SHARE_OF_CPU = 0.8, 0.6
+
+
+def folds_per_group(
+    config: ConfigDict,
+    trainings: int,
+    *,
+    batch: int,
+    per_call: int,
+    data_bytes: int = 0,
+    devices: Sequence[jax.Device] | None = None,
+) -> int:
+    """Trainings side by side: a multiple of this process's devices.
+
+    Args:
+        config: the run's settings; config.train.folds_per_group is "auto" or a number.
+        trainings: how many this process has in all, at most.
+        batch: scans of a batch.
+        per_call: trainings that one call of the program takes, at most.
+        data_bytes: of the data set, which lies on every device.
+        devices: of this process; by default JAX's.
+
+    Returns:
+        By "auto" at most as many as fit the memory, and so that the groups are of even size.
+    """
+    devices = jax.local_devices() if devices is None else devices
+    setting, count = config.train.folds_per_group, len(devices)
+    if setting != "auto":
+        return count * math.ceil(min(int(setting), trainings) / count)
+    on_cpu = devices[0].platform == "cpu"
+    held, working = training_bytes(
+        architecture(config),
+        dtype="float32" if on_cpu else config.model.dtype,
+        batch=batch,
+        size=config.dataset.image_size,
+    )
+    if on_cpu:  # a checkpoint is put together beside the state
+        held, room = 2 * held, _SHARE_OF_CPU * usable_memory() / count
+    else:
+        room = _SHARE_OF_GPU * _device_memory(devices[0])
+    fitting = _fitting(room - data_bytes, held, working, math.ceil(per_call / count))
+    most = count * min(fitting, MOST_PER_DEVICE)
+    return count * math.ceil(trainings / math.ceil(trainings / most) / count)
+
+
+def training_bytes(network: Architecture, *, dtype: str, batch: int, size: int) -> tuple[float, float]:
+    """Device memory that one training takes.
+
+    Args:
+        network: what is trained.
+        dtype: of the computation, config.model.dtype.
+        batch: scans of a batch.
+        size: edge of the images, pixels.
+
+    Returns:
+        Bytes of its state, held from step to step, and bytes that it works with within a step.
+    """
+    parameters = audit(network)["count"]
+    per_parameter, per_pixel = _WORKING_BYTES[dtype]
+    pixels = len(network.branches) * batch * size**2
+    return _STATE_BYTES_PER_PARAMETER * parameters, per_parameter * parameters + per_pixel * pixels
+
+
+def _fitting(room: float, held: float, working: float, per_call: int) -> int:
+    """Trainings of a device that has `room` bytes, of which `per_call` at a time work; at least one."""
+    together = int(room / (held + working))
+    if together > per_call:  # more are held than work
+        together = int((room - per_call * working) / held)
+    return max(1, together)
+
+
+def _device_memory(device: jax.Device) -> float:
+    """Bytes that JAX may take of a device; of a kind that does not tell, as if its memory were the machine's."""
+    return (device.memory_stats() or {}).get("bytes_limit", usable_memory())

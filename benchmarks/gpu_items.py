@@ -1,0 +1,207 @@
+"""The measurements of `benchmarks.measure_gpu`, each called in a process of its own:
+
+python -m benchmarks.gpu_items FUNCTION '{"argument": value, …}'
+
+Each function returns what is stored; the last line of stdout is that as JSON.
+"""
+
+from __future__ import annotations
+
+import collections
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+
+from afnet_jax.machine import usable_cores, usable_memory
+from benchmarks.training import PARITY, matmul_peak, ours, pytorch, random_faces, row_of, time_in_turn
+
+_ROOT = Path(__file__).parents[1]
+_PACKAGES = (
+    "jax",
+    "jaxlib",
+    "jax-cuda12-plugin",
+    "jax-cuda13-plugin",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "numpy",
+    "torch",
+)
+_SUBJECTS = 4
+_KERNELS = 40  # of a profile, those that take longest
+
+
+def machine() -> dict:
+    """Versions, devices, memory."""
+    device = jax.local_devices()[0]
+    return {
+        "backend": jax.default_backend(),
+        "device": device.device_kind,
+        "devices": jax.local_device_count(),
+        "device_memory": device.memory_stats(),
+        "nvidia_smi": _output("nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"),
+        "python": platform.python_version(),
+        "packages": {name: version for name in _PACKAGES if (version := _version(name))},
+        "cores": usable_cores(),
+        "memory_bytes": usable_memory(),
+    }
+
+
+def small_run(*, workdir: str, image_size: int, dtype: str) -> dict:
+    """The main command on a few synthetic subjects, then its evaluation anew."""
+    run, data = Path(workdir) / "run", Path(workdir) / "data"
+    settings = {
+        "dataset.data_dir": data,
+        "dataset.synthetic_subjects": _SUBJECTS,
+        "dataset.image_size": image_size,
+        "protocol.folds": 2,
+        "train.epochs": 2,
+        "train.batch_size": 8,
+        "train.learning_rate_decay": "none",
+        "model.dtype": dtype,
+    }
+    command = [sys.executable, "-m", "afnet_jax.main", "--config=configs/synthetic.py", f"--workdir={run}"]
+    command += [f"--config.{name}={value}" for name, value in settings.items()]
+    seconds = {}
+    for mode in ("train", "evaluate"):
+        start = time.monotonic()
+        _run([*command, f"--mode={mode}"])
+        seconds[f"{mode}_seconds"] = time.monotonic() - start
+    summary = json.loads((run / "summary.json").read_text())
+    return {"complete": summary["complete"], "accuracy": summary["accuracy"]["mean"], **summary["seconds"], **seconds}
+
+
+def prediction(*, workdir: str) -> dict:
+    """The networks of `small_run` on raw scans."""
+    scans = sorted((Path(workdir) / "data").rglob("*_F3D.wrl"))[:6]
+    start = time.monotonic()
+    out = _run([sys.executable, "tools/predict.py", f"--workdir={Path(workdir) / 'run'}", "--json", *map(str, scans)])
+    answers = [json.loads(line) for line in out.splitlines()]
+    return {"scans": len(answers), "seconds": time.monotonic() - start, "first": answers[0]["probabilities"]}
+
+
+def ceilings(*, matmul: int, mib: int) -> dict:
+    """What no step can exceed: GB/s of an elementwise pass over memory, bytes read and written; TFLOP/s of matmuls.
+
+    Args:
+        matmul: edge of the matrices.
+        mib: of the array that is read and written.
+    """
+    passes = 20
+    array = jax.random.normal(jax.random.key(0), (mib * 2**18,), jnp.float32)
+    rewrite = jax.jit(lambda a, n: jax.lax.fori_loop(0, n, lambda _, x: x + 1, a), donate_argnums=0)
+    array = jax.block_until_ready(rewrite(array, passes))
+    start = time.perf_counter()
+    jax.block_until_ready(rewrite(array, passes))
+    rate = 2 * passes * mib * 2**20 / (time.perf_counter() - start)
+    tflops = {f"{dtype}_tflops": matmul_peak(dtype, matmul) / 1000 for dtype in ("bfloat16", "float32")}
+    return {"copy_gb_per_second": rate / 1e9, **tflops}
+
+
+def steps(*, folds: int, image_size: int, batch: int, dtype: str, repeats: int, vmapped: str = "") -> dict:
+    """Milliseconds of a training step per fold, and the device's peak memory; arguments as those of `ours`."""
+    contender = ours(random_faces(image_size), batch, folds, dtype, vmapped=vmapped)
+    (seconds,) = time_in_turn([contender], repeats)
+    return row_of(contender, seconds, image_size, batch)
+
+
+def pytorch_steps(*, how: str, image_size: int, batch: int, dtype: str, repeats: int) -> dict:
+    """The same of PyTorch."""
+    contender = pytorch(random_faces(image_size), batch, dtype, how)
+    (seconds,) = time_in_turn([contender], repeats)
+    return row_of(contender, seconds, image_size, batch)
+
+
+def accuracy(*, image_size: int) -> dict:
+    """One step of AFNet-M by type of computation, beside PyTorch's in float64 on the CPU: relative errors.
+
+    `float32` is what this device computes by default (TF32, on many GPUs), `float32, highest` without such.
+    """
+    sys.path.insert(0, str(PARITY))
+    import numpy as np
+    import outcomes
+
+    truth = outcomes.pytorch("afnet", image_size, "float64")
+    found = {}
+    for name, precision in (("float32", None), ("float32, highest", "highest")):
+        with jax.default_matmul_precision(precision):
+            ours_ = outcomes.ours.__wrapped__("afnet", image_size, "float32")
+        gradients = list(outcomes.errors(ours_.gradients, truth.gradients).values())
+        found[name] = {
+            "logits": outcomes.relative(ours_.logits, truth.logits),
+            "loss": abs(ours_.loss / truth.loss - 1),
+            "median_gradient": float(np.median(gradients)),
+            "worst_gradient": max(gradients),
+            "worst_statistic": max(outcomes.errors(ours_.statistics, truth.statistics).values()),
+        }
+    return found
+
+
+def profile(*, folds: int, image_size: int, batch: int, dtype: str, repeats: int, workdir: str) -> dict:
+    """Where a call's time goes: the kernels that take longest, ms and calls. The whole trace stays in the workdir."""
+    contender = ours(random_faces(image_size), batch, folds, dtype)
+    contender.step()
+    folder = Path(workdir) / "profile"
+    with jax.profiler.trace(str(folder)):
+        contender.step()
+    newest = max(folder.rglob("*.xplane.pb"), key=os.path.getmtime)
+    spent: dict[str, list[float]] = collections.defaultdict(lambda: [0.0, 0])
+    planes = list(jax.profiler.ProfileData.from_file(str(newest)).planes)
+    on_device = [plane for plane in planes if plane.name.startswith("/device:")] or planes
+    for plane in on_device:
+        for line in plane.lines:
+            if not line.name.startswith(("Stream", "tf_XLA")):  # the other lines tell the same in other words
+                continue
+            for event in line.events:
+                spent[event.name][0] += event.duration_ns / 1e6
+                spent[event.name][1] += 1
+    longest = sorted(spent.items(), key=lambda entry: -entry[1][0])[:_KERNELS]
+    return {
+        "folds": folds,
+        "steps": contender.steps,
+        "ms": sum(ms for ms, _ in spent.values()),
+        "calls": sum(calls for _, calls in spent.values()),
+        "lines": sorted({line.name for plane in on_device for line in plane.lines})[:20],
+        "kernels": [{"name": name[:120], "ms": round(ms, 3), "calls": calls} for name, (ms, calls) in longest],
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _output(*command: str) -> str | None:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _run(command: list[str]) -> str:
+    """Stdout of a command of the project.
+
+    Raises:
+        RuntimeError: it failed; its last words.
+    """
+    done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)}: exit status {done.returncode}\n{done.stderr[-2000:]}")
+    return done.stdout
+
+
+_FUNCTIONS = (machine, small_run, prediction, ceilings, steps, pytorch_steps, accuracy, profile)
+
+if __name__ == "__main__":
+    chosen = {function.__name__: function for function in _FUNCTIONS}[sys.argv[1]]
+    print(json.dumps(chosen(**json.loads(sys.argv[2]))))
