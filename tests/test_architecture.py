@@ -9,6 +9,7 @@ PACKAGE = ROOT / "afnet_jax"
 # Rooms from the ground up: each imports from those before it and from itself alone.
 FLOORS = (
     ("errors", "html_page", "huge_pages"),
+    ("paths",),
     ("scans",),
     ("preprocessing",),
     ("datasets", "models", "protocol"),

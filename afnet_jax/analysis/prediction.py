@@ -15,6 +15,7 @@ import numpy as np
 from afnet_jax.analysis.run import Run
 from afnet_jax.datasets.loading import Maps, reduce_maps
 from afnet_jax.errors import RunError
+from afnet_jax.paths import user_path
 from afnet_jax.preprocessing import preprocess
 from afnet_jax.scans import ScanError, read_scan
 from afnet_jax.scans.databases import DATABASES
@@ -74,7 +75,7 @@ def find_files(paths: Iterable[str | Path]) -> list[Path | ScanError]:
     A path that is not there, or a folder without scans, comes out as its error, in its place.
     """
     found: list[Path | ScanError] = []
-    for path in map(Path, paths):
+    for path in map(user_path, paths):
         if not path.exists():
             found.append(ScanError(path, "no such file or folder"))
             continue

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow_datasets as tfds
+from absl import logging
 
 from afnet_jax.datasets.records import VERSION, load_record
 from afnet_jax.scans.scan import EXPRESSIONS, LANDMARKS
@@ -106,3 +107,12 @@ def write_dataset(database: str, finished: Path, data_dir: Path) -> Path:
     with contextlib.redirect_stdout(io.StringIO()):  # tfds announces downloads of unknown size
         builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=finished))
     return Path(builder.data_dir)
+
+
+def read_records(folder: Path) -> Iterator[dict]:
+    """Yields the records of a data set's folder, fields as in `features`, decoded."""
+    logging.set_verbosity(logging.ERROR)  # tfds would recommend OpenCV
+    try:
+        yield from tfds.builder_from_directory(folder).as_data_source(split=SPLIT)
+    finally:
+        logging.set_verbosity(logging.WARNING)

@@ -5,20 +5,18 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow_datasets as tfds
-from absl import logging
 from ml_collections import ConfigDict
 from PIL import Image
 
 from afnet_jax.datasets import digests
-from afnet_jax.datasets.builder import SPLIT
+from afnet_jax.datasets.builder import read_records
 from afnet_jax.datasets.records import VERSION
 from afnet_jax.errors import DatasetError
+from afnet_jax.paths import user_path
 
 
 class Maps(NamedTuple):
@@ -75,7 +73,7 @@ def load(dataset: ConfigDict) -> FaceDataset:
     Raises:
         DatasetError: not prepared, damaged, or without a scan of the levels asked for.
     """
-    data_dir = Path(dataset.data_dir)
+    data_dir = user_path(dataset.data_dir)
     if dataset.name == "synthetic":
         from afnet_jax.datasets.synthetic_default import prepare_synthetic  # nobody else needs made-up people
 
@@ -98,14 +96,6 @@ def load(dataset: ConfigDict) -> FaceDataset:
         subjects=columns["subject"],
         levels=columns["level"],
     )
-
-
-def read_records(folder: Path) -> Iterator[dict]:
-    logging.set_verbosity(logging.ERROR)  # tfds would recommend OpenCV
-    try:
-        yield from tfds.builder_from_directory(folder).as_data_source(split=SPLIT)
-    finally:
-        logging.set_verbosity(logging.WARNING)
 
 
 def _wanted(record: dict, levels: tuple[int, ...]) -> bool:

@@ -25,13 +25,13 @@ def touch_bu3dfe(root: Path, *subjects: str) -> None:
 
 
 @pytest.mark.parametrize("nesting", ["", "BU_3DFE/disk 1"])
-def test_finds_the_protocols_bu3dfe_scans(tmp_path, nesting):
+def test_finds_bu3dfe_scans_of_all_levels(tmp_path, nesting):
     touch_bu3dfe(tmp_path / nesting, "M0001", "F0002")
     found = find_scans("bu3dfe", tmp_path)
     names = [scan_id.name for scan_id, _ in found]
-    assert len(names) == 24 and names == sorted(names)
+    assert len(names) == 48 and names == sorted(names)
     assert {(scan_id.expression, scan_id.level) for scan_id, _ in found} == {
-        (code, level) for code in ("AN", "DI", "FE", "HA", "SA", "SU") for level in (3, 4)
+        (code, level) for code in ("AN", "DI", "FE", "HA", "SA", "SU") for level in (1, 2, 3, 4)
     }
     assert all(path.name == f"{scan_id.name}_F3D.wrl" and path.is_file() for scan_id, path in found)
 
@@ -52,12 +52,12 @@ def test_ids_come_from_names_not_folders(tmp_path):
 def test_synthetic_people_are_found_as_bu3dfe_under_their_own_name(tmp_path):
     touch_bu3dfe(tmp_path, "F0001")
     found = find_scans("synthetic", tmp_path)
-    assert len(found) == 12 and {scan_id.database for scan_id, _ in found} == {"synthetic"}
+    assert len(found) == 24 and {scan_id.database for scan_id, _ in found} == {"synthetic"}
 
 
 def test_refuses_in_one_line_that_says_what_to_do(tmp_path):
     touch(tmp_path / "bosphorus" / "bs000", "bs000_E_ANGER_0.bnt")
-    touch(tmp_path / "neutral" / "F0001", "F0001_NE00WH_F3D.wrl", "F0001_AN01WH_F3D.wrl")
+    touch(tmp_path / "neutral" / "F0001", "F0001_NE00WH_F3D.wrl", "F0002_NE00WH_F3D.wrl")
     touch(tmp_path / "raw", "F0001_AN03WH_RAW.wrl")
     touch(tmp_path / "empty")
     touch(tmp_path / "twice" / "a", "F0001_AN03WH_F3D.wrl")
@@ -70,7 +70,7 @@ def test_refuses_in_one_line_that_says_what_to_do(tmp_path):
         ("bosphorus", "empty", "no bosphorus scan"),
         ("bu3dfe", "bosphorus", "use --database=bosphorus"),
         ("bosphorus", "neutral", "use --database=bu3dfe"),
-        ("bu3dfe", "neutral", "protocol's expressions"),
+        ("bu3dfe", "neutral", r"protocol's expressions \(2 neutral faces \(NE\)\)"),
         ("bu3dfe", "twice", "the same scan is also at"),
         ("celeba", "empty", "expected one of bu3dfe, bosphorus, synthetic"),
     ]:

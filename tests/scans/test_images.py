@@ -37,7 +37,7 @@ def test_grey_and_palette_pictures_become_rgb(tmp_path):
     np.testing.assert_array_equal(images.read_rgb(tmp_path / "palette.bmp"), np.full((3, 4, 3), (1, 2, 3)))
 
 
-@pytest.mark.parametrize("size", [(60_000, 60_000), (2**31 - 1, 1), (5000, 5000)])
+@pytest.mark.parametrize("size", [(60_000, 60_000), (2**31 - 1, 1), (9000, 9000)])
 def test_refuses_a_picture_that_would_fill_the_memory(tmp_path, size):
     (tmp_path / "bomb.png").write_bytes(png_header(*size))
     with pytest.raises(ScanError, match=r"expected 1 to|decompression bomb"):
@@ -50,7 +50,7 @@ def test_refuses_what_is_no_picture(tmp_path):
     Image.new("RGB", (4, 3)).save(tmp_path / "other.bmp", format="GIF")
     (tmp_path / "text.png").write_text("no picture")
     for name in ("cut.bmp", "other.bmp", "text.png"):
-        with pytest.raises(ScanError, match="not a readable BMP or PNG picture"):
+        with pytest.raises(ScanError, match=r"not a (readable )?BMP, PNG or JPEG picture"):
             images.read_rgb(tmp_path / name)
 
 
