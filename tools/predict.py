@@ -31,6 +31,8 @@ def _main(arguments: argparse.Namespace) -> int:
             rejected += 1
             continue
         found.append(outcome)
+        for remark in outcome.face.remarks:
+            print(f"warning: {outcome.face.path}: {remark}", file=sys.stderr)
         if arguments.json:
             print(outcome.to_json(), flush=True)
     if found and not arguments.json:

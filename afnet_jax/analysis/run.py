@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 
 import afnet_jax
 from afnet_jax import protocol
-from afnet_jax.config import default_config
+from afnet_jax.config import default_config, without_retired_fields
 from afnet_jax.errors import RunError
 from afnet_jax.models.afnet import AFNet
 from afnet_jax.paths import user_path
@@ -58,7 +58,7 @@ class Run:
         try:
             config = default_config(stored["variant"])
             with config.ignore_type():
-                config.update(stored)
+                config.update(without_retired_fields(stored))
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             theirs = self._json("environment.json").get("afnet_jax", "another version")
             raise RunError(

@@ -5,7 +5,10 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import sys
+from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -85,9 +88,13 @@ def load(dataset: ConfigDict) -> FaceDataset:
             f"--database={dataset.name} --raw=FOLDER_OF_RAW_SCANS --data_dir={data_dir}"
         )
     digests.verify(folder)
-    records = [_reduced(r, dataset.image_size) for r in read_records(folder) if _wanted(r, dataset.levels)]
-    if not records:
-        raise DatasetError(f"{folder}: holds no scan of the levels {tuple(dataset.levels)} (config.dataset.levels)")
+    levels: Counter[int] = Counter()
+    records = []
+    for record in read_records(folder):
+        levels[int(record["level"])] += 1
+        if record["level"] in (0, *dataset.levels):
+            records.append(_reduced(record, dataset.image_size))
+    _say_what_is_absent(folder, levels, tuple(dataset.levels))
     records.sort(key=lambda record: record["scan_id"])
     columns = {name: np.stack([record[name] for record in records]) for name in records[0]}
     return FaceDataset(
@@ -98,8 +105,29 @@ def load(dataset: ConfigDict) -> FaceDataset:
     )
 
 
-def _wanted(record: dict, levels: tuple[int, ...]) -> bool:
-    return record["level"] == 0 or record["level"] in tuple(levels)
+def _say_what_is_absent(folder: Path, levels: Counter[int], wanted: tuple[int, ...]) -> None:
+    """Warns of levels that are wanted and not there; of a data set without levels none is missing.
+
+    Args:
+        folder: the data set.
+        levels: level -> how many scans the data set holds; 0 for those without a level.
+        wanted: config.dataset.levels.
+
+    Raises:
+        DatasetError: no scan is left.
+    """
+    there = sorted(set(levels) - {0})
+    held = ", ".join(f"{level} ({levels[level]} scans)" for level in there)
+    choose = f"choose with --config.dataset.levels={','.join(map(str, there))}{',' if len(there) == 1 else ''}"
+    absent = ", ".join(map(str, sorted(set(wanted) - set(there))))
+    if not any(levels[level] for level in (0, *wanted)):
+        raise DatasetError(f"{folder}: holds no scan of the levels {wanted}, but {held or 'none at all'}; {choose}")
+    if there and absent:
+        print(
+            f"warning: {folder}: holds no scan of level {absent} (config.dataset.levels), but {held}; {choose}, "
+            "or prepare the raw scans again, which takes all levels",
+            file=sys.stderr,
+        )
 
 
 def _reduced(record: dict, size: int) -> dict[str, np.ndarray]:

@@ -22,7 +22,7 @@ from ml_collections import ConfigDict
 
 import afnet_jax
 from afnet_jax import protocol
-from afnet_jax.config import flat
+from afnet_jax.config import flat, without_retired_fields
 from afnet_jax.errors import RunError
 from afnet_jax.paths import user_path
 from afnet_jax.training.plan import Training
@@ -232,7 +232,8 @@ def write_arrays_atomically(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 def _config(content: dict) -> dict:
-    return {key: value for key, value in flat(content).items() if key not in _MAY_CHANGE}
+    fields = flat(without_retired_fields(content))
+    return {key: value for key, value in fields.items() if key not in _MAY_CHANGE}
 
 
 def _identity(content: dict) -> dict:
