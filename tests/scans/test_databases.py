@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from afnet_jax.scans import ScanError, bosphorus, bu3dfe, find_scans, read_scan
+from afnet_jax.scans.databases import survey_scans
 
 BU_NAMES = [f"{code}{level:02d}WH" for code in ("AN", "DI", "FE", "HA", "SA", "SU") for level in (1, 2, 3, 4)]
 BU_NAMES.append("NE00WH")
@@ -102,3 +103,42 @@ def test_says_what_is_accepted(tmp_path, name):
 def test_samples_are_found(samples):
     assert len(find_scans("bu3dfe", samples / "bu3dfe")) == 18
     assert len(find_scans("bosphorus", samples / "bosphorus")) == 12
+
+
+def test_links_are_followed_once(tmp_path):
+    touch(tmp_path / "disk" / "F0001", "F0001_AN03WH_F3D.wrl")
+    touch(tmp_path / "raw" / "F0002", "F0002_AN03WH_F3D.wrl")
+    (tmp_path / "raw" / "F0001").symlink_to(tmp_path / "disk" / "F0001")
+    (tmp_path / "raw" / "again").symlink_to(tmp_path / "disk")
+    (tmp_path / "raw" / "F0002" / "round").symlink_to(tmp_path / "raw")
+    (tmp_path / "raw" / "F0002" / "F0002_HA03WH_F3D.wrl").symlink_to(tmp_path / "raw" / "nowhere.wrl")
+    names = [scan_id.name for scan_id, _ in find_scans("bu3dfe", tmp_path / "raw")]
+    assert names == ["F0001_AN03WH", "F0002_AN03WH", "F0002_HA03WH"]
+
+
+@pytest.mark.parametrize("upper", [".WRL", ".BMP", ".BND", ".BNT", ".PNG", ".LM3"])
+def test_suffixes_in_capitals(mesh, dome, tmp_path, upper):
+    database, path = ("bu3dfe", bu3dfe.write_scan(mesh, tmp_path / "raw"))
+    if upper in (".BNT", ".PNG", ".LM3"):
+        database, path = "bosphorus", bosphorus.write_scan(dome, tmp_path / "raw")
+    path.with_suffix(upper.lower()).rename(path.with_suffix(upper))
+    ((scan_id, found),) = find_scans(database, tmp_path / "raw")
+    assert read_scan(found).id == scan_id
+
+
+def test_those_left_out_are_counted(tmp_path):
+    touch_bu3dfe(tmp_path, "F0001", "M0002")
+    assert survey_scans("bu3dfe", tmp_path).left_out == {
+        ".wrl files that are none of the scans by their names": 50,
+        "neutral faces (NE)": 2,
+    }
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    def walk(folder, *, followlinks, onerror):
+        onerror(PermissionError(13, "Permission denied", str(tmp_path / "F0001")))
+        return iter(())
+
+    monkeypatch.setattr("os.walk", walk)
+    with pytest.raises(ScanError, match="F0001: the folder cannot be read"):
+        find_scans("bu3dfe", tmp_path)
