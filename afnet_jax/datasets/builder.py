@@ -51,6 +51,13 @@ def features() -> tfds.features.FeaturesDict:
     )
 
 
+class _LocalInfo(tfds.core.DatasetInfo):
+    """Metadata that is only read from the data set's own folder."""
+
+    def initialize_from_bucket(self) -> None:
+        """Does nothing: tfds would ask its bucket on the network, and leave a temporary folder behind."""
+
+
 class FaceMapsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]  # no stubs
     """Aligned texture, depth and masks of the protocol's scans, one record per scan, sorted by scan_id."""
 
@@ -58,7 +65,7 @@ class FaceMapsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True): 
     MANUAL_DOWNLOAD_INSTRUCTIONS = "A folder of finished scans, which tools/prepare_dataset.py makes from raw ones."
 
     def _info(self) -> tfds.core.DatasetInfo:
-        return tfds.core.DatasetInfo(
+        return _LocalInfo(
             builder=self, description=self.__doc__, features=features(), supervised_keys=None, disable_shuffling=True
         )
 
