@@ -80,7 +80,7 @@ class FaceMapsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True): 
 
 
 class Bu3dfe(FaceMapsBuilder):
-    """BU-3DFE: six expressions at levels 3 and 4, 12 scans of each of 100 subjects."""
+    """BU-3DFE: six expressions at levels 1 to 4, 24 scans of each of 100 subjects."""
 
 
 class Bosphorus(FaceMapsBuilder):
