@@ -152,21 +152,24 @@ def _without_label(expression: str) -> str:
 
 
 def files_below(folder: Path) -> Iterator[Path]:
-    """The files at any depth below a folder, sorted, hidden ones left out; links are followed, each goal once.
+    """The files at any depth below a folder, sorted, hidden ones left out; links are followed.
+
+    A folder is entered once, and a file is given once under one name: a link beside what it leads to is no second scan.
 
     Raises:
         ScanError: a folder that cannot be read.
     """
     met = {os.path.realpath(folder)}
 
-    def is_new(path: str) -> bool:
-        real = os.path.realpath(path)
-        return not (real in met or met.add(real))  # type: ignore[func-returns-value]
+    def is_new(place: str, name: str, what: str = "") -> bool:
+        key = os.path.realpath(os.path.join(place, name)) + what
+        return not (key in met or met.add(key))  # type: ignore[func-returns-value]
 
     for place, folders, names in os.walk(folder, followlinks=True, onerror=_refuse_folder):
-        visible = (sorted(name for name in each if not name.startswith(".")) for each in (folders, names))
-        folders[:], names = ([n for n in each if is_new(os.path.join(place, n))] for each in visible)
-        yield from (Path(place, name) for name in names)
+        folders[:] = [name for name in sorted(folders) if not name.startswith(".") and is_new(place, name)]
+        for name in sorted(names):
+            if not name.startswith(".") and is_new(place, name, f"/{name}"):
+                yield Path(place, name)
 
 
 def _refuse_folder(error: OSError) -> None:

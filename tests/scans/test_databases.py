@@ -110,10 +110,16 @@ def test_links_are_followed_once(tmp_path):
     touch(tmp_path / "raw" / "F0002", "F0002_AN03WH_F3D.wrl")
     (tmp_path / "raw" / "F0001").symlink_to(tmp_path / "disk" / "F0001")
     (tmp_path / "raw" / "again").symlink_to(tmp_path / "disk")
+    (tmp_path / "raw" / "F0002 too").symlink_to(tmp_path / "raw" / "F0002")
     (tmp_path / "raw" / "F0002" / "round").symlink_to(tmp_path / "raw")
     (tmp_path / "raw" / "F0002" / "F0002_HA03WH_F3D.wrl").symlink_to(tmp_path / "raw" / "nowhere.wrl")
+    # Stores by content keep files of equal content once, under names that tell nothing.
+    touch(tmp_path / "store", "1234")
+    for name in ("F0003_AN03WH_F3D.wrl", "F0003_DI03WH_F3D.wrl"):
+        (tmp_path / "raw" / name).symlink_to(tmp_path / "store" / "1234")
     names = [scan_id.name for scan_id, _ in find_scans("bu3dfe", tmp_path / "raw")]
-    assert names == ["F0001_AN03WH", "F0002_AN03WH", "F0002_HA03WH"]
+    assert names == ["F0001_AN03WH", "F0002_AN03WH", "F0002_HA03WH", "F0003_AN03WH", "F0003_DI03WH"]
+    assert find_scans("bu3dfe", tmp_path / "raw")[1][1].parent.name == "F0002"
 
 
 @pytest.mark.parametrize("upper", [".WRL", ".BMP", ".BND", ".BNT", ".PNG", ".LM3"])
