@@ -40,7 +40,11 @@ def home(tmp_path, monkeypatch) -> Path:
 def test_the_door(home):
     assert user_path("~") == home and user_path("~/a b/ü") == home / "a b" / "ü"
     assert user_path(Path("a/~/b")) == Path("a/~/b") and user_path("/x/~") == Path("/x/~")
-    for wrong, told in {"~nobody-of-this-name/x": "home folder of this user is unknown", "": "a path is empty"}.items():
+    for wrong, told in {
+        "a\udcc3\udca4": "set PYTHONUTF8=1",
+        "~nobody-of-this-name/x": "home folder of this user is unknown",
+        "": "a path is empty",
+    }.items():
         with pytest.raises(AFNetError, match=told):
             user_path(wrong)
 
@@ -114,3 +118,5 @@ def test_a_locale_without_letters(home):
         assert done.returncode == 0 and "Traceback" not in done.stderr
     code = "from afnet_jax.command_line import report_faults; report_faults(lambda: print(chr(0x2026)))"
     assert call("-c", code, home=home, **C_LOCALE).stdout == "\\u2026\n"
+    done = call(str(ROOT / "tools" / "inspect_dataset.py"), f"--data_dir={home}", "--out=x", home=home, **C_LOCALE)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "set PYTHONUTF8=1" in done.stderr
