@@ -132,7 +132,7 @@ def test_a_scan_at_which_everything_fails_stops_no_other(run_folder, good, tmp_p
     assert [json.loads(line)["scan"] for line in output.out.splitlines()] == [good.stem]
     first, second = (line for line in output.err.splitlines() if line.startswith("error"))
     assert "the reader's scan_id fails on this name: IndexError: string index out of range" in first
-    assert "odd.npy: the reader fails on it: ZeroDivisionError: a line\\nand another" in second
+    assert "odd.npy: the reader fails on it: ZeroDivisionError: a line and another" in second
 
 
 def test_an_exception_of_preprocessing_is_that_scans_fault(good, monkeypatch):
