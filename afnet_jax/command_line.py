@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import io
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from absl import flags
 from afnet_jax.config import default_config, flat
 from afnet_jax.errors import AFNetError, ConfigError
 from afnet_jax.gpu import report_missing_gpu
+from afnet_jax.paths import user_path
 
 _VARIANT = "config.variant"
 
@@ -29,10 +31,16 @@ def run_command(main: Callable[[], int | None], argv: Sequence[str], description
     Returns:
         Exit status.
     """
+    print_whatever_the_locale()
     flags.FLAGS.set_gnu_getopt(True)
     if any(argument in ("--help", "-h", "-help") for argument in argv[1:]):
         print(_help(argv[0], description))
         return 0
+    try:
+        argv = [_expanded(argument) for argument in argv]
+    except AFNetError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     if told := _wrong_config(argv):  # which absl would find out later with a traceback, or not at all
         print(f"error: {told}", file=sys.stderr)
         return 2
@@ -48,6 +56,7 @@ def run_command(main: Callable[[], int | None], argv: Sequence[str], description
 def report_faults(main: Callable[[], int | None]) -> int:
     """Calls `main` and turns a fault of the user's into one line on stderr and exit status 1."""
     report_missing_gpu()
+    print_whatever_the_locale()
     try:
         return main() or 0
     except AFNetError as error:
@@ -62,12 +71,30 @@ def report_faults(main: Callable[[], int | None]) -> int:
         return 130
 
 
+def print_whatever_the_locale() -> None:
+    """Makes stdout write what its encoding does not know as an escape, as stderr does, instead of raising."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def command_parser(description: str | None) -> argparse.ArgumentParser:
+    """Returns the parser of a command's arguments; its help prints in every locale."""
+    print_whatever_the_locale()
+    return argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+
 def positive(text: str) -> int:
     """For argparse: a whole number of at least 1."""
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{number} is less than 1")
     return number
+
+
+def _expanded(argument: str) -> str:
+    """Puts the home folder into --config=~/my.py:variant; fields of the config are expanded where they are used."""
+    name, equals, value = argument.partition("=")
+    return f"{name}={user_path(value)}" if equals and name.lstrip("-") == "config" and value else argument
 
 
 def _told(error: Exception, argv: Sequence[str]) -> str:

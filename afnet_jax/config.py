@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -35,7 +36,7 @@ def default_config(variant: str = "afnet") -> ConfigDict:
     config.dataset.data_dir = "data"
     # Edge in pixels of the images at the network's door: 224 as in the paper, or another multiple of 32 below it.
     config.dataset.image_size = 224
-    # Intensities that take part; databases without levels ignore it.
+    # Intensities that take part, of those that the data set holds; scans without a level always do.
     config.dataset.levels = (3, 4)
     # Made-up people, made and prepared on first use where name is "synthetic".
     config.dataset.synthetic_subjects = 30
@@ -115,6 +116,12 @@ def architecture(config: ConfigDict) -> Architecture:
     return Architecture(**{field.name: config.model[field.name] for field in dataclasses.fields(Architecture)})
 
 
+def without_retired_fields(stored: dict[str, Any]) -> dict[str, Any]:
+    """Returns a stored config without fields that are none any more and had their only value: model.num_classes=6."""
+    model = {name: value for name, value in stored["model"].items() if (name, value) != ("num_classes", 6)}
+    return {**stored, "model": model}
+
+
 def validate(config: ConfigDict) -> None:
     """Refuses what cannot be run, before anything is computed.
 
@@ -130,7 +137,7 @@ def validate(config: ConfigDict) -> None:
         ("model.dtype", config.model.dtype, config.model.dtype in ("float32", "bfloat16"), "float32 or bfloat16"),
         ("train.max_shift", train.max_shift, 0 <= train.max_shift < size // 2, "0 or more, below half the image"),
         ("train.colour_jitter", train.colour_jitter, 0 <= train.colour_jitter < 1, "a share from 0 to below 1"),
-        ("train.learning_rate", train.learning_rate, train.learning_rate > 0, "a positive number"),
+        ("train.learning_rate", train.learning_rate, 0 < train.learning_rate < math.inf, "a positive number"),
         (
             "train.learning_rate_decay",
             train.learning_rate_decay,
@@ -147,7 +154,13 @@ def validate(config: ConfigDict) -> None:
         ("train.keep_rounds", train.keep_rounds, train.keep_rounds >= -1, "-1 (all), 0 or more"),
     ]
     data, protocol = config.dataset, config.protocol
+    levels = data.levels
+    good = len(levels) > 0 and all(isinstance(level, int) and level > 0 for level in levels)
+    checks.append(("dataset.levels", levels, good, "whole numbers of at least 1, such as 3,4"))
     for name, number, least in (
+        ("protocol.subjects", protocol.subjects, 0),
+        ("protocol.folds", protocol.folds, 2),
+        ("protocol.rounds", protocol.rounds, 1),
         ("dataset.synthetic_subjects", data.synthetic_subjects, 1),
         ("dataset.synthetic_seed", data.synthetic_seed, 0),
         ("protocol.seed", protocol.seed, 0),
@@ -174,4 +187,4 @@ def flat(tree: dict, prefix: str = "") -> dict[str, Any]:
 
 
 def _is_auto_or_positive(value: str) -> bool:
-    return value == "auto" or (value.isdigit() and int(value) > 0)
+    return value == "auto" or (value.isdecimal() and int(value) > 0)

@@ -26,7 +26,7 @@ def write_lock(path: Path, purpose: str) -> Iterator[None]:
         OSError: the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:
+    with path.open("a+", encoding="utf-8") as file:
         _wait(file, fcntl.LOCK_EX, purpose)
         file.truncate(0)
         file.write(f"process {os.getpid()} on {platform.node()}")
@@ -43,7 +43,7 @@ def read_lock(path: Path, purpose: str) -> Iterator[None]:
     """
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):
-            _wait(stack.enter_context(path.open()), fcntl.LOCK_SH, purpose)
+            _wait(stack.enter_context(path.open(encoding="utf-8")), fcntl.LOCK_SH, purpose)
         yield
 
 

@@ -67,7 +67,7 @@ def _cgroup_folders(root: Path, controller: str) -> Iterator[Path]:
     """
     mount = root / "sys/fs/cgroup"
     try:
-        lines = (root / "proc/self/cgroup").read_text().splitlines()
+        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []
     for line in lines:
@@ -86,6 +86,6 @@ def _cgroup_folders(root: Path, controller: str) -> Iterator[Path]:
 def _numbers(file: Path) -> list[int]:
     """Whole numbers in a file; none where it cannot be read."""
     try:
-        return [int(text) for text in re.findall(r"-?\d+", file.read_text())]
+        return [int(text) for text in re.findall(r"-?\d+", file.read_text(encoding="utf-8"))]
     except OSError:
         return []

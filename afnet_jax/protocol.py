@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from afnet_jax.errors import ConfigError
+from afnet_jax.paths import user_path
 
 # Streams of random numbers that must not depend on one another.
 _SELECTION, _PARTITION = 0, 1
@@ -121,7 +122,7 @@ def read_splits(path: str | Path) -> tuple[Fold, ...]:
     """
     expected = 'expected {"rounds": [[{"train": [subject ids], "test": [subject ids]}, …], …]}'
     try:
-        rounds = json.loads(Path(path).read_text())["rounds"]
+        rounds = json.loads(user_path(path).read_text(encoding="utf-8"))["rounds"]
         folds = tuple(
             Fold(r, k, _subjects(fold["train"]), _subjects(fold["test"]))
             for r, round_ in enumerate(rounds)

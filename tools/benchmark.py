@@ -22,10 +22,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from afnet_jax.command_line import report_faults
+from afnet_jax.command_line import command_parser, report_faults
 from afnet_jax.errors import AFNetError
 from afnet_jax.huge_pages import start_with_huge_pages
 from afnet_jax.machine import usable_cores
+from afnet_jax.paths import user_path
 
 _ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(_ROOT))  # where benchmarks/ stands
@@ -107,9 +108,10 @@ def _tables() -> None:
     """Each table of the document stands between the name of its JSON file and an end mark."""
 
     def table(match: re.Match) -> str:
-        return f"<!-- {match[1]} -->\n{_markdown(json.loads((_ROOT / match[1]).read_text()))}\n<!-- end -->"
+        content = json.loads((_ROOT / match[1]).read_text(encoding="utf-8"))
+        return f"<!-- {match[1]} -->\n{_markdown(content)}\n<!-- end -->"
 
-    _DOCUMENT.write_text(_TABLE.sub(table, _DOCUMENT.read_text()))
+    _DOCUMENT.write_text(_TABLE.sub(table, _DOCUMENT.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def _markdown(content: dict) -> str:
@@ -141,12 +143,14 @@ def _machine(what: str) -> dict:
 def _processor() -> str:
     """Its name, where Linux tells it."""
     info = Path("/proc/cpuinfo")
-    names = re.findall(r"^model name\s*:\s*(.+)$", info.read_text() if info.is_file() else "", re.MULTILINE)
+    names = re.findall(
+        r"^model name\s*:\s*(.+)$", info.read_text(encoding="utf-8") if info.is_file() else "", re.MULTILINE
+    )
     return names[0] if names else platform.machine()
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     kinds = parser.add_subparsers(dest="what", required=True)
     train, convolution, gridfit, prepare = (
         kinds.add_parser(name) for name in ("train", "convolution", "gridfit", "prepare")
@@ -163,11 +167,11 @@ def _parser() -> argparse.ArgumentParser:
     convolution.add_argument("--lowerings", default="per_fold,grouped,im2col,map", help="for the folds at once")
     for parser_ in (train, convolution):
         parser_.add_argument("--batch", type=int, default=32, help="scans of a batch")
-    gridfit.add_argument("--peer", type=Path, help="Python that has pygridfit==0.1.7 installed")
-    prepare.add_argument("--raw", type=Path, required=True, help="folder of raw scans, tools/make_synthetic.py")
+    gridfit.add_argument("--peer", type=user_path, help="Python that has pygridfit==0.1.7 installed")
+    prepare.add_argument("--raw", type=user_path, required=True, help="folder of raw scans, tools/make_synthetic.py")
     prepare.add_argument("--workers", type=_numbers, default=[1, usable_cores()], help="numbers of processes")
     for parser_ in (train, convolution, gridfit, prepare, runs):
-        parser_.add_argument("--json", required=True, type=Path, help="file to write")
+        parser_.add_argument("--json", required=True, type=user_path, help="file to write")
     for parser_ in (train, convolution, gridfit, prepare):
         parser_.add_argument("--repeats", type=int, default=5, help="rounds, of which medians are taken")
     return parser
@@ -192,7 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise AFNetError(f"{given.what}: nothing was measured")
         content = {"machine": _machine(given.what), "command": " ".join(arguments), "rows": rows}
         given.json.parent.mkdir(parents=True, exist_ok=True)
-        given.json.write_text(json.dumps(content, indent=1) + "\n")
+        given.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
     return report_faults(measure)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from afnet_jax.command_line import report_faults
+from afnet_jax.command_line import command_parser, report_faults
 
 
 def _main(arguments: argparse.Namespace) -> None:
@@ -24,7 +24,7 @@ def _main(arguments: argparse.Namespace) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     parser.add_argument("--workdir", required=True, help="folder of a finished run")
     parser.add_argument("--out", required=True, help="folder to write to; made if need be")
     parser.add_argument("--round", type=int, default=0, help="round whose networks are exported (default: 0)")

@@ -10,7 +10,6 @@ for .pth) are left out.
 
 from __future__ import annotations
 
-import argparse
 import collections
 import dataclasses
 import random
@@ -25,6 +24,7 @@ from pathlib import Path
 import numpy as np
 import safetensors.numpy
 
+from afnet_jax.command_line import command_parser
 from afnet_jax.errors import AFNetError, WeightsError
 from afnet_jax.models.weight_files import read_weights
 from afnet_jax.scans import Scan, ScanError, ScanId, bosphorus, bu3dfe, read_scan
@@ -264,7 +264,7 @@ def _try(target: _Target, tally: Tally, name: str) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     parser.add_argument("--mutations", type=int, default=20_000, help="damaged files of each kind (default: 20000)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the damages (default: 0)")
     arguments = parser.parse_args()

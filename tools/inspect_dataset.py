@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from afnet_jax.command_line import report_faults
+from afnet_jax.command_line import command_parser, report_faults
 
 
 def _main(arguments: argparse.Namespace) -> None:
@@ -23,7 +23,7 @@ def _main(arguments: argparse.Namespace) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     parser.add_argument("--data_dir", required=True, help="folder of prepared data sets")
     parser.add_argument("--out", required=True, help="folder for the page; made if need be")
     parser.add_argument("--database", help="which data set, where the folder holds several")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from afnet_jax.command_line import positive, report_faults
+from afnet_jax.command_line import command_parser, positive, report_faults
 from afnet_jax.scans.synthetic import write_people
 
 
@@ -32,7 +32,7 @@ def intensities(text: str) -> tuple[int, ...]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     parser.add_argument("--database", required=True, choices=("bu3dfe", "bosphorus"), help="whose format and scanner")
     parser.add_argument("--out", required=True, help="folder for the subjects' folders; made if need be")
     parser.add_argument("--subjects", required=True, type=positive, help="how many people")

@@ -10,7 +10,6 @@ surface. Exit code 0: all scans measured; 1: a scan was rejected or has no truth
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
@@ -18,8 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from afnet_jax.command_line import report_faults
+from afnet_jax.command_line import command_parser, report_faults
 from afnet_jax.errors import AFNetError
+from afnet_jax.paths import user_path
 from afnet_jax.preprocessing import preprocess
 from afnet_jax.preprocessing.evaluation import evaluate, read_truth, truth_path
 from afnet_jax.preprocessing.pose_agreement import pose_agreement
@@ -66,10 +66,10 @@ def summarise_spikes(scans: dict[str, dict[str, float]]) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--raw", type=Path, required=True, help="folder with made-up scans, searched at any depth")
+    parser = command_parser(__doc__)
+    parser.add_argument("--raw", type=user_path, required=True, help="folder with made-up scans, searched at any depth")
     parser.add_argument("--turned", action="store_true", help="agreement over poses instead of the error")
-    parser.add_argument("--json", type=Path, help="file to write the figures to")
+    parser.add_argument("--json", type=user_path, help="file to write the figures to")
     args = parser.parse_args()
     paths = sorted([*args.raw.rglob("*_F3D.wrl"), *args.raw.rglob("*.bnt")])
     if not paths:
@@ -92,7 +92,7 @@ def main() -> int:
         print(summarise_spikes(scans))
     if args.json:
         report = {"scans": len(scans), "rejected": faults, "summary": summary, "per_scan": scans}
-        args.json.write_text(json.dumps(report, indent=1).replace("NaN", "null") + "\n")
+        args.json.write_text(json.dumps(report, indent=1).replace("NaN", "null") + "\n", encoding="utf-8")
     return 1 if faults else 0
 
 

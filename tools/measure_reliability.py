@@ -11,7 +11,6 @@ in, and ends cut from, files of a checkpoint. data: the same for the files of a 
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
 import shutil
@@ -24,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
+from afnet_jax.command_line import command_parser
 from afnet_jax.config import default_config
 from afnet_jax.datasets.loading import load
 from afnet_jax.errors import AFNetError, RunError
@@ -43,7 +43,7 @@ _SMALL = (
 def _start(shared: Path, workdir: Path) -> subprocess.Popen:
     command = [sys.executable, "-m", "afnet_jax.main", "--config=configs/synthetic.py:texture_no_ma", *_SMALL]
     command += [f"--config.dataset.data_dir={shared / 'data'}", f"--config.compilation_cache={shared / 'compiled'}"]
-    with (workdir.parent / f"{workdir.name}.log").open("a") as log:
+    with (workdir.parent / f"{workdir.name}.log").open("a", encoding="utf-8") as log:
         return subprocess.Popen([*command, f"--workdir={workdir}"], cwd=_ROOT, stdout=log, stderr=log)
 
 
@@ -58,7 +58,7 @@ def _outcome(workdir: Path) -> dict:
     """All that must be the same: predictions, metrics without their times, the digest of every parameter."""
     with np.load(workdir / "predictions.npz") as file:
         predictions = digest_of_arrays(dict(file))
-    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     metrics = [{k: v for k, v in line.items() if not k.endswith("seconds")} for line in lines]
     parameters = {}
     for group in sorted((workdir / "checkpoints").iterdir()):
@@ -179,7 +179,7 @@ def measure_data(flips: int, truncations: int, folder: Path) -> bool:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     parser.add_argument("what", choices=["kills", "flips", "data"])
     parser.add_argument("--count", type=int, default=40, help="kills, or flipped bits (default: 40)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments of the kills (default: 0)")

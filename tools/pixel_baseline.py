@@ -5,19 +5,18 @@ python tools/pixel_baseline.py --workdir=runs/synthetic
 
 from __future__ import annotations
 
-import argparse
 import sys
 
 import numpy as np
 
 from afnet_jax.analysis import load_run
 from afnet_jax.analysis.baseline import SIZE, pixel_regression
-from afnet_jax.command_line import report_faults
+from afnet_jax.command_line import command_parser, report_faults
 from afnet_jax.datasets.loading import load
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     parser.add_argument("--workdir", required=True, help="folder of a finished run")
     given = parser.parse_args()
 

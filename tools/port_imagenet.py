@@ -7,18 +7,16 @@ Reads torchvision's, timm's and transformers' names from .pth (needs PyTorch) an
 
 from __future__ import annotations
 
-import argparse
 import sys
-from pathlib import Path
 
-from afnet_jax.command_line import report_faults
+from afnet_jax.command_line import command_parser, report_faults
 from afnet_jax.models.pretrained import save_ported
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--weights", type=Path, required=True, metavar="FILE", help="published weights of a ResNet18")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder for the checkpoint")
+    parser = command_parser(__doc__)
+    parser.add_argument("--weights", required=True, metavar="FILE", help="published weights of a ResNet18")
+    parser.add_argument("--out", required=True, metavar="DIR", help="new folder for the checkpoint")
     args = parser.parse_args(argv)
 
     def port() -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from afnet_jax.command_line import report_faults
+from afnet_jax.command_line import command_parser, report_faults
 
 
 def _main(arguments: argparse.Namespace) -> int:
@@ -31,6 +31,8 @@ def _main(arguments: argparse.Namespace) -> int:
             rejected += 1
             continue
         found.append(outcome)
+        for remark in outcome.face.remarks:
+            print(f"warning: {outcome.face.path}: {remark}", file=sys.stderr)
         if arguments.json:
             print(outcome.to_json(), flush=True)
     if found and not arguments.json:
@@ -43,7 +45,7 @@ def _main(arguments: argparse.Namespace) -> int:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     parser.add_argument("scans", nargs="+", metavar="SCAN", help="….bnt, …_F3D.wrl, or a folder of such")
     parser.add_argument("--workdir", required=True, help="folder of a finished run")
     parser.add_argument("--round", type=int, default=0, help="round whose networks are asked (default: 0)")

@@ -2,8 +2,10 @@
 
     python tools/prepare_dataset.py --database=bu3dfe --raw=BU_3DFE --data_dir=data
 
-Run again after an interruption, it goes on where it stopped. Scans that cannot be used are left out and listed in
-rejected.csv (scan, file, reason) in data_dir; then it exits with 1, and the rest is ready to use.
+Run again after an interruption, it goes on where it stopped. A database that lies in several folders is prepared one
+by one into the same data_dir: scans of other folders stay, those of the same name are replaced. Scans that cannot be
+used are left out and listed in rejected.csv (scan, file, reason, database) in data_dir; then it exits with 1, and the
+rest is ready to use.
 """
 
 from __future__ import annotations
@@ -11,14 +13,20 @@ from __future__ import annotations
 import argparse
 import sys
 
-from afnet_jax.command_line import positive, report_faults
-from afnet_jax.datasets.preparation import REJECTED, prepare
+from afnet_jax.command_line import command_parser, positive, report_faults
+from afnet_jax.datasets.preparation import prepare
+from afnet_jax.datasets.rejected import REJECTED
 from afnet_jax.scans.databases import DATABASES, OWN
 
 
 def _main(given: argparse.Namespace) -> int:
     done = prepare(given.database, given.raw, given.data_dir, given.workers, reader=given.reader)
-    print(f"{done.prepared} scans in {done.folder}")
+    kept = f", {done.kept} of them prepared before from other folders" if done.kept else ""
+    print(f"{done.prepared + done.kept} scans in {done.folder}{kept}")
+    for reason, count in done.left_out.items():
+        print(f"left out: {count} {reason}")
+    for remark, names in done.remarks.items():
+        print(f"warning: {len(names)} scans, the first {names[0]}: {remark}", file=sys.stderr)
     if not done.rejected:
         return 0
     first = done.rejected[0]
@@ -29,7 +37,7 @@ def _main(given: argparse.Namespace) -> int:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     parser.add_argument(
         "--database",
         required=True,

@@ -17,6 +17,7 @@ from safetensors.numpy import save_file
 import afnet_jax
 from afnet_jax.analysis.run import Run
 from afnet_jax.errors import RunError
+from afnet_jax.paths import user_path
 from afnet_jax.preprocessing.pipeline import PreprocessingConfig
 from afnet_jax.scans.scan import EXPRESSIONS
 from afnet_jax.training.run_folder import write_atomically
@@ -51,7 +52,7 @@ def export_model(run: Run, out: str | Path, *, round: int = 0, fold: int | None 
     folds = run.folds(round) if fold is None else [fold]
     weights = _flatten(*run.stacked_weights(round, folds))
     exported = jax.export.export(jax.jit(_probabilities(run)), platforms=_PLATFORMS)(_shapes(weights), *_inputs(run))
-    out = Path(out)
+    out = user_path(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
         (out / PROGRAM).write_bytes(exported.serialize())

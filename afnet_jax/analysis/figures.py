@@ -22,6 +22,7 @@ from afnet_jax.analysis.run import Run
 from afnet_jax.datasets.loading import FaceDataset, Maps
 from afnet_jax.datasets.thumbnails import relief
 from afnet_jax.errors import RunError
+from afnet_jax.paths import user_path
 from afnet_jax.scans.scan import EXPRESSION_CODES, EXPRESSIONS
 
 _HEAT = matplotlib.colormaps["inferno"]
@@ -231,7 +232,7 @@ def save_prediction_picture(
         for axes, title in zip(rows[0], titles, strict=True):
             axes.set_title(title)
         try:
-            figure.savefig(path, dpi=120)
+            figure.savefig(user_path(path), dpi=120)
         except (OSError, ValueError) as error:
             raise RunError(f"{path}: the picture cannot be written ({error}); give FILE.png") from error
 

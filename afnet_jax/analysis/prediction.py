@@ -15,9 +15,10 @@ from afnet_jax.analysis.run import Run
 from afnet_jax.datasets.loading import Maps, reduce_maps
 from afnet_jax.errors import RunError
 from afnet_jax.machine import usable_cores
+from afnet_jax.paths import user_path
 from afnet_jax.preprocessing import preprocess
 from afnet_jax.scans import ScanError, read_scan
-from afnet_jax.scans.databases import DATABASES
+from afnet_jax.scans.databases import files_below, in_one_line, is_scan
 from afnet_jax.scans.scan import EXPRESSION_CODES, EXPRESSIONS
 
 _BATCH = 16  # faces of one call; one program serves any number of them
@@ -31,11 +32,13 @@ class Face:
         path: its file.
         name: of the scan.
         maps: as in `Maps`, without the axis of scans.
+        remarks: what looked odd, see `Scan`.
     """
 
     path: Path
     name: str
     maps: Maps
+    remarks: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,27 +74,30 @@ class Prediction:
 def find_files(paths: Iterable[str | Path]) -> list[Path | ScanError]:
     """Scan files among paths: files as they are, folders with all the scans below them, sorted.
 
-    A path that is not there, or a folder without scans, comes out as its error, in its place.
+    A path that is not there, a folder without scans, or a name at which a reader fails comes out as its error, in its
+    place.
     """
     found: list[Path | ScanError] = []
-    for path in map(Path, paths):
+    for path in map(user_path, paths):
         if not path.exists():
             found.append(ScanError(path, "no such file or folder"))
-            continue
-        inside = sorted(p for p in path.rglob("*") if _is_scan(p)) if path.is_dir() else [path]
-        none = ScanError(path, "holds no scan (…_F3D.wrl of BU-3DFE, ….bnt of Bosphorus), nor do its subfolders")
-        found += inside or [none]
+        else:
+            found += _scans_below(path) if path.is_dir() else [path]
     return list(dict.fromkeys(found))
 
 
-def _is_scan(path: Path) -> bool:
-    for reader in set(DATABASES.values()):
-        try:
-            reader.scan_id(path)
-        except ScanError:
-            continue
-        return True
-    return False
+def _scans_below(folder: Path) -> list[Path | ScanError]:
+    found: list[Path | ScanError] = []
+    try:
+        for path in files_below(folder):
+            try:
+                found += [path] if is_scan(path) else []
+            except ScanError as error:
+                found.append(error)
+    except ScanError as error:  # a folder that cannot be read
+        found.append(error)
+    none = ScanError(folder, "holds no scan (…_F3D.wrl of BU-3DFE, ….bnt of Bosphorus), nor do its subfolders")
+    return found or [none]
 
 
 def read_faces(paths: Sequence[Path | ScanError], image_size: int) -> Iterator[Face | ScanError]:
@@ -124,8 +130,11 @@ def _read_face(path: Path | ScanError, image_size: int) -> Face | ScanError:
         maps = preprocess(scan)
     except ScanError as error:
         return error
+    except (Exception, SystemExit) as error:  # of a reader, or a bug of ours: the others go on
+        return ScanError(path, f"unexpected {in_one_line(error)}")
     label = np.array(-1 if scan.id.label is None else scan.id.label, np.int32)
-    return Face(path, scan.id.name, Maps(**reduce_maps(maps.texture, maps.depth, maps.masks, image_size), labels=label))
+    reduced = reduce_maps(maps.texture, maps.depth, maps.masks, image_size)
+    return Face(path, scan.id.name, Maps(**reduced, labels=label), scan.remarks)
 
 
 def stack(faces: Sequence[Maps]) -> Maps:

@@ -15,6 +15,7 @@ from afnet_jax.config import default_config, validate
 from afnet_jax.datasets.loading import FaceDataset, load
 from afnet_jax.errors import ConfigError, RunError
 from afnet_jax.models.architecture import VARIANTS
+from afnet_jax.paths import user_path
 from afnet_jax.training.progress import say
 from afnet_jax.training.run_folder import write_atomically
 
@@ -41,7 +42,7 @@ def reproduce(config: ConfigDict, workdir: str | Path, variants: Sequence[str] =
     if unknown := set(variants) - set(VARIANTS):
         raise ConfigError(f"variant {min(unknown)!r} is unknown; expected some of {', '.join(VARIANTS)}")
     validate(config)
-    workdir = Path(workdir)
+    workdir = user_path(workdir)
     runs: dict[str, Run] = {}
     data = load(config.dataset) if data is None else data
     wanted = [v for v in VARIANTS if not variants or v in variants]

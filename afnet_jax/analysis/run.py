@@ -17,10 +17,11 @@ from ml_collections import ConfigDict
 
 import afnet_jax
 from afnet_jax import protocol
-from afnet_jax.config import default_config
+from afnet_jax.config import default_config, without_retired_fields
 from afnet_jax.errors import RunError
 from afnet_jax.gpu import check_gpu
 from afnet_jax.models.afnet import AFNet
+from afnet_jax.paths import user_path
 from afnet_jax.scans.scan import EXPRESSION_CODES
 from afnet_jax.training.checkpoints import Checkpoints
 from afnet_jax.training.step import Trainer
@@ -32,7 +33,7 @@ def load_run(path: str | Path) -> Run:
     Raises:
         RunError: no run folder, a damaged one, or one of a version with other settings.
     """
-    path = Path(path)
+    path = user_path(path)
     if not (path / "config.json").is_file():
         raise RunError(f"{path}: no run here (no config.json); give a folder that afnet_jax.main had as --workdir")
     run = Run(path)
@@ -58,7 +59,7 @@ class Run:
         try:
             config = default_config(stored["variant"])
             with config.ignore_type():
-                config.update(stored)
+                config.update(without_retired_fields(stored))
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             theirs = self._json("environment.json").get("afnet_jax", "another version")
             raise RunError(
@@ -91,7 +92,7 @@ class Run:
         """Lines of metrics.jsonl: one per round and epoch (and group, where a round is trained in several)."""
         lines = []
         for path in sorted(self.path.glob("metrics*.jsonl")):
-            lines += [json.loads(line) for line in path.read_text().splitlines()]
+            lines += [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         return sorted(lines, key=lambda line: (line["round"], line["epoch"], line["folds"]))
 
     @property
@@ -237,7 +238,7 @@ class Run:
     def _json(self, name: str) -> dict:
         path = self.path / name
         try:
-            return json.loads(path.read_text())
+            return json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             raise RunError(f"{path}: not there yet; the run is not finished, start it again to go on") from error
         except ValueError as error:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow_datasets as tfds
+from absl import logging
 
 from afnet_jax.datasets.records import VERSION, load_record
 from afnet_jax.scans.scan import EXPRESSIONS, LANDMARKS
@@ -50,6 +51,13 @@ def features() -> tfds.features.FeaturesDict:
     )
 
 
+class _LocalInfo(tfds.core.DatasetInfo):
+    """Metadata that is only read from the data set's own folder."""
+
+    def initialize_from_bucket(self) -> None:
+        """Does nothing: tfds would ask its bucket on the network, and leave a temporary folder behind."""
+
+
 class FaceMapsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]  # no stubs
     """Aligned texture, depth and masks of the protocol's scans, one record per scan, sorted by scan_id."""
 
@@ -57,7 +65,7 @@ class FaceMapsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True): 
     MANUAL_DOWNLOAD_INSTRUCTIONS = "A folder of finished scans, which tools/prepare_dataset.py makes from raw ones."
 
     def _info(self) -> tfds.core.DatasetInfo:
-        return tfds.core.DatasetInfo(
+        return _LocalInfo(
             builder=self, description=self.__doc__, features=features(), supervised_keys=None, disable_shuffling=True
         )
 
@@ -72,7 +80,7 @@ class FaceMapsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True): 
 
 
 class Bu3dfe(FaceMapsBuilder):
-    """BU-3DFE: six expressions at levels 3 and 4, 12 scans of each of 100 subjects."""
+    """BU-3DFE: six expressions at levels 1 to 4, 24 scans of each of 100 subjects."""
 
 
 class Bosphorus(FaceMapsBuilder):
@@ -106,3 +114,12 @@ def write_dataset(database: str, finished: Path, data_dir: Path) -> Path:
     with contextlib.redirect_stdout(io.StringIO()):  # tfds announces downloads of unknown size
         builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=finished))
     return Path(builder.data_dir)
+
+
+def read_records(folder: Path) -> Iterator[dict]:
+    """Yields the records of a data set's folder, fields as in `features`, decoded."""
+    logging.set_verbosity(logging.ERROR)  # tfds would recommend OpenCV
+    try:
+        yield from tfds.builder_from_directory(folder).as_data_source(split=SPLIT)
+    finally:
+        logging.set_verbosity(logging.WARNING)

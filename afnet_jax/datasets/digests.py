@@ -22,24 +22,27 @@ def write_digests(folder: Path, source: str) -> None:
         source: digest of what the data set was made from; `read_source` gives it back.
     """
     files = {path.name: _digest(path) for path in _files(folder)}
-    (folder / FILE_NAME).write_text(json.dumps({"source": source, "sha256": files}, indent=1) + "\n")
+    (folder / FILE_NAME).write_text(json.dumps({"source": source, "sha256": files}, indent=1) + "\n", encoding="utf-8")
 
 
 def verify(folder: str | Path) -> None:
     """Checks every file of a prepared data set against its stored digest.
 
     Raises:
-        DatasetError: the folder or its digests are missing, or a file is missing, damaged or was added.
+        DatasetError: the folder or its digests are missing, a file is missing or damaged, or one of records was added.
+            What file managers leave (.DS_Store, ._…, Thumbs.db) and other strangers do no harm and are not looked at.
     """
     folder = Path(folder)
     expected = _read(folder)["sha256"]
     found = {path.name: path for path in _files(folder)}
     for name in sorted(set(expected) | set(found)):
+        if _is_left_by_a_file_manager(name):
+            continue
         if name not in found:
             raise DatasetError(f"{folder}: {name} is missing; prepare the data set again")
-        if name not in expected:
+        if name not in expected and ".array_record" in name:
             raise DatasetError(f"{folder}: {name} is no file of this data set; move it away")
-        if _digest(found[name]) != expected[name]:
+        if name in expected and _digest(found[name]) != expected[name]:
             raise DatasetError(f"{folder}: {name} is damaged (its SHA-256 has changed); prepare the data set again")
 
 
@@ -55,7 +58,7 @@ def read_source(folder: Path) -> str:
 def _read(folder: Path) -> dict:
     path = folder / FILE_NAME
     try:
-        stored = json.loads(path.read_text())
+        stored = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(stored["sha256"], dict) or not isinstance(stored["source"], str):
             raise ValueError
     except FileNotFoundError:
@@ -66,7 +69,12 @@ def _read(folder: Path) -> dict:
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_file() and path.name != FILE_NAME)
+    files = (path for path in folder.iterdir() if path.is_file() and path.name != FILE_NAME)
+    return sorted(path for path in files if not _is_left_by_a_file_manager(path.name))
+
+
+def _is_left_by_a_file_manager(name: str) -> bool:
+    return name.startswith(".") or name.lower() in ("thumbs.db", "desktop.ini")
 
 
 def _digest(path: Path) -> str:

@@ -7,7 +7,6 @@ another scan.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import hashlib
 import json
@@ -18,10 +17,11 @@ from typing import NamedTuple
 import numpy as np
 
 from afnet_jax.datasets import digests, thumbnails
-from afnet_jax.datasets.loading import read_records
-from afnet_jax.datasets.preparation import REJECTED, Rejection
+from afnet_jax.datasets.builder import read_records
 from afnet_jax.datasets.records import VERSION
+from afnet_jax.datasets.rejected import REJECTED, Rejection, read_rejected
 from afnet_jax.errors import DatasetError
+from afnet_jax.paths import user_path
 from afnet_jax.preprocessing.alignment import TEMPLATE, WEIGHTS
 from afnet_jax.scans.scan import EXPRESSIONS, LANDMARKS
 
@@ -149,7 +149,8 @@ def inspect(data_dir: str | Path, database: str | None = None) -> Inspection:
     Raises:
         DatasetError: no data set there, several to choose from, or a damaged one.
     """
-    folder = find_dataset(Path(data_dir), database)
+    data_dir = user_path(data_dir)
+    folder = find_dataset(data_dir, database)
     digests.verify(folder)
     scans = tuple(sorted((measure(record) for record in read_records(folder)), key=lambda scan: scan.scan_id))
     spreads = _spreads(scans)
@@ -159,7 +160,7 @@ def inspect(data_dir: str | Path, database: str | None = None) -> Inspection:
         scans=scans,
         spreads=spreads,
         oddities=_oddities(scans, spreads),
-        rejected=_rejected(Path(data_dir) / REJECTED),
+        rejected=_rejected(data_dir / REJECTED, folder.parent.name),
     )
 
 
@@ -256,12 +257,6 @@ def _oddity(scan: InspectedScan, measure: Measure, spread: Spread | None) -> Odd
     return Oddity(float(score), f"{measure.name} {value}, usually {usual}{where} ({score:.1f} deviations)")
 
 
-def _rejected(path: Path) -> tuple[Rejection, ...] | None:
-    try:
-        with open(path, newline="", encoding="utf-8") as file:
-            return tuple(Rejection(**row) for row in csv.DictReader(file, strict=True))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, TypeError, csv.Error):
-        fields = ", ".join(field.name for field in dataclasses.fields(Rejection))
-        raise DatasetError(f"{path}: damaged, expected the columns {fields}; prepare the data set again") from None
+def _rejected(path: Path, database: str) -> tuple[Rejection, ...] | None:
+    rejected = read_rejected(path)
+    return rejected and tuple(each for each in rejected if each.database in (database, ""))

@@ -23,6 +23,7 @@ from afnet_jax.html_page import (
     table,
     text,
 )
+from afnet_jax.paths import user_path
 from afnet_jax.scans.scan import EXPRESSIONS
 
 FILE_NAME = "inspection.html"
@@ -62,10 +63,10 @@ def write_page(inspection: Inspection, out: str | Path) -> Path:
     Raises:
         DatasetError: the folder cannot be written to.
     """
-    path = Path(out) / FILE_NAME
+    path = user_path(out) / FILE_NAME
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(to_html(inspection), encoding="utf-8")
+        path.write_text(to_html(inspection), encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise DatasetError(f"{path}: cannot be written ({error.strerror}); name another folder as --out") from None
     return path

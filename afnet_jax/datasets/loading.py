@@ -5,21 +5,22 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Iterator, Mapping
+import sys
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow_datasets as tfds
-from absl import logging
 from ml_collections import ConfigDict
 from PIL import Image
 
 from afnet_jax.datasets import digests
-from afnet_jax.datasets.builder import SPLIT
+from afnet_jax.datasets.builder import read_records
 from afnet_jax.datasets.records import VERSION, being_prepared, lock_file
 from afnet_jax.errors import DatasetError
 from afnet_jax.file_lock import read_lock
+from afnet_jax.paths import user_path
 
 
 class Maps(NamedTuple):
@@ -76,12 +77,14 @@ def load(dataset: ConfigDict) -> FaceDataset:
     Raises:
         DatasetError: not prepared, damaged, or without a scan of the levels asked for.
     """
-    data_dir = Path(dataset.data_dir)
+    data_dir = user_path(dataset.data_dir)
     if dataset.name == "synthetic":
         from afnet_jax.datasets.synthetic_default import prepare_synthetic  # nobody else needs made-up people
 
         data_dir = prepare_synthetic(data_dir, dataset.synthetic_subjects, dataset.synthetic_seed)
     folder = data_dir / dataset.name / VERSION
+    levels: Counter[int] = Counter()
+    records = []
     with read_lock(lock_file(data_dir, dataset.name), being_prepared(data_dir, dataset.name)):
         if not folder.is_dir():
             raise DatasetError(
@@ -89,9 +92,11 @@ def load(dataset: ConfigDict) -> FaceDataset:
                 f"--database={dataset.name} --raw=FOLDER_OF_RAW_SCANS --data_dir={data_dir}"
             )
         digests.verify(folder)
-        records = [_reduced(r, dataset.image_size) for r in read_records(folder) if _wanted(r, dataset.levels)]
-    if not records:
-        raise DatasetError(f"{folder}: holds no scan of the levels {tuple(dataset.levels)} (config.dataset.levels)")
+        for record in read_records(folder):
+            levels[int(record["level"])] += 1
+            if record["level"] in (0, *dataset.levels):
+                records.append(_reduced(record, dataset.image_size))
+    _say_what_is_absent(folder, levels, tuple(dataset.levels))
     records.sort(key=lambda record: record["scan_id"])
     columns = {name: np.stack([record[name] for record in records]) for name in records[0]}
     return FaceDataset(
@@ -102,16 +107,29 @@ def load(dataset: ConfigDict) -> FaceDataset:
     )
 
 
-def read_records(folder: Path) -> Iterator[dict]:
-    logging.set_verbosity(logging.ERROR)  # tfds would recommend OpenCV
-    try:
-        yield from tfds.builder_from_directory(folder).as_data_source(split=SPLIT)
-    finally:
-        logging.set_verbosity(logging.WARNING)
+def _say_what_is_absent(folder: Path, levels: Counter[int], wanted: tuple[int, ...]) -> None:
+    """Warns of levels that are wanted and not there; of a data set without levels none is missing.
 
+    Args:
+        folder: the data set.
+        levels: level -> how many scans the data set holds; 0 for those without a level.
+        wanted: config.dataset.levels.
 
-def _wanted(record: dict, levels: tuple[int, ...]) -> bool:
-    return record["level"] == 0 or record["level"] in tuple(levels)
+    Raises:
+        DatasetError: no scan is left.
+    """
+    there = sorted(set(levels) - {0})
+    held = ", ".join(f"{level} ({levels[level]} scans)" for level in there)
+    choose = f"choose with --config.dataset.levels={','.join(map(str, there))}{',' if len(there) == 1 else ''}"
+    absent = ", ".join(map(str, sorted(set(wanted) - set(there))))
+    if not any(levels[level] for level in (0, *wanted)):
+        raise DatasetError(f"{folder}: holds no scan of the levels {wanted}, but {held or 'none at all'}; {choose}")
+    if there and absent:
+        print(
+            f"warning: {folder}: holds no scan of level {absent} (config.dataset.levels), but {held}; {choose}, "
+            "or prepare the raw scans again, which takes all levels",
+            file=sys.stderr,
+        )
 
 
 def _reduced(record: dict, size: int) -> dict[str, np.ndarray]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
-import csv
 import dataclasses
 import functools
 import hashlib
@@ -13,9 +12,10 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import NamedTuple
 
 import threadpoolctl
 from tqdm import tqdm
@@ -24,24 +24,17 @@ import afnet_jax.preprocessing
 import afnet_jax.scans
 from afnet_jax.datasets import digests
 from afnet_jax.datasets.records import VERSION, being_prepared, lock_file, record_of, save_record
+from afnet_jax.datasets.rejected import REJECTED, Rejection, read_rejected, write_rejected
+from afnet_jax.datasets.sources import Source, Sources, extract, read_sources, scans_to_keep, write_sources
 from afnet_jax.errors import AFNetError, DatasetError
 from afnet_jax.file_lock import write_lock
 from afnet_jax.machine import usable_cores
+from afnet_jax.paths import user_path
 from afnet_jax.preprocessing import preprocess
 from afnet_jax.preprocessing.face_maps import FaceMaps
-from afnet_jax.scans import Scan, ScanError, ScanId, find_scans, read_scan
-from afnet_jax.scans.databases import DATABASES, OWN, use_reader
-
-REJECTED = "rejected.csv"
-
-
-@dataclasses.dataclass(frozen=True)
-class Rejection:
-    """A scan that could not be prepared, the file at fault and why."""
-
-    scan: str
-    file: str
-    reason: str
+from afnet_jax.scans import Scan, ScanError, ScanId, read_scan
+from afnet_jax.scans.databases import DATABASES, OWN, in_one_line, survey_scans, use_reader
+from afnet_jax.scans.files import with_suffix
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,22 +43,35 @@ class Preparation:
 
     Attributes:
         folder: the tfds data set.
-        prepared: how many scans it holds.
-        rejected: the others.
+        prepared: how many of the raw folder's scans it holds.
+        rejected: those that could not be prepared.
+        kept: how many scans of other raw folders it holds.
+        left_out: why others were not even tried (neutral faces, say) -> how many.
+        remarks: what looked odd -> names of the scans.
     """
 
     folder: Path
     prepared: int
     rejected: tuple[Rejection, ...]
+    kept: int = 0
+    left_out: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    remarks: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Job:
-    """One scan to be prepared, and the file that will hold its record."""
+class _Job(NamedTuple):
+    """One scan to be prepared, what it is made from, and the file that will hold its record."""
 
     id: ScanId
     path: Path
+    source: Source
     target: Path
+
+
+class _Outcome(NamedTuple):
+    """What became of one scan: why it was rejected, if it was, and its remarks."""
+
+    rejection: Rejection | None
+    remarks: tuple[str, ...] = ()
 
 
 def prepare(
@@ -76,15 +82,16 @@ def prepare(
     preprocess: Callable[[Scan], FaceMaps] = preprocess,
     reader: str | Path | None = None,
 ) -> Preparation:
-    """Prepares the protocol's scans of a raw database as the tfds data set data_dir/<database>.
+    """Prepares the labelled scans of a raw folder as the tfds data set data_dir/<database>, or as a part of it.
 
     Each finished scan is kept on disk at once, so that a second call goes on where an interrupted one stopped, and
-    does only what is new, changed or repaired. Scans that cannot be used are listed in data_dir/rejected.csv. While
-    another process prepares the same data set, this one waits, and then takes what is there.
+    does only what is new, changed or repaired. Scans of other raw folders that the data set holds stay in it; one of
+    the same name is replaced. Scans that cannot be used are listed in data_dir/rejected.csv. While another process
+    prepares the same data set, this one waits, and then takes what is there.
 
     Args:
         database: "bu3dfe", "bosphorus", "synthetic", or "own" with a reader.
-        raw: folder of the raw database.
+        raw: folder of the raw database, or of a part of it.
         data_dir: where data sets go; made if need be.
         workers: processes, by default one per core that this process may use.
         preprocess: what makes face maps of a scan; importable by name.
@@ -92,82 +99,115 @@ def prepare(
 
     Raises:
         ScanError: the raw folder is missing or holds no such scans.
-        DatasetError: not one scan could be prepared, or a worker was killed.
+        DatasetError: not one scan could be prepared, a worker was killed, or the data set holds scans of other folders
+            that are damaged or of another version.
     """
     if (database == OWN) != (reader is not None):
         raise DatasetError(f"--database={database}: --reader=FILE belongs to --database=own, and to no other")
+    raw, data_dir = user_path(raw), user_path(data_dir)
+    reader = user_path(reader).absolute() if reader else None
     if reader:
         use_reader(reader)
-    data_dir = Path(data_dir)
+    survey = survey_scans(database, raw)
+    place, code = str(raw.resolve()), f"{_code_digest()} {preprocess.__module__}.{preprocess.__qualname__}"
     finished = data_dir / ".finished" / database
-    final = data_dir / database / VERSION
-    code = f"{_code_digest(reader)} {preprocess.__module__}.{preprocess.__qualname__}"
-    jobs = [_job(scan_id, path, finished, code) for scan_id, path in find_scans(database, raw)]
-    source = hashlib.sha256("".join(job.target.name for job in jobs).encode()).hexdigest()
-    if _is_made_from(source, final):
-        return Preparation(final, len(jobs), ())
+    jobs = [_job(scan_id, path, place, finished, code + _digest_of(reader)) for scan_id, path in survey.scans]
     with write_lock(lock_file(data_dir, database), being_prepared(data_dir, database)):
-        if _is_made_from(source, final):  # by the process that was waited for
-            return Preparation(final, len(jobs), ())
+        final = data_dir / database / VERSION
+        before = read_sources(final)
+        kept = scans_to_keep(before, final, place, code, [job.id.name for job in jobs])
+        if _is_made_from(Sources(code, kept | {job.id.name: job.source for job in jobs}), final):
+            return Preparation(final, len(jobs), (), len(kept), survey.left_out)
         finished.mkdir(parents=True, exist_ok=True)
-        rejected = _finish_all(jobs, workers or usable_cores(), preprocess, reader)
-        _write_rejected(data_dir / REJECTED, rejected)
+        outcomes = _finish_all(jobs, workers or usable_cores(), preprocess, reader)
+        rejected = [outcome.rejection for outcome in outcomes.values() if outcome.rejection]
+        listed = read_rejected(data_dir / REJECTED) or ()
+        write_rejected(data_dir / REJECTED, [*_of_others(listed, jobs, raw), *rejected])
         if len(rejected) == len(jobs):
             raise DatasetError(f"{raw}: none of the {len(jobs)} scans could be prepared; see {data_dir / REJECTED}")
-        _remove_others(finished, {job.target for job in jobs})
-        _write(database, finished, final, source if not rejected else "incomplete")
+        fit = {job.id.name: job.source for job in jobs if job.target.exists()}
+        # A scan that is rejected now leaves one of the same name from another folder where it is.
+        kept = scans_to_keep(before, final, place, code, fit) if before.code == code else {}
+        extract(final, kept, finished)
+        _write(database, finished, final, Sources(code, kept | fit))
         if not rejected:
-            shutil.rmtree(finished)
-            with contextlib.suppress(OSError):  # another database's scans may still wait there
-                finished.parent.rmdir()
-    return Preparation(final, len(jobs) - len(rejected), tuple(rejected))
+            _remove(finished)
+    return Preparation(final, len(fit), tuple(rejected), len(kept), survey.left_out, _by_remark(outcomes))
 
 
-def _job(scan_id: ScanId, path: Path, finished: Path, code: str) -> _Job:
+def _remove(finished: Path) -> None:
+    shutil.rmtree(finished)
+    with contextlib.suppress(OSError):  # another database's scans may still wait there
+        finished.parent.rmdir()
+
+
+def _job(scan_id: ScanId, path: Path, raw: str, finished: Path, code: str) -> _Job:
     """The record's name tells what it is made from, so that one that exists is one that is still right."""
-    files = [path.with_suffix(suffix) for suffix in DATABASES[scan_id.database].SUFFIXES]
+    files = [with_suffix(path, suffix) for suffix in DATABASES[scan_id.database].SUFFIXES]
     stamps = [(file.name, (status := file.stat()).st_size, status.st_mtime_ns) for file in files if file.exists()]
-    key = hashlib.sha256(f"{code} {path} {stamps}".encode()).hexdigest()[:16]
-    return _Job(scan_id, path, finished / f"{scan_id.name}-{key}.npz")
+    key = hashlib.sha256(f"{code} {path.absolute()} {stamps}".encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    source = Source(raw, key)
+    return _Job(scan_id, path, source, source.finished(finished, scan_id.name))
 
 
 @functools.cache
-def _code_digest(reader: str | Path | None) -> str:
+def _code_digest() -> str:
     """Of the code that makes a record: finished scans of another version are not to be mixed in."""
     folders = [Path(package.__path__[0]) for package in (afnet_jax.scans, afnet_jax.preprocessing)]
     files = [file for folder in folders for file in sorted(folder.glob("*.py"))]
     files.append(Path(__file__).with_name("records.py"))
-    files += [Path(reader)] if reader else []
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
-def _is_made_from(source: str, final: Path) -> bool:
+def _digest_of(reader: Path | None) -> str:
+    return hashlib.sha256(reader.read_bytes()).hexdigest() if reader else ""
+
+
+def _of_others(listed: Sequence[Rejection], jobs: list[_Job], raw: Path) -> list[Rejection]:
+    """The entries of a list of rejected scans that are none of these jobs' and lie in another raw folder."""
+    names = {(job.id.database, job.id.name) for job in jobs}
+    return [
+        each
+        for each in listed
+        if (each.database, each.scan) not in names
+        and not (each.database in (jobs[0].id.database, "") and Path(each.file).is_relative_to(raw))
+    ]
+
+
+def _by_remark(outcomes: Mapping[str, _Outcome]) -> dict[str, list[str]]:
+    names: dict[str, list[str]] = {}
+    for name, outcome in outcomes.items():
+        for remark in outcome.remarks:
+            names.setdefault(remark, []).append(name)
+    return names
+
+
+def _is_made_from(sources: Sources, final: Path) -> bool:
     try:
         digests.verify(final)
-        return digests.read_source(final) == source
+        return digests.read_source(final) == sources.digest
     except DatasetError:
         return False
 
 
 def _finish_all(
-    jobs: list[_Job], workers: int, preprocess: Callable[[Scan], FaceMaps], reader: str | Path | None
-) -> list[Rejection]:
-    """Prepares what is not finished yet; gives the scans that could not be, in the order of the jobs."""
+    jobs: list[_Job], workers: int, preprocess: Callable[[Scan], FaceMaps], reader: Path | None
+) -> dict[str, _Outcome]:
+    """Prepares what is not finished yet; gives what became of it by the scans' names, in the order of the jobs."""
     open_jobs = [job for job in jobs if not job.target.exists()]
-    rejected = {}
+    outcomes: dict[str, _Outcome] = {}
     progress = tqdm(total=len(jobs), initial=len(jobs) - len(open_jobs), desc="preparing scans", unit="scan")
     with progress, _workers(min(workers, len(open_jobs) or 1), reader) as executor:
         futures = {executor.submit(_finish, job, preprocess): job for job in open_jobs}
         for future in concurrent.futures.as_completed(futures):
-            if rejection := future.result():
-                rejected[futures[future].id.name] = rejection
-                progress.set_postfix(rejected=len(rejected))
+            outcomes[futures[future].id.name] = future.result()
+            progress.set_postfix(rejected=sum(each.rejection is not None for each in outcomes.values()))
             progress.update()
-    return [rejected[job.id.name] for job in jobs if job.id.name in rejected]
+    return {job.id.name: outcomes[job.id.name] for job in open_jobs}
 
 
 @contextlib.contextmanager
-def _workers(count: int, reader: str | Path | None) -> Iterator[concurrent.futures.Executor]:
+def _workers(count: int, reader: Path | None) -> Iterator[concurrent.futures.Executor]:
     # Spawned, not forked: the parent may hold threads of its own (JAX, BLAS), which a fork would freeze.
     context = multiprocessing.get_context("spawn")
     executor = concurrent.futures.ProcessPoolExecutor(count, context, initializer=_start_worker, initargs=(reader,))
@@ -180,7 +220,7 @@ def _workers(count: int, reader: str | Path | None) -> Iterator[concurrent.futur
         executor.shutdown(cancel_futures=True)
 
 
-def _start_worker(reader: str | Path | None) -> None:
+def _start_worker(reader: Path | None) -> None:
     if reader:
         use_reader(reader)
     # Each worker has one core: BLAS threads on top would only stand in each other's way.
@@ -198,41 +238,40 @@ def _leave_with_parent() -> None:
     os._exit(1)
 
 
-def _finish(job: _Job, preprocess: Callable[[Scan], FaceMaps]) -> Rejection | None:
+def _finish(job: _Job, preprocess: Callable[[Scan], FaceMaps]) -> _Outcome:
     try:
-        save_record(record_of(preprocess(read_scan(job.path, job.id.database))), job.target)
+        scan = read_scan(job.path, job.id.database)
+        if scan.id.name != job.id.name:
+            raise ScanError(job.path, f"read_scan names it {scan.id.name!r}, scan_id {job.id.name!r}: make them agree")
+        save_record(record_of(preprocess(scan)), job.target)
     except ScanError as error:
-        return Rejection(job.id.name, str(error.path), error.fault)
+        return _rejected(job, error.fault, error.path)
     except AFNetError as error:
-        return Rejection(job.id.name, str(job.path), str(error))
+        return _rejected(job, str(error))
     except OSError:
         raise  # a full disk is no fault of the scan
-    except Exception as error:  # a bug of ours must not cost the other scans
-        return Rejection(job.id.name, str(job.path), f"unexpected {type(error).__name__}: {error}")
-    return None
+    except (Exception, SystemExit) as error:  # a bug of ours must not cost the other scans
+        return _rejected(job, f"unexpected {in_one_line(error)}")
+    return _Outcome(None, scan.remarks)
 
 
-def _write_rejected(path: Path, rejected: list[Rejection]) -> None:
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(field.name for field in dataclasses.fields(Rejection))
-        writer.writerows(dataclasses.astuple(rejection) for rejection in rejected)
+def _rejected(job: _Job, reason: str, file: Path | None = None) -> _Outcome:
+    return _Outcome(Rejection(job.id.name, str(file or job.path), " ".join(reason.split()), job.id.database))
 
 
-def _remove_others(finished: Path, wanted: set[Path]) -> None:
-    for path in finished.iterdir():
-        if path not in wanted:
-            path.unlink()
-
-
-def _write(database: str, finished: Path, final: Path, source: str) -> None:
+def _write(database: str, finished: Path, final: Path, sources: Sources) -> None:
     """Writes the data set aside and moves it into place, digests and all: it is there whole or not at all."""
     from afnet_jax.datasets.builder import write_dataset  # here: the workers, who import this module, need no tfds
 
+    wanted = {source.finished(finished, name) for name, source in sources.scans.items()}
+    for path in finished.iterdir():
+        if path not in wanted and not path.is_dir():
+            path.unlink()
     aside = finished.with_name(f"{database}.writing")
     shutil.rmtree(aside, ignore_errors=True)
     written = write_dataset(database, finished, aside)
-    digests.write_digests(written, source)
+    write_sources(written, sources)
+    digests.write_digests(written, sources.digest)
     shutil.rmtree(final, ignore_errors=True)
     final.parent.mkdir(parents=True, exist_ok=True)
     os.replace(written, final)

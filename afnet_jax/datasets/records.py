@@ -60,6 +60,15 @@ def record_of(maps: FaceMaps) -> dict[str, np.ndarray | np.generic]:
     }
 
 
+def as_record(example: Mapping) -> dict[str, np.ndarray | np.generic]:
+    """Returns the record that an example of the data set was made from, the texture's PNG compressed anew."""
+    record: dict[str, np.ndarray | np.generic] = {"texture": np.frombuffer(_png(example["texture"]), np.uint8)}
+    for name in set(example) - {"texture"}:
+        value = example[name]
+        record[name] = np.str_(value.decode()) if isinstance(value, bytes) else np.asarray(value)
+    return record
+
+
 def _png(pixels: np.ndarray) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, format="PNG")

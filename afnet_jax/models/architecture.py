@@ -6,8 +6,11 @@ Plain data, no JAX: the config is built from it, and a network from the config.
 from __future__ import annotations
 
 import dataclasses
+import math
+from typing import ClassVar
 
 from afnet_jax.errors import ConfigError
+from afnet_jax.scans.scan import EXPRESSIONS
 
 STAGES = (1, 2, 3, 4)  # Layer1 to Layer4 of a ResNet18 trunk
 BLOCKS = (0, 1)  # residual blocks of a stage
@@ -24,6 +27,8 @@ class Architecture:
     Raises:
         ConfigError: a field, or a combination of fields, that is no network.
     """
+
+    num_classes: ClassVar[int] = len(EXPRESSIONS)  # of the paper, its data sets and its metrics; no choice
 
     modalities: tuple[str, ...] = ("texture", "depth")  # inputs that are used
 
@@ -44,7 +49,6 @@ class Architecture:
     mask_hidden_width: int | None = None  # open: channels between MA's two convolutions; None for as many as X has
 
     head_widths: tuple[int, ...] = (96, 96)  # open: hidden fully-connected layers, ReLU after each
-    num_classes: int = 6  # anger, disgust, fear, happiness, sadness, surprise
     depth_range_mm: tuple[float, float] = (-70.0, 50.0)  # open: canonical depth that becomes 0 and 1; clipped beyond
 
     def __post_init__(self):
@@ -76,12 +80,10 @@ class Architecture:
         _check_stages("fusion_stages", self.fusion_stages, STAGES)
         _check_stages("mask_attention_stages", self.mask_attention_stages, MASK_STAGES)
         _check_positive("head_widths", *self.head_widths)
-        _check_positive("num_classes", self.num_classes)
         _check_positive("mask_hidden_width", 1 if self.mask_hidden_width is None else self.mask_hidden_width)
-        if len(self.depth_range_mm) != 2 or not self.depth_range_mm[0] < self.depth_range_mm[1]:
-            raise ConfigError(
-                f"model.depth_range_mm: expected (low, high) with low < high, found {self.depth_range_mm}"
-            )
+        if not _is_finite_range(self.depth_range_mm):
+            expected = "(low, high) with low < high, both finite"
+            raise ConfigError(f"model.depth_range_mm: expected {expected}, found {self.depth_range_mm}")
 
     def _check_combination(self):
         alone = len(self.modalities) == 1
@@ -108,6 +110,11 @@ class Architecture:
 
 def _after(per: str, block: int) -> bool:
     return per == "block" or block == BLOCKS[-1]
+
+
+def _is_finite_range(values: tuple) -> bool:
+    numbers = len(values) == 2 and all(isinstance(value, int | float) for value in values)
+    return numbers and -math.inf < values[0] < values[1] < math.inf
 
 
 def _check_choice(name: str, value, choices: tuple):

@@ -16,6 +16,7 @@ from flax import nnx
 from afnet_jax.errors import WeightsError
 from afnet_jax.models.afnet import AFNet
 from afnet_jax.models.weight_files import check_tensors, expected_shapes, file_digest, read_weights
+from afnet_jax.paths import user_path
 
 # torchvision's ResNet18 of 2016, the one that PyTorch gave when the paper was written, as timm publishes it.
 IMAGENET_REPO, IMAGENET_FILE = "timm/resnet18.tv_in1k", "model.safetensors"
@@ -64,11 +65,11 @@ def load_pretrained(source: str | Path) -> PretrainedTrunk | None:
         return None
     if source == "imagenet":
         return PretrainedTrunk(read_weights(_download_imagenet()), f"{IMAGENET_REPO}/{IMAGENET_FILE}")
-    path = Path(source).expanduser()
+    path = user_path(source)
     return _load_ported(path) if path.is_dir() else PretrainedTrunk(read_weights(path), str(path))
 
 
-def save_ported(weights: Path, out: Path) -> PretrainedTrunk:
+def save_ported(weights: str | Path, out: str | Path) -> PretrainedTrunk:
     """Writes a file of published weights as an orbax checkpoint with a digest per tensor, for `load_pretrained`.
 
     Raises:
@@ -76,6 +77,7 @@ def save_ported(weights: Path, out: Path) -> PretrainedTrunk:
     """
     import orbax.checkpoint as ocp
 
+    weights, out = user_path(weights), user_path(out)
     tensors = read_weights(weights)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise WeightsError(f"{out}: expected a new or empty folder, found something there: remove it or name another")
@@ -87,7 +89,7 @@ def save_ported(weights: Path, out: Path) -> PretrainedTrunk:
         "source_sha256": file_digest(weights),
         "tensors": {name: _tensor_digest(tensor) for name, tensor in tensors.items()},
     }
-    (out / _DIGESTS).write_text(json.dumps(record, indent=1) + "\n")
+    (out / _DIGESTS).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return PretrainedTrunk(tensors, weights.name)
 
 
@@ -95,7 +97,7 @@ def _load_ported(folder: Path) -> PretrainedTrunk:
     import orbax.checkpoint as ocp
 
     try:
-        record = json.loads((folder / _DIGESTS).read_text())
+        record = json.loads((folder / _DIGESTS).read_text(encoding="utf-8"))
         source, digests = record["source"], dict(record["tensors"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise WeightsError(

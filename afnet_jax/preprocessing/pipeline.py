@@ -9,7 +9,7 @@ import numpy as np
 import scipy.ndimage
 import threadpoolctl
 
-from afnet_jax.preprocessing.alignment import AlignmentFault, align, to_canonical
+from afnet_jax.preprocessing.alignment import TEMPLATE, AlignmentFault, align, to_canonical
 from afnet_jax.preprocessing.face_maps import FaceMaps
 from afnet_jax.preprocessing.gridfit import gridfit
 from afnet_jax.preprocessing.masks import salient_masks
@@ -140,7 +140,7 @@ def _nose_tip(points: np.ndarray) -> np.ndarray | None:
 
 def _check_landmarks(scan: Scan, points: np.ndarray, landmarks: dict, config: PreprocessingConfig) -> None:
     """Landmarks of another mesh or frame give a fine pose and a wrong picture: they must lie on the surface."""
-    names = [name for name in landmarks if name in scan.landmarks]
+    names = [name for name in landmarks if name in scan.landmarks and name in TEMPLATE]  # those that are used
     at = np.stack([landmarks[name] for name in names])
     squared = (points**2).sum(axis=1) - 2 * at @ points.T + (at**2).sum(axis=1)[:, None]
     distance = np.sqrt(np.maximum(squared.min(axis=1), 0))

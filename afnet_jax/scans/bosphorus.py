@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from afnet_jax.scans import bnt, images
-from afnet_jax.scans.files import read_bytes
+from afnet_jax.scans.files import read_bytes, with_suffix
 from afnet_jax.scans.scan import NEUTRAL_CODE, Scan, ScanError, ScanId
 from afnet_jax.scans.validity import validated
 
@@ -43,7 +43,7 @@ LANDMARK_NAMES = {
 
 SUFFIXES = (".bnt", ".png", ".lm3")  # of the files that make one scan
 
-_NAME = re.compile(r"(?P<subject>bs\d{3})_(?:E_(?P<word>[A-Z]+)|N_N)_\d+\.bnt", re.ASCII)
+_NAME = re.compile(r"(?P<subject>bs\d{3})_(?:E_(?P<word>[A-Z]+)|N_N)_\d+(?i:\.bnt)", re.ASCII)
 _MAX_LANDMARK_BYTES = 100_000
 
 
@@ -74,7 +74,7 @@ def read_scan(path: str | Path, database: str = "bosphorus") -> Scan:
     """
     path = Path(path)
     identity = scan_id(path, database)
-    landmarks = _read_lm3(path.with_suffix(".lm3"))
+    landmarks = _read_lm3(with_suffix(path, ".lm3"))
     raw = bnt.read_grid(path)
     if not raw.surface.any():
         raise ScanError(path, "the range grid holds no surface, only background")
@@ -83,7 +83,7 @@ def read_scan(path: str | Path, database: str = "bosphorus") -> Scan:
     points = np.ascontiguousarray(raw.xyz[:, raw.surface].T)
     uv = np.stack([raw.u[raw.surface], raw.v[raw.surface]], axis=1)
     triangles = grid_triangles(grid)
-    texture = images.read_rgb(path.with_suffix(".png"))
+    texture = images.read_rgb(with_suffix(path, ".png"))
     return validated(Scan(identity, points, triangles, uv, triangles, texture, landmarks, grid=grid, path=path))
 
 
@@ -170,9 +170,13 @@ def _write_landmarks(path: Path, scan: Scan) -> None:
     present = {file_name: scan.landmarks[name] for file_name, name in LANDMARK_NAMES.items() if name in scan.landmarks}
     nearest = {name: int(np.argmin(((scan.points - at) ** 2).sum(axis=1))) for name, at in present.items()}
     solid = "".join("{}\n{:.6f} {:.6f} {:.6f}\n".format(name, *scan.points[k]) for name, k in nearest.items())
-    path.with_suffix(".lm3").write_text(f"# 3D Landmark File\n\n{len(nearest)} landmarks:\n{solid}", newline="\n")
+    path.with_suffix(".lm3").write_text(
+        f"# 3D Landmark File\n\n{len(nearest)} landmarks:\n{solid}", newline="\n", encoding="utf-8"
+    )
     height, width = scan.texture.shape[:2]
     labels = "".join(f"{name}\n" for name in nearest)
     flat = "".join("{:.4f} {:.4f}\n".format(*(scan.uv[k] * (width, height))) for k in nearest.values())
     head = f"# 2D Landmark File\n\n{len(nearest)} landmarks\n\nLabels:\n"
-    path.with_suffix(".lm2").write_text(f"{head}{labels}\n2D Image coordinates:\n{flat}", newline="\n")
+    path.with_suffix(".lm2").write_text(
+        f"{head}{labels}\n2D Image coordinates:\n{flat}", newline="\n", encoding="utf-8"
+    )

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from afnet_jax.scans import face_set, images
-from afnet_jax.scans.files import read_bytes
+from afnet_jax.scans.files import beside, read_bytes, with_suffix
 from afnet_jax.scans.scan import Scan, ScanError, ScanId
 from afnet_jax.scans.validity import validated
 
@@ -56,7 +56,7 @@ def scan_id(path: Path, database: str = "bu3dfe") -> ScanId:
     Raises:
         ScanError: the name is none of a BU-3DFE face mesh.
     """
-    match = re.fullmatch(_NAME.pattern + r"_F3D\.wrl", path.name)
+    match = re.fullmatch(_NAME.pattern + r"(?i:_F3D\.wrl)", path.name)
     if not match:
         raise ScanError(path, "the name is none of a BU-3DFE face mesh; expected one like F0001_AN03WH_F3D.wrl")
     level = int(match["level"])
@@ -75,27 +75,19 @@ def read_scan(path: str | Path, database: str = "bu3dfe") -> Scan:
     """
     path = Path(path)
     identity = scan_id(path, database)
-    bnd = path.with_suffix(".bnd")
+    bnd = with_suffix(path, ".bnd")
     vertices, places = _read_bnd(bnd)
     mesh = face_set.read_face_set(path)
     if not ((vertices >= 0) & (vertices < len(mesh.points))).all():
         fault = f"landmarks name vertices {vertices.min():g} to {vertices.max():g}, the mesh has {len(mesh.points)}"
         raise ScanError(bnd, f"{fault}: are these the landmarks of another mesh (RAW)?")
     points = dict(zip(POINT_NAMES, places, strict=True))
-    texture = images.read_rgb(path.parent / mesh.texture)
-    triangles, uv_triangles = _towards_camera(mesh.points, mesh.triangles, mesh.uv_triangles)
+    texture = images.read_rgb(beside(path, mesh.texture))
     uv = np.stack([mesh.uv[:, 0], 1 - mesh.uv[:, 1]], axis=1).astype(np.float32)
     common = {name: np.mean([points[part] for part in parts], axis=0) for name, parts in COMMON.items()}
     return validated(
-        Scan(identity, mesh.points, triangles, uv, uv_triangles, texture, common | points, grid=None, path=path)
+        Scan(identity, mesh.points, mesh.triangles, uv, mesh.uv_triangles, texture, common | points, path=path)
     )
-
-
-def _towards_camera(points: np.ndarray, *triangles: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Turns all triangles round if, on the whole, they show the camera (+z) their back: the files say `solid FALSE`."""
-    a, b, c = (points[triangles[0][:, k], :2] for k in range(3))
-    (bx, by), (cx, cy) = (b - a).T, (c - a).T
-    return triangles if (bx * cy - by * cx).sum() >= 0 else tuple(each[:, ::-1] for each in triangles)
 
 
 def _read_bnd(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -150,4 +142,4 @@ def _write_bnd(path: Path, scan: Scan) -> None:
     for name in POINT_NAMES:
         vertex = int(np.argmin(((scan.points - scan.landmarks[name]) ** 2).sum(axis=1)))
         lines.append("{}\t\t{:.5f} {:.5f} {:.5f}\n".format(vertex, *scan.points[vertex]))
-    path.write_text("".join(lines), newline="\n")
+    path.write_text("".join(lines), newline="\n", encoding="utf-8")

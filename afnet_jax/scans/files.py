@@ -1,4 +1,4 @@
-"""Bytes of raw files, read within bounds."""
+"""Raw files: found beside one another, and read within bounds."""
 
 from __future__ import annotations
 
@@ -28,3 +28,20 @@ def read_bytes(path: Path, limit: int, what: str) -> bytes:
     if not data:
         raise ScanError(path, f"the {what} is empty; copy it again")
     return data
+
+
+def beside(path: Path, name: str) -> Path:
+    """Returns the file `name` in the same folder, whatever the case of its letters; as it is where there is none."""
+    exact = path.with_name(name)
+    if exact.exists():
+        return exact
+    try:
+        same = sorted(each for each in path.parent.iterdir() if each.name.lower() == name.lower())
+    except OSError:
+        return exact
+    return same[0] if same else exact
+
+
+def with_suffix(path: Path, suffix: str) -> Path:
+    """Returns the file of the same stem with another suffix, in whatever case the suffix is written."""
+    return beside(path, path.with_suffix(suffix).name)

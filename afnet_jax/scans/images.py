@@ -1,4 +1,4 @@
-"""Texture pictures of scans: decoded with Pillow, within bounds."""
+"""Texture pictures of scans: decoded with Pillow, within bounds, and brought to 8-bit RGB."""
 
 from __future__ import annotations
 
@@ -7,19 +7,22 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from afnet_jax.scans.files import read_bytes
 from afnet_jax.scans.scan import ScanError
 
-# The databases' own textures have 1.2 to 1.8 million pixels. A small file may announce billions: the header
-# is asked before a single pixel is decoded.
-MAX_PIXELS = 10_000_000
+# The databases' own textures have 1.2 to 1.8 million pixels, the largest that scanners' software writes are
+# 8192×8192. A small file may announce billions: the header is asked before a single pixel is decoded.
+MAX_PIXELS = 8192 * 8192
 MAX_BYTES = 4 * MAX_PIXELS
+FORMATS = ("BMP", "PNG", "JPEG")
 
 
 def read_rgb(path: Path) -> np.ndarray:
-    """Reads a BMP or PNG picture as (H, W, 3) uint8 RGB.
+    """Reads a BMP, PNG or JPEG picture as (H, W, 3) uint8 RGB; its bytes say which it is, not its name.
+
+    Grey and palettes become colours, 16 bits 8; what is transparent is laid over black.
 
     Raises:
         ScanError: the picture is missing, damaged, of another format or larger than MAX_PIXELS.
@@ -27,16 +30,49 @@ def read_rgb(path: Path) -> np.ndarray:
     data = read_bytes(path, MAX_BYTES, "texture picture")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own bound is far lower
-            with Image.open(io.BytesIO(data), formats=("BMP", "PNG")) as image:
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own bound is lower
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 width, height = image.size
                 if not 0 < width * height <= MAX_PIXELS:
-                    raise ScanError(path, f"the picture is {width}×{height}, expected 1 to {MAX_PIXELS:,} pixels")
-                return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+                    expected = f"1 to {MAX_PIXELS:,} pixels (8192×8192)"
+                    raise ScanError(path, f"the picture is {width}×{height}, expected {expected}; make it smaller")
+                return _to_rgb(image)
     except ScanError:
         raise
+    except UnidentifiedImageError:
+        raise ScanError(path, f"not a BMP, PNG or JPEG picture{_other_kind(data)}; convert it to PNG") from None
     except Exception as error:  # Pillow's decoders raise whatever a broken file makes them stumble over
-        raise ScanError(path, f"not a readable BMP or PNG picture ({error}); copy it again") from error
+        reason = " ".join(str(error).split())
+        raise ScanError(path, f"not a readable BMP, PNG or JPEG picture ({reason}); copy it again") from error
+
+
+def _to_rgb(image: Image.Image) -> np.ndarray:
+    if image.mode == "RGB":
+        return np.array(image)
+    if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clip at 255
+        return np.repeat((np.asarray(image) // 256).clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
+    if image.has_transparency_data:
+        return over_black(np.asarray(image.convert("RGBA")))
+    return np.array(image.convert("RGB"))
+
+
+def over_black(rgba: np.ndarray) -> np.ndarray:
+    """Returns (H, W, 3) uint8: the colours of (H, W, 4) uint8 weighed by their opacity.
+
+    An alpha channel that is 0 everywhere is one that was never filled, as in 32-bit BMP: colours stay as they are.
+    """
+    alpha = rgba[..., 3:]
+    if not alpha.any() or alpha.min() == 255:
+        return np.ascontiguousarray(rgba[..., :3])
+    return ((rgba[..., :3].astype(np.uint16) * alpha + 127) // 255).astype(np.uint8)
+
+
+def _other_kind(data: bytes) -> str:
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return f" but {image.format}"
+    except Exception:  # no picture at all
+        return ""
 
 
 def write_rgb(path: Path, pixels: np.ndarray) -> None:

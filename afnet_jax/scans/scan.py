@@ -29,6 +29,9 @@ LANDMARKS = (
 )  # fmt: skip
 
 
+_MAX_NAME = 180  # characters; file systems take 255 bytes, and a name gets a suffix
+
+
 class ScanError(AFNetError):
     """A scan that cannot be used: names the file, what was expected, what was found and what to do.
 
@@ -46,15 +49,21 @@ class ScanError(AFNetError):
         return type(self), (self.path, self.fault)
 
 
+class ScanIdError(ScanError):
+    """A file that is a scan by its name, but whose identity cannot be used."""
+
+
 @dataclasses.dataclass(frozen=True)
 class ScanId:
     """Who was scanned, showing what.
 
+    `name` and `subject` become names of files and folders.
+
     Attributes:
         database: "bu3dfe", "bosphorus" or a name of the user's own.
         subject: the database's id of the person, "F0001" or "bs000".
-        expression: one of EXPRESSION_CODES or NEUTRAL_CODE.
-        level: intensity 1 to 4, or None where the database has no levels.
+        expression: one of EXPRESSION_CODES; NEUTRAL_CODE, or any other text where it is none of them or not known.
+        level: intensity, 1 or more (BU-3DFE: 1 to 4), or None where the database has no levels.
         ethnicity: the database's code ("WH", "AE", …), or None.
         name: unique within the database, the stem of its files ("F0001_AN03WH", "bs000_E_ANGER_0").
     """
@@ -66,15 +75,38 @@ class ScanId:
     ethnicity: str | None
     name: str
 
+    def __post_init__(self):
+        for field in ("name", "subject"):
+            if fault := _no_file_name(getattr(self, field)):
+                raise ScanIdError("scan id", f"{field} is {getattr(self, field)!r:.80}, expected {fault}")
+        if not isinstance(self.expression, str):
+            expected = f"one of {', '.join(EXPRESSION_CODES)}, or another text"
+            raise ScanIdError("scan id", f"expression of {self.name} is {self.expression!r:.80}, expected {expected}")
+        whole = isinstance(self.level, int | np.integer) and not isinstance(self.level, bool)
+        if self.level is not None and not (whole and self.level > 0):
+            expected = "a whole number of at least 1, or None"
+            raise ScanIdError("scan id", f"level of {self.name} is {self.level!r:.80}, expected {expected}")
+
     @property
     def label(self) -> int | None:
-        """Index into EXPRESSIONS, or None for a neutral face."""
+        """Index into EXPRESSIONS, or None for a face that shows none of them."""
         return EXPRESSION_CODES.index(self.expression) if self.expression in EXPRESSION_CODES else None
 
     @property
     def sex(self) -> str | None:
         """The code "F" or "M" where the subject's id tells (BU-3DFE), else None."""
         return self.subject[0] if self.subject[:1] in ("F", "M") and self.subject[1:].isdigit() else None
+
+
+def _no_file_name(name: object) -> str:
+    """What is expected instead of a name that no file or folder should bear; "" where it is fit."""
+    if not isinstance(name, str) or not name.strip():
+        return "a text that is not empty"
+    if len(name) > _MAX_NAME:
+        return f"at most {_MAX_NAME} characters"
+    if name.startswith(".") or any(letter in "/\\" or not letter.isprintable() for letter in name):
+        return "no leading dot, slash, backslash or unprintable character (set PYTHONUTF8=1 where letters are unknown)"
+    return ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +126,7 @@ class Scan:
         grid: (rows, cols) int32 indices into points, -1 where there is no surface, row 0 at the bottom of the
             face, for scans that came as a range grid; None for free meshes.
         path: the file it was read from, or None.
+        remarks: what looked odd and was put right or left as it is, a line each.
     """
 
     id: ScanId
@@ -105,3 +138,4 @@ class Scan:
     landmarks: Mapping[str, np.ndarray]
     grid: np.ndarray | None = None
     path: Path | None = None
+    remarks: tuple[str, ...] = ()

@@ -6,69 +6,114 @@ import dataclasses
 
 import numpy as np
 
-from afnet_jax.scans.scan import Scan, ScanError
+from afnet_jax.scans.arrays import fault, with_checked_arrays
+from afnet_jax.scans.orientation import clockwise_share, mirrored_share
+from afnet_jax.scans.scan import LANDMARKS, Scan
 
 # A face, from the smallest crop of a child to a head with shoulders; in metres or inches it falls far outside.
 SMALLEST_FACE_MM, LARGEST_FACE_MM = 60.0, 1000.0
 LARGEST_COORDINATE_MM = 1e4
 FURTHEST_LANDMARK_MM = 10.0
 UV_SLACK = 0.05  # texture points may miss the picture by this much; beyond its edge they take the edge's colour
+MIXED = 0.25  # share of the surface seen that may run the other way round than the rest
 
 
 def validated(scan: Scan) -> Scan:
-    """Returns the scan, texture points clipped to the picture and degenerate triangles left out.
+    """Returns the scan as the rest of the project takes it; what was put right or looks odd is added to its remarks.
+
+    Texture points are clipped to the picture, degenerate triangles are left out, triangles that show the camera
+    their back are turned round, and landmarks that nothing uses are left out where they are unfit.
 
     Raises:
-        ScanError: numbers that are not finite, not mm or out of range; landmarks that do not lie on the surface.
+        ScanError: arrays of other shapes, types or ranges than Scan's; numbers that are not finite or not mm;
+            landmarks that do not lie on the surface.
     """
+    scan = with_checked_arrays(scan)
     _check_points(scan)
     _check_texture_points(scan)
-    _check_landmarks(scan)
+    landmarks, remarks = _fit_landmarks(scan)
     a, b, c = scan.triangles.T
     proper = (a != b) & (b != c) & (c != a)
     if not proper.any():
-        raise ScanError(scan.path or scan.id.name, "the mesh has no triangle")
-    return dataclasses.replace(
+        raise fault(scan, "the mesh has no triangle, only such as name a point twice")
+    scan = dataclasses.replace(
         scan,
         triangles=np.ascontiguousarray(scan.triangles[proper], np.int32),
         uv=scan.uv.clip(0, 1).astype(np.float32),
         uv_triangles=np.ascontiguousarray(scan.uv_triangles[proper], np.int32),
+        landmarks=landmarks,
+        remarks=scan.remarks + remarks,
     )
+    return _with_right_picture(_towards_camera(scan))
 
 
 def _check_points(scan: Scan) -> None:
-    if not np.isfinite(scan.points).all() or np.abs(scan.points).max() > LARGEST_COORDINATE_MM:
-        raise ScanError(
-            scan.path or scan.id.name, f"a point's coordinate is beyond ±{LARGEST_COORDINATE_MM:g} mm or no number"
-        )
+    strange = ~(np.abs(scan.points) <= LARGEST_COORDINATE_MM).all(axis=1)
+    if strange.any():
+        count = f"{strange.sum()} of {len(strange)} points"
+        bound = f"a coordinate is beyond ±{LARGEST_COORDINATE_MM:g} mm or no number"
+        raise fault(scan, f"{bound} at {count}; leave those out, and the triangles that name them")
     # Spikes reach far, a face does not: the middle 98 % of points tell its size.
     low, high = np.percentile(scan.points[:, 1], [1, 99])
     if not SMALLEST_FACE_MM <= high - low <= LARGEST_FACE_MM:
         expected = f"{SMALLEST_FACE_MM:g} to {LARGEST_FACE_MM:g} mm"
-        raise ScanError(
-            scan.path or scan.id.name, f"the face is {high - low:.3g} units high, expected {expected}; convert it to mm"
-        )
+        raise fault(scan, f"the face is {high - low:.3g} units high, expected {expected}; convert it to mm")
 
 
 def _check_texture_points(scan: Scan) -> None:
     if not (np.isfinite(scan.uv).all() and scan.uv.min() >= -UV_SLACK and scan.uv.max() <= 1 + UV_SLACK):
-        raise ScanError(
-            scan.path or scan.id.name, "a texture point lies outside the picture, expected 0 to 1; the file is damaged"
-        )
+        low, high = np.nanmin(scan.uv), np.nanmax(scan.uv)
+        found = f"found {low:.3g} to {high:.3g}" if np.isfinite(scan.uv).all() else "found some that are no number"
+        hint = "divide pixels by the picture's width and height" if high > 2 else "the file is damaged"
+        raise fault(scan, f"a texture point lies outside the picture, expected 0 to 1, {found}; {hint}")
 
 
-def _check_landmarks(scan: Scan) -> None:
-    places = np.array(list(scan.landmarks.values()), np.float64).reshape(-1, 3)
+def _fit_landmarks(scan: Scan) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """The landmarks without those that are unfit and unused, and a remark on these."""
     names = list(scan.landmarks)
-    strange = ~(np.abs(places) <= 2 * LARGEST_COORDINATE_MM).all(axis=1)
-    if strange.any():
-        raise ScanError(
-            scan.path or scan.id.name, f"landmark {names[np.argmax(strange)]} has a coordinate beyond all bounds"
-        )
+    if not names:
+        return {}, ()
+    gaps = _distances(scan.points, np.stack([scan.landmarks[name] for name in names]))
+    unfit = {name: gap for name, gap in zip(names, gaps, strict=True) if not gap <= FURTHEST_LANDMARK_MM}
+    if used := {name: gap for name, gap in unfit.items() if name in LANDMARKS}:
+        worst = max(used, key=lambda name: used[name])
+        if not np.isfinite(used[worst]):
+            raise fault(scan, f"landmark {worst} has a coordinate beyond all bounds; leave it out or mark it again")
+        found = f"landmark {worst} lies {used[worst]:.0f} mm off the surface"
+        expected = f"expected at most {FURTHEST_LANDMARK_MM:g}"
+        raise fault(scan, f"{found}, {expected}: are these the landmarks of this very mesh?")
+    remarks = (f"left out landmarks that lie off the surface and that nothing uses: {', '.join(unfit)}",)
+    return {name: scan.landmarks[name] for name in names if name not in unfit}, remarks if unfit else ()
+
+
+def _distances(points: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """(K,) mm from each place to its nearest point; inf for places that are no numbers or beyond all bounds."""
+    known = (np.abs(places) <= 2 * LARGEST_COORDINATE_MM).all(axis=1)
+    places = places[known]
     # |p - l|² = |p|² - 2 p·l + |l|²: one matrix product finds every landmark's nearest point.
-    squares = (scan.points**2).sum(axis=1) - 2 * places @ scan.points.T
-    gaps = np.sqrt(np.maximum(squares.min(axis=1) + (places**2).sum(axis=1), 0)) if len(names) else np.zeros(1)
-    if gaps.max() > FURTHEST_LANDMARK_MM:
-        worst = names[np.argmax(gaps)]
-        fault = f"landmark {worst} lies {gaps.max():.0f} mm off the surface, expected at most {FURTHEST_LANDMARK_MM:g}"
-        raise ScanError(scan.path or scan.id.name, f"{fault}: are these the landmarks of this very mesh?")
+    squares = (points**2).sum(axis=1) - 2 * places @ points.T
+    gaps = np.full(len(known), np.inf)
+    gaps[known] = np.sqrt(np.maximum(squares.min(axis=1) + (places**2).sum(axis=1), 0))
+    return gaps
+
+
+def _towards_camera(scan: Scan) -> Scan:
+    share = clockwise_share(scan.points, scan.triangles)
+    remarks = scan.remarks
+    if MIXED <= share <= 1 - MIXED:
+        found = f"triangles run both ways round, {share:.0%} of the surface seen clockwise"
+        remarks += (f"{found}: parts of it will look like holes; export the mesh with one winding",)
+    if share <= 0.5:
+        return dataclasses.replace(scan, remarks=remarks)
+    if share > 1 - MIXED:
+        remarks += ("triangles ran clockwise as seen from the camera and were turned round",)
+    triangles, uv_triangles = (np.ascontiguousarray(each[:, ::-1]) for each in (scan.triangles, scan.uv_triangles))
+    return dataclasses.replace(scan, triangles=triangles, uv_triangles=uv_triangles, remarks=remarks)
+
+
+def _with_right_picture(scan: Scan) -> Scan:
+    """Adds a remark where the picture is mirrored; it is left as it is, since pictures may be stored so."""
+    if mirrored_share(scan.points, scan.triangles, scan.uv, scan.uv_triangles) <= 1 - MIXED:
+        return scan
+    remark = "the texture is mirrored or upside down: v counts from the picture's top; if yours does not, give 1 - v"
+    return dataclasses.replace(scan, remarks=(*scan.remarks, remark))

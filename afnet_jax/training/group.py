@@ -14,6 +14,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from afnet_jax.errors import RunError
+from afnet_jax.paths import user_path
 from afnet_jax.training.checkpoints import Checkpoints
 from afnet_jax.training.devices import GroupProgram, steps_per_dispatch
 from afnet_jax.training.plan import Shape, Training, epoch_batches, fill, test_batches
@@ -175,7 +176,7 @@ class GroupTraining:
 
     def _traced(self, epoch: _Epoch) -> contextlib.AbstractContextManager:
         if self._profile and epoch.number == min(1, self._config.train.epochs - 1):
-            return jax.profiler.trace(self._profile)
+            return jax.profiler.trace(str(user_path(self._profile)))
         return contextlib.nullcontext()
 
     def _estimate(self, epoch: _Epoch) -> None:

@@ -17,6 +17,7 @@ from afnet_jax.datasets.loading import FaceDataset, load
 from afnet_jax.errors import RunError
 from afnet_jax.models.compiler_check import check_compiler
 from afnet_jax.models.pretrained import load_pretrained
+from afnet_jax.paths import user_path
 from afnet_jax.training import devices, processes
 from afnet_jax.training.checkpoints import Checkpoints
 from afnet_jax.training.group import WEIGHTS, GroupTraining, StopRequest, accuracy, filled, names, percent
@@ -69,7 +70,7 @@ class _Run:
     def __init__(self, config: ConfigDict, workdir: str | Path, data: FaceDataset | None):
         validate(config)
         if config.compilation_cache:
-            jax.config.update("jax_compilation_cache_dir", config.compilation_cache)
+            jax.config.update("jax_compilation_cache_dir", str(user_path(config.compilation_cache)))
         check_compiler()
         self.config = config
         self.data = load(config.dataset) if data is None else data

@@ -22,8 +22,9 @@ from ml_collections import ConfigDict
 
 import afnet_jax
 from afnet_jax import protocol
-from afnet_jax.config import flat
+from afnet_jax.config import flat, without_retired_fields
 from afnet_jax.errors import RunError
+from afnet_jax.paths import user_path
 from afnet_jax.training.plan import Training
 
 # What may differ when a run goes on: it changes where and how fast things are computed, not what comes out.
@@ -56,10 +57,10 @@ class RunFolder:
     """
 
     def __init__(self, path: str | Path, *, process: int = 0):
-        self.path = Path(path).absolute()
+        self.path = user_path(path).absolute()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = (self.path / f".lock-{process}").open("a+")
+            self._lock = (self.path / f".lock-{process}").open("a+", encoding="utf-8")
         except OSError as error:
             raise RunError(f"{self.path}: cannot be written to ({error.strerror}); give another --workdir") from error
         try:
@@ -117,7 +118,7 @@ class RunFolder:
 
     def _read_json(self, name: str) -> Any:
         try:
-            return json.loads((self.path / name).read_text())
+            return json.loads((self.path / name).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise RunError(f"{self.path / name}: cannot be read ({error}); remove the folder to start anew") from error
 
@@ -184,7 +185,7 @@ class RunFolder:
 
     def append_metrics(self, lines: Sequence[dict]) -> None:
         """Adds lines to metrics.jsonl."""
-        with self._metrics_path.open("a") as file:
+        with self._metrics_path.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(line) + "\n" for line in lines)
             file.flush()
             os.fsync(file.fileno())
@@ -195,7 +196,7 @@ class RunFolder:
             return
         members = {(t.round, t.fold) for t in group}
         kept = []
-        for text in self._metrics_path.read_text().splitlines():
+        for text in self._metrics_path.read_text(encoding="utf-8").splitlines():
             try:
                 line = json.loads(text)
             except ValueError:
@@ -213,7 +214,7 @@ class RunFolder:
 def write_atomically(path: Path, text: str) -> None:
     """Writes a whole file or, if interrupted, none."""
     partial = path.with_name(path.name + ".partial")
-    with partial.open("w") as file:
+    with partial.open("w", encoding="utf-8", errors="backslashreplace") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
@@ -231,7 +232,8 @@ def write_arrays_atomically(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 def _config(content: dict) -> dict:
-    return {key: value for key, value in flat(content).items() if key not in _MAY_CHANGE}
+    fields = flat(without_retired_fields(content))
+    return {key: value for key, value in fields.items() if key not in _MAY_CHANGE}
 
 
 def _identity(content: dict) -> dict:

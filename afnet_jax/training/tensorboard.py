@@ -41,7 +41,7 @@ class GroupEvents:
                 if any(round_ == r and fold in _folds_of(old.name) for r, fold in members):
                     shutil.rmtree(old)
         for path in sorted(run_folder.glob("metrics*.jsonl")):
-            lines = [json.loads(line) for line in path.read_text().splitlines()]
+            lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
             self.add([line for line in lines if (line["round"], line["folds"][0]) in members])
 
     def __enter__(self) -> GroupEvents:

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from afnet_jax.analysis.gradcam import explain
-from afnet_jax.analysis.prediction import Face, Prediction, Predictor, find_files, predict
+from afnet_jax.analysis.prediction import Face, Prediction, Predictor, find_files, predict, read_faces
 from afnet_jax.datasets.loading import Maps
 from afnet_jax.errors import RunError
-from afnet_jax.scans import ScanError
+from afnet_jax.scans import ScanError, bosphorus, databases
+from afnet_jax.scans.synthetic import make_scan
 from tests.analysis.conftest import FOLDS
 
 
@@ -90,3 +91,54 @@ def test_the_command(run_folder, samples, tmp_path, monkeypatch, capsys):
     assert picture.stat().st_size > 10_000
     assert _tool(monkeypatch, "--workdir", tmp_path, source) == 1
     assert "no run here" in capsys.readouterr().err
+
+
+ODD_READER = """
+SUFFIXES = (".npy",)
+
+
+def scan_id(path, database="own"):
+    if path.stem == "bad name":
+        return path.stem[99]
+    from afnet_jax.scans import ScanError, ScanId
+    if path.suffix != ".npy":
+        raise ScanError(path, "no scan")
+    return ScanId(database, "a", "?", None, None, path.stem)
+
+
+def read_scan(path, database="own"):
+    raise ZeroDivisionError("a line\\nand another")
+"""
+
+
+@pytest.fixture
+def good(tmp_path) -> Path:
+    """A scan that can be predicted."""
+    return bosphorus.write_scan(make_scan(0, "HA", None, database="bosphorus", seed=1)[0], tmp_path / "good")
+
+
+def test_a_scan_at_which_everything_fails_stops_no_other(run_folder, good, tmp_path, monkeypatch, capsys):
+    (tmp_path / "reader.py").write_text(ODD_READER)
+    (tmp_path / "odd").mkdir()
+    for name in ("bad name.npy", "odd.npy", "._odd.npy"):
+        (tmp_path / "odd" / name).touch()
+    scans = (tmp_path / "odd", good)
+    arguments = ["--workdir", run_folder, "--json", "--fold", 0, "--reader", tmp_path / "reader.py", *scans]
+    try:
+        assert _tool(monkeypatch, *arguments) == 1
+    finally:
+        databases.DATABASES.pop(databases.OWN, None)
+    output = capsys.readouterr()
+    assert [json.loads(line)["scan"] for line in output.out.splitlines()] == [good.stem]
+    first, second = (line for line in output.err.splitlines() if line.startswith("error"))
+    assert "the reader's scan_id fails on this name: IndexError: string index out of range" in first
+    assert "odd.npy: the reader fails on it: ZeroDivisionError: a line and another" in second
+
+
+def test_an_exception_of_preprocessing_is_that_scans_fault(good, monkeypatch):
+    def fails(scan):
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr("afnet_jax.analysis.prediction.preprocess", fails)
+    (outcome,) = read_faces([good], 64)
+    assert isinstance(outcome, ScanError) and "unexpected ZeroDivisionError: division by zero" in str(outcome)

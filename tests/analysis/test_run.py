@@ -10,6 +10,7 @@ import pytest
 from afnet_jax.analysis import load_run
 from afnet_jax.errors import RunError
 from afnet_jax.training.checkpoints import Checkpoints
+from afnet_jax.training.run_folder import RunFolder
 
 
 @pytest.fixture
@@ -45,6 +46,20 @@ def test_a_run_of_another_version(copy):
     config["model"]["wings"] = 2
     (copy / "config.json").write_text(json.dumps(config))
     with pytest.raises(RunError, match=r"written by afnet_jax .* does not know"):
+        load_run(copy)
+
+
+def test_a_run_with_the_retired_field_of_six_classes(copy, faces):
+    config = json.loads((copy / "config.json").read_text())
+    config["model"]["num_classes"] = 6
+    (copy / "config.json").write_text(json.dumps(config))
+    run = load_run(copy)
+    folder = RunFolder(copy)
+    folder.start(run.config, run.splits, faces.digest)  # nor is it a difference when the run goes on
+    folder.close()
+    config["model"]["num_classes"] = 7
+    (copy / "config.json").write_text(json.dumps(config))
+    with pytest.raises(RunError, match="does not know"):
         load_run(copy)
 
 

@@ -7,11 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from quick_preprocessing import quick_maps
 
+from afnet_jax.config import default_config
+from afnet_jax.datasets.loading import load
 from afnet_jax.datasets.preparation import prepare
-from afnet_jax.errors import AFNetError
+from afnet_jax.errors import AFNetError, DatasetError
 from afnet_jax.preprocessing import preprocess
 from afnet_jax.scans import databases
+from afnet_jax.scans.scan import EXPRESSION_CODES
 from afnet_jax.scans.synthetic import make_scan
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "own_data.md"
@@ -25,7 +29,7 @@ def no_reader_is_left_behind():
 
 @pytest.fixture
 def reader(tmp_path):
-    (code,) = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
+    (code,) = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
     assert len(code.splitlines()) < 40
     path = tmp_path / "my_faces.py"
     path.write_text(code)
@@ -93,3 +97,127 @@ def test_a_scan_id_that_raises_is_the_readers_fault(reader, tmp_path):
     databases.use_reader(reader)
     with pytest.raises(AFNetError, match=r"my_faces.py: the reader's scan_id fails on this name: IndexError"):
         databases.find_scans("own", tmp_path)
+
+
+READER = """
+import numpy as np
+from pathlib import Path
+from afnet_jax.scans import Scan, ScanError, ScanId, bosphorus
+
+SUFFIXES = [".face"]
+
+
+def scan_id(path, database="own"):
+    subject, expression, level = path.stem.split("_")
+    level = int(level) if level != "0" else None
+    return ScanId(database, subject, expression, level, None, f"{subject}_{expression}_{level}")
+
+
+def read_scan(path, database="own"):
+    fault = path.read_text()
+    if fault == "raise":
+        raise KeyError("a line\\nand another")
+    if fault == "exit":
+        raise SystemExit("enough")
+    if fault == "none":
+        return None
+    rows, cols = np.mgrid[:30, :30]
+    points = np.stack([4.0 * cols, 4.0 * rows, 0.0 * rows], axis=-1).reshape(-1, 3)
+    triangles = bosphorus.grid_triangles(np.arange(900).reshape(30, 30))
+    uv = np.stack([cols / 29, 1 - rows / 29], axis=-1).reshape(-1, 2)
+    identity = scan_id(path) if fault != "renamed" else ScanId("own", "b", "HA", None, None, "another")
+    texture = np.zeros((8, 8, 3)) if fault == "float" else np.zeros((8, 8, 3), np.uint8)
+    if fault == "clockwise":
+        triangles = triangles[:, ::-1]
+    return Scan(identity, points, triangles, uv, triangles, texture, {}, path=path)
+"""
+
+
+@pytest.fixture
+def write_faces(tmp_path):
+    """Writes a reader and files for it; gives the reader's path."""
+
+    def write(**faces: str) -> Path:
+        (tmp_path / "raw").mkdir(exist_ok=True)
+        for name, fault in faces.items():
+            (tmp_path / "raw" / f"{name}.face").write_text(fault)
+        path = tmp_path / "reader.py"
+        path.write_text(READER)
+        return path
+
+    return write
+
+
+def prepare_own(tmp_path, reader):
+    return prepare("own", tmp_path / "raw", tmp_path / "data", workers=1, preprocess=quick_maps, reader=reader)
+
+
+def test_each_odd_scan_costs_itself_alone(write_faces, tmp_path):
+    reader = write_faces(
+        a_HA_0="", a_SA_0="clockwise", b_AN_0="raise", b_DI_0="exit", b_FE_0="none", b_HA_0="renamed", b_SU_0="float"
+    )
+    done = prepare_own(tmp_path, reader)
+    assert done.prepared == 2
+    assert {each.scan: each.reason for each in done.rejected} == {
+        "b_AN_None": "the reader fails on it: KeyError: 'a line\\nand another'",
+        "b_DI_None": "the reader fails on it: SystemExit: enough",
+        "b_FE_None": "the reader returns NoneType, expected an afnet_jax.scans.Scan",
+        "b_HA_None": "read_scan names it 'another', scan_id 'b_HA_None': make them agree",
+        "b_SU_None": "texture: expected (H, W, 3) uint8 RGB, found float64 of shape (8, 8, 3), values 0 to 0; "
+        "give np.round(texture * 255).astype(np.uint8)",
+    }
+    assert done.remarks == {
+        "triangles ran clockwise as seen from the camera and were turned round": ["a_SA_None"],
+    }
+
+
+def test_neutral_and_unlabelled_scans_are_counted(write_faces, tmp_path):
+    reader = write_faces(a_HA_0="", a_NE_0="", b_NE_0="", **{"c_?_0": ""})
+    assert prepare_own(tmp_path, reader).left_out == {
+        "faces that show '?', none of AN, DI, FE, HA, SA, SU": 1,
+        "neutral faces (NE)": 2,
+    }
+
+
+@pytest.mark.parametrize("name", ["..", "a\\b", ".a"])
+def test_ids_that_would_leave_the_folder_are_refused(write_faces, tmp_path, name):
+    reader = write_faces(a_HA_0="")
+    reader.write_text(READER.replace('f"{subject}_{expression}_{level}"', repr(f"{name}/x")))
+    with pytest.raises(AFNetError, match=r"a_HA_0.face: name is .*, expected no leading dot, slash"):
+        prepare_own(tmp_path, reader)
+    assert {path.name for path in tmp_path.iterdir()} == {"raw", "reader.py"}
+
+
+@pytest.mark.parametrize("suffixes", ["'.npy'", "(1,)", "('npy',)"])
+def test_suffixes_are_checked(write_faces, suffixes):
+    reader = write_faces()
+    reader.write_text(READER.replace('[".face"]', suffixes))
+    with pytest.raises(AFNetError, match=r"SUFFIXES are .* expected such as"):
+        databases.use_reader(reader)
+
+
+def choose(tmp_path, *levels):
+    config = default_config().dataset
+    config.update(name="own", data_dir=str(tmp_path / "data"), levels=levels, image_size=32)
+    return load(config)
+
+
+def test_all_levels_are_prepared_and_chosen_when_loaded(write_faces, tmp_path, capsys):
+    names = [f"a_{code}_{level}" for code in EXPRESSION_CODES for level in (1, 2)]
+    prepare_own(tmp_path, write_faces(**dict.fromkeys(names, "")))
+    assert choose(tmp_path, 1, 2).levels.tolist() == [1, 2] * 6 and not capsys.readouterr().err.count("warning")
+    assert choose(tmp_path, 2).levels.tolist() == [2] * 6
+    capsys.readouterr()
+    assert len(choose(tmp_path, 2, 3, 4).levels) == 6
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: ") and "no scan of level 3, 4" in line and "1 (6 scans), 2 (6 scans)" in line
+    with pytest.raises(DatasetError, match=r"no scan of the levels \(3, 4\), but 1 .*--config.dataset.levels=1,2"):
+        choose(tmp_path, 3, 4)
+
+
+def test_scans_without_a_level_always_take_part(write_faces, tmp_path, capsys):
+    prepare_own(tmp_path, write_faces(a_HA_0="", a_SA_0="", a_SA_1=""))
+    capsys.readouterr()
+    assert choose(tmp_path, 3, 4).levels.tolist() == [0, 0]
+    assert "no scan of level 3, 4" in capsys.readouterr().err
+    assert sorted(choose(tmp_path, 1).levels) == [0, 0, 1]

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from quick_preprocessing import killed_maps, picky_maps, quick_maps
 from afnet_jax.config import default_config
 from afnet_jax.datasets import digests
 from afnet_jax.datasets.builder import SPLIT
+from afnet_jax.datasets.inspection import inspect
 from afnet_jax.datasets.loading import load
 from afnet_jax.datasets.preparation import prepare
 from afnet_jax.errors import DatasetError
@@ -220,7 +222,8 @@ def test_command_line_prepares_samples_and_lists_the_bad_ones(samples, tmp_path)
     (raw / "bs001" / "bs001_E_FEAR_0.png").write_bytes(b"no picture")
     done = run_tool("--database=bosphorus", f"--raw={raw}", f"--data_dir={data_dir}", "--workers=2")
     assert done.returncode == 1 and "1 of 6 scans left out" in done.stderr and "Traceback" not in done.stderr
-    assert done.stdout == f"5 scans in {data_dir / 'bosphorus' / '1.0.0'}\n"
+    assert done.stdout.splitlines()[0] == f"5 scans in {data_dir / 'bosphorus' / '1.0.0'}"
+    assert done.stdout.splitlines()[1:] == ["left out: 1 neutral faces (NE)"]
     assert [row["scan"] for row in rejected(data_dir)] == ["bs001_E_FEAR_0"]
     shutil.copy(samples / "bosphorus" / "bs001" / "bs001_E_FEAR_0.png", raw / "bs001")
     done = run_tool("--database=bosphorus", f"--raw={raw}", f"--data_dir={data_dir}", "--workers=1")
@@ -243,3 +246,118 @@ def test_command_line_refuses_wrong_arguments(arguments):
 def test_command_line_helps():
     done = run_tool("--help")
     assert done.returncode == 0 and "rejected.csv" in done.stdout
+
+
+@pytest.fixture
+def parts(raw, tmp_path):
+    """Two folders that hold six scans each: as a database on two disks."""
+    for number, level in ((1, "03"), (2, "04")):
+        (tmp_path / f"part {number}").mkdir()
+        for path in raw.rglob(f"*_??{level}*"):
+            shutil.copy2(path, tmp_path / f"part {number}")
+    return tmp_path / "part 1", tmp_path / "part 2"
+
+
+def prepare_quickly(folder, data_dir, database="bu3dfe"):
+    return prepare(database, folder, data_dir, workers=1, preprocess=quick_maps)
+
+
+def test_parts_make_the_same_data_set_as_the_whole(raw, parts, tmp_path, monkeypatch):
+    whole = prepare_quickly(raw, tmp_path / "whole")
+    first = prepare_quickly(parts[0], tmp_path / "data")
+    second = prepare_quickly(parts[1], tmp_path / "data")
+    assert (first.prepared, first.kept, second.prepared, second.kept) == (6, 0, 6, 6)
+    digests.verify(second.folder)
+    for one, other in zip(examples(whole.folder), examples(second.folder), strict=True):
+        assert one.keys() == other.keys()
+        for name in one:
+            np.testing.assert_array_equal(one[name], other[name])
+    monkeypatch.setattr("afnet_jax.datasets.preparation._finish_all", None)
+    for part in parts:  # nothing is done twice
+        again = prepare_quickly(part, tmp_path / "data")
+        assert (again.prepared, again.kept) == (6, 6)
+
+
+def test_a_part_follows_its_folder_and_the_last_of_one_name_counts(parts, tmp_path):
+    for part in parts:
+        prepare_quickly(part, tmp_path / "data")
+    for path in parts[1].glob("F0001_AN04*"):
+        path.unlink()
+    done = prepare_quickly(parts[1], tmp_path / "data")
+    assert (done.prepared, done.kept) == (5, 6)
+    for path in parts[0].glob("F0001_HA03*"):
+        shutil.copy(path, parts[1])
+    done = prepare_quickly(parts[1], tmp_path / "data")
+    assert (done.prepared, done.kept) == (6, 5)
+    for path in parts[1].glob("F0001_HA03*"):
+        path.write_bytes(b"broken")
+    done = prepare_quickly(parts[1], tmp_path / "data")  # it was this folder's; the other is asked again below
+    assert (done.prepared, done.kept, len(done.rejected)) == (5, 5, 1)
+    done = prepare_quickly(parts[0], tmp_path / "data")
+    assert (done.prepared, done.kept) == (6, 5)
+    assert len(examples(done.folder)) == 11
+
+
+def test_parts_of_other_versions_and_damaged_ones_are_not_mixed(parts, tmp_path, monkeypatch):
+    folder = prepare_quickly(parts[0], tmp_path / "data").folder
+    with monkeypatch.context() as patch:
+        patch.setattr("afnet_jax.datasets.preparation._code_digest", lambda: "another")
+        with pytest.raises(DatasetError, match=r"holds 6 scans of .*part 1, which another version .*; remove .*1.0.0"):
+            prepare_quickly(parts[1], tmp_path / "data")
+        assert len(examples(folder)) == 6
+        prepare_quickly(parts[0], tmp_path / "data")
+    record = next(folder.glob("*.array_record*"))
+    record.write_bytes(record.read_bytes()[:-1])
+    with monkeypatch.context() as patch:
+        patch.setattr("afnet_jax.datasets.preparation._code_digest", lambda: "another")
+        with pytest.raises(DatasetError, match=r"holds 6 scans of .*part 1, but is damaged"):
+            prepare_quickly(parts[1], tmp_path / "data")
+    (folder / "sources.json").write_text("{")
+    with pytest.raises(DatasetError, match=r"sources.json: damaged; remove"):
+        prepare_quickly(parts[0], tmp_path / "data")
+
+
+def test_a_data_set_without_a_list_of_sources(raw, parts, tmp_path):
+    """As earlier versions wrote it: the whole replaces it, a part does not."""
+    folder = prepare_quickly(raw, tmp_path / "data").folder
+    (folder / "sources.json").unlink()
+    digests.write_digests(folder, "of an earlier version")
+    with pytest.raises(DatasetError, match=r"holds 6 scans of other raw folders, which another version"):
+        prepare_quickly(parts[0], tmp_path / "data")
+    assert prepare_quickly(raw, tmp_path / "data").prepared == 12
+    digests.verify(folder)
+
+
+def test_the_list_of_rejected_scans_holds_several_data_sets(parts, raw_bosphorus, tmp_path):
+    for folder, pattern in ((raw_bosphorus, "*ANGER_0.lm3"), (parts[0], "*DI03*.bnd"), (parts[1], "*FE04*.bnd")):
+        (path,) = folder.rglob(pattern)
+        path.rename(path.with_suffix(".gone"))
+    prepare_quickly(raw_bosphorus, tmp_path / "data", "bosphorus")
+    for part in parts:
+        prepare_quickly(part, tmp_path / "data")
+    listed = {(row["database"], row["scan"]) for row in rejected(tmp_path / "data")}
+    assert listed == {("bosphorus", "bs000_E_ANGER_0"), ("bu3dfe", "F0001_DI03WH"), ("bu3dfe", "F0001_FE04WH")}
+    assert [each.scan for each in inspect(tmp_path / "data", "bosphorus").rejected] == ["bs000_E_ANGER_0"]
+    (path,) = parts[0].glob("*.gone")
+    path.rename(path.with_suffix(".bnd"))
+    prepare_quickly(parts[0], tmp_path / "data")
+    assert {row["scan"] for row in rejected(tmp_path / "data")} == {"bs000_E_ANGER_0", "F0001_FE04WH"}
+
+
+def test_what_file_managers_leave_changes_nothing(raw, tmp_path, monkeypatch):
+    first = prepare_quickly(raw, tmp_path / "data")
+    for name in (".DS_Store", "._features.json", "Thumbs.db", "desktop.ini", "notes.txt"):
+        (first.folder / name).write_text("x")
+        (raw / name).write_text("x")
+    (first.folder / "@eaDir").mkdir()
+    digests.verify(first.folder)
+    monkeypatch.setattr("afnet_jax.datasets.preparation._finish_all", None)
+    assert prepare_quickly(raw, tmp_path / "data") == first
+
+
+def test_no_folder_is_left_in_the_temporary_one(raw, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    prepare_quickly(raw, tmp_path / "data")
+    assert not list((tmp_path / "temporary").iterdir())
+    assert {path.name for path in (tmp_path / "data").iterdir()} == {".bu3dfe.lock", "bu3dfe", "rejected.csv"}

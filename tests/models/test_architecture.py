@@ -40,9 +40,10 @@ def test_a_description_survives_the_way_through_a_config_file():
         ({"importance_weights": False, "depth_goes_on": "weighted"}, "needs importance_weights=True"),
         ({"fusion": "head", "importance_weights": False, "head_widths": ()}, "head_widths must not be empty"),
         ({"head_widths": (96, 0)}, "positive whole numbers"),
-        ({"num_classes": 6.0}, "positive whole numbers"),
         ({"mask_hidden_width": -1}, "positive whole numbers"),
         ({"depth_range_mm": (50.0, -70.0)}, "low < high"),
+        ({"depth_range_mm": (-70.0, float("inf"))}, "both finite"),
+        ({"depth_range_mm": (float("nan"), 50.0)}, "both finite"),
         ({"fusion_per": "layer"}, "model.fusion_per"),
     ],
 )

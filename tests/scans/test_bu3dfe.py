@@ -105,9 +105,6 @@ def test_refuses_missing_files(path):
         ("5000 {0} {1} {2}", "another mesh"),
         ("-1 {0} {1} {2}", "another mesh"),
         ("nan {0} {1} {2}", "another mesh"),
-        ("5 {0} {1} 190", "contour_14 lies .* mm off the surface"),
-        ("5 nan {1} {2}", "contour_14 has a coordinate beyond all bounds"),
-        ("5 1e308 {1} {2}", "contour_14 has a coordinate beyond all bounds"),
         ("5 {0} {1} {2}\n5 {0} {1} {2}", "expected 83 landmarks, found 84"),
     ],
 )
@@ -118,6 +115,24 @@ def test_refuses_landmarks_that_are_not_this_meshs(path, line, message):
     with pytest.raises(ScanError, match=message) as caught:
         bu3dfe.read_scan(path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("place", ["{0} {1} 190", "nan {1} {2}", "{0} 1e308 {2}"])
+def test_a_landmark_that_nothing_uses_costs_no_scan(path, place):
+    """contour_14 is none of the common names; contour_7 is the chin."""
+    lines = path.with_suffix(".bnd").read_text().splitlines()
+    whole = bu3dfe.read_scan(path)
+    lines[-1] = " ".join(["5", place.format(*lines[-1].split()[1:])])
+    path.with_suffix(".bnd").write_text("\n".join(lines))
+    scan = bu3dfe.read_scan(path)
+    assert set(whole.landmarks) - set(scan.landmarks) == {"contour_14"}
+    assert not whole.remarks and scan.remarks == (
+        "left out landmarks that lie off the surface and that nothing uses: contour_14",
+    )
+    lines[-8] = " ".join(["5", place.format(*lines[-8].split()[1:])])
+    path.with_suffix(".bnd").write_text("\n".join(lines))
+    with pytest.raises(ScanError, match=r"chin (lies .* mm off the surface|has a coordinate beyond all bounds)"):
+        bu3dfe.read_scan(path)
 
 
 def test_landmark_file_may_have_other_line_ends(mesh, path):

@@ -1,4 +1,5 @@
 import pickle
+from pathlib import Path
 
 import pytest
 
@@ -21,3 +22,25 @@ def test_neutral_has_no_label_and_bosphorus_tells_no_sex():
 def test_scan_error_survives_the_way_back_from_a_worker():
     error = pickle.loads(pickle.dumps(ScanError("a/b.wrl", "cut short")))
     assert (str(error), error.path.name, error.fault) == ("a/b.wrl: cut short", "b.wrl", "cut short")
+
+
+@pytest.mark.parametrize(
+    "name", ["a/b", "../a", "a\\b", "..", ".hidden", "", " ", "a\nb", "a\0b", "\udc80", "x" * 300, None, 3, Path("a")]
+)
+def test_a_name_that_is_no_file_name_is_refused(name):
+    for fields in ({"name": name}, {"subject": name}):
+        given = {"subject": "anna", "name": "anna_HA_1"} | fields
+        with pytest.raises(ScanError, match=f"scan id: {next(iter(fields))} is .*, expected") as caught:
+            ScanId("own", given["subject"], "HA", None, None, given["name"])
+        assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("name", ["anna_HA_1", "Größe Ⅲ", "a.b-c (2)", "x" * 180])
+def test_other_names_are_taken(name):
+    assert ScanId("own", name, "?", 7, None, name).label is None
+
+
+@pytest.mark.parametrize("level", [0, -1, 1.5, "3", True])
+def test_a_level_is_a_whole_number(level):
+    with pytest.raises(ScanError, match=r"level of a is .*, expected a whole number"):
+        ScanId("own", "a", "HA", level, None, "a")

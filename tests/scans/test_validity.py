@@ -60,3 +60,12 @@ def test_nearest_point_of_a_landmark_is_found_as_by_brute_force(dome):
         else:
             with pytest.raises(ScanError, match=f"nose_tip lies {gap:.0f} mm off the surface"):
                 validated(scan)
+
+
+@pytest.mark.parametrize("place", [(0, 0, 500), (np.nan, 0, 0), (1e300, 0, 0)])
+def test_a_landmark_that_nothing_uses_costs_no_scan(dome, place):
+    scan = validated(dataclasses.replace(dome, landmarks=dict(dome.landmarks) | {"ear": np.array(place)}))
+    assert "ear" not in scan.landmarks and set(scan.landmarks) == set(dome.landmarks)
+    assert scan.remarks == ("left out landmarks that lie off the surface and that nothing uses: ear",)
+    with pytest.raises(ScanError, match="nose_tip"):
+        validated(dataclasses.replace(dome, landmarks={"nose_tip": np.array(place)}))

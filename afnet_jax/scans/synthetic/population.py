@@ -16,6 +16,7 @@ import threadpoolctl
 from tqdm import tqdm
 
 from afnet_jax.machine import usable_cores
+from afnet_jax.paths import user_path
 from afnet_jax.scans import bosphorus, bu3dfe
 from afnet_jax.scans.scan import EXPRESSION_CODES, NEUTRAL_CODE, Scan, ScanError, ScanId
 from afnet_jax.scans.synthetic import capture, picture, sensor, skin, template
@@ -168,7 +169,7 @@ def write_people(
     Raises:
         ScanError: the folder holds other files, or people made from another seed.
     """
-    folder = Path(folder)
+    folder = user_path(folder)
     _claim(folder, {"database": database, "seed": seed, "clean": clean, "generation": GENERATION})
     job = functools.partial(
         _write_person, folder=folder, database=database, seed=seed, clean=clean, levels=tuple(levels)
@@ -198,7 +199,7 @@ def _claim(folder: Path, recipe: dict) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if path.exists():
         try:
-            found = json.loads(path.read_text())
+            found = json.loads(path.read_text(encoding="utf-8"))
         except ValueError:
             found = "something unreadable"
         if found != recipe:
@@ -206,7 +207,7 @@ def _claim(folder: Path, recipe: dict) -> None:
     elif any(folder.iterdir()):
         raise ScanError(folder, "the folder holds files that are no made-up people; give an empty or a new one")
     else:
-        path.write_text(json.dumps(recipe) + "\n")
+        path.write_text(json.dumps(recipe) + "\n", encoding="utf-8")
 
 
 def _write_person(

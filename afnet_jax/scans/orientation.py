@@ -1,0 +1,57 @@
+"""Which way a surface and its texture face: triangles that run clockwise, texture maps that mirror the picture."""
+
+from __future__ import annotations
+
+import numpy as np
+
+_CELL = 5.0  # mm: of the places at which the foremost triangle is looked up
+
+
+def clockwise_share(points: np.ndarray, triangles: np.ndarray) -> float:
+    """Returns the share of the surface seen from the camera (+z) whose triangles run clockwise, by area.
+
+    A closed head shows its back as much as its face, so only the foremost triangle of each cell of 5 mm counts.
+
+    Args:
+        points: (N, 3) mm.
+        triangles: (T, 3) indices.
+    """
+    area, seen = _areas(points[triangles][..., :2]), _foremost(points, triangles)
+    return _share(np.abs(area[seen]), area[seen] < 0)
+
+
+def mirrored_share(points: np.ndarray, triangles: np.ndarray, uv: np.ndarray, uv_triangles: np.ndarray) -> float:
+    """Returns the share of the surface seen from the camera that shows its part of the picture mirrored, by area.
+
+    However a chart is turned in the picture, x y and u v (from the top) have opposite handedness. A v that counts from
+    the bottom mirrors it. So does a picture that is itself stored mirrored and looked up rightly, which cannot be told
+    apart; a picture turned by 180 degrees looks the same as one that is not.
+
+    Args:
+        points, triangles: see Scan.
+        uv: (M, 2), v from the picture's top.
+        uv_triangles: (T, 3) indices into uv.
+    """
+    seen = _foremost(points, triangles)
+    area, place = _areas(points[triangles[seen]][..., :2]), _areas(uv[uv_triangles[seen]].astype(np.float64))
+    return _share(np.abs(area) * (place != 0), area * place > 0)
+
+
+def _areas(corners: np.ndarray) -> np.ndarray:
+    """(T,) doubled areas of (T, 3, 2) triangles, positive where counter-clockwise in axes to the right and up."""
+    (bx, by), (cx, cy) = (corners[:, 1] - corners[:, 0]).T, (corners[:, 2] - corners[:, 0]).T
+    return bx * cy - by * cx
+
+
+def _foremost(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """Indices of the triangles that are the foremost of their cell."""
+    middle = points[triangles].mean(axis=1)
+    column, row = np.floor((middle[:, :2] - middle[:, :2].min(axis=0)) / _CELL).astype(np.int64).T
+    cell = column * (row.max() + 1) + row
+    order = np.lexsort((middle[:, 2], cell))
+    return order[np.append(np.diff(cell[order]) > 0, True)]
+
+
+def _share(weights: np.ndarray, chosen: np.ndarray) -> float:
+    total = weights.sum()
+    return float(weights[chosen].sum() / total) if total else 0.0
