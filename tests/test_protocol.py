@@ -104,3 +104,8 @@ def test_splits_that_cannot_be_used(tmp_path, content, fault):
 def test_splits_file_that_is_not_there(tmp_path):
     with pytest.raises(ConfigError, match="cannot be read"):
         protocol.read_splits(tmp_path / "none.json")
+
+
+def test_nobody_with_all_expressions_is_said():
+    with pytest.raises(ConfigError, match="holds no subject with all six expressions"):
+        protocol.draw_folds([], chosen=0, folds=10, rounds=1, seed=0)
