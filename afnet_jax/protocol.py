@@ -70,6 +70,10 @@ def draw_folds(
         ConfigError: fewer subjects than asked for, or than folds.
     """
     subjects = sorted(set(subjects))
+    if not subjects:
+        raise ConfigError(
+            "the data set holds no subject with all six expressions, of whom folds are made; prepare more"
+        )
     chosen = chosen or len(subjects)
     if len(subjects) < chosen:
         raise ConfigError(

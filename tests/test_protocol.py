@@ -139,3 +139,8 @@ def test_repeated_hold_out_and_subjects_left_out_are_splits(tmp_path):
 def test_splits_file_that_is_not_there(tmp_path):
     with pytest.raises(ConfigError, match="cannot be read"):
         protocol.read_splits(tmp_path / "none.json")
+
+
+def test_nobody_with_all_expressions_is_said():
+    with pytest.raises(ConfigError, match="holds no subject with all six expressions"):
+        protocol.draw_folds([], chosen=0, folds=10, rounds=1, seed=0)
