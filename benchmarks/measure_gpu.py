@@ -53,7 +53,7 @@ def plan(given: argparse.Namespace) -> list[Item]:
             item(f"PyTorch, {how}", "pytorch_steps", how=how, **step)
             for how in ("eager", "channels last", "compiled, channels last")
         ),
-        item("accuracy", "accuracy", 120, image_size=small),
+        item("accuracy", "accuracy", 120),
         *(
             item(f"{n} trainings of {small} px", "steps", folds=folds(n), **step | {"image_size": small})
             for n in (10, 50)

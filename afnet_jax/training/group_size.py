@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from afnet_jax.config import architecture
 from afnet_jax.machine import usable_memory
-from afnet_jax.models.architecture import Architecture
+from afnet_jax.models.architecture import BLOCKS, Architecture
 from afnet_jax.models.parameters import audit
 
 # Trainings of one device. Beyond this a program hardly gains on a GPU, whatever the images' size, and compiles longer:
@@ -25,9 +25,16 @@ from afnet_jax.models.parameters import audit
 MOST_PER_DEVICE = 20
 
 _STATE_BYTES_PER_PARAMETER = 12  # float32: the weight and Adam's two moments
-# Beside the state while a step runs, by the type of the computation: bytes per parameter (the gradient, the kernels in
-# the computation's type and layout), and per pixel of an image of the batch and trunk (what the backward pass reads).
-_WORKING_BYTES = {"float32": (6.3, 527), "bfloat16": (11.4, 264)}
+# Beside the state while a step runs. Bytes per parameter, by the type of the computation: the gradient, and the kernels
+# in the computation's type and layout.
+_WORKING_BYTES_PER_PARAMETER = {"float32": 6.4, "bfloat16": 12.0}
+_BYTES = {"float32": 4, "bfloat16": 2}
+# Numbers that the backward pass reads, per pixel of an image and trunk: of the trunk itself, and of mask attention.
+_VALUES_PER_PIXEL = 96.5
+_VALUES_PER_PIXEL_OF_ATTENTION = {
+    1: 22.5,
+    2: 11.25,
+}  # by stage; the second has a quarter of the pixels, twice the channels
 
 # A GPU's limit is what JAX set aside; the rest is for cuDNN's workspaces, evaluation and fragmentation. A CPU's memory
 # serves the whole process and others, too.
@@ -89,9 +96,16 @@ def training_bytes(network: Architecture, *, dtype: str, batch: int, size: int) 
         Bytes of its state, held from step to step, and bytes that it works with within a step.
     """
     parameters = audit(network)["count"]
-    per_parameter, per_pixel = _WORKING_BYTES[dtype]
+    attention = sum(
+        values
+        for stage, values in _VALUES_PER_PIXEL_OF_ATTENTION.items()
+        for block in BLOCKS
+        if network.has_mask_attention(stage, block)
+    )
     pixels = len(network.branches) * batch * size**2
-    return _STATE_BYTES_PER_PARAMETER * parameters, per_parameter * parameters + per_pixel * pixels
+    activations = _BYTES[dtype] * (_VALUES_PER_PIXEL + attention) * pixels
+    working = _WORKING_BYTES_PER_PARAMETER[dtype] * parameters + activations
+    return _STATE_BYTES_PER_PARAMETER * parameters, working
 
 
 def _fitting(room: float, held: float, working: float, per_call: int) -> int:

@@ -48,7 +48,7 @@ def test_model_agrees_with_compiled_programs(row):
         VARIANTS[row["variant"]], dtype=row["dtype"], batch=row["batch"], size=row["image_size"]
     )
     assert held * row["folds"] == pytest.approx(row["state_bytes"], rel=0.01)
-    assert working * row["folds"] == pytest.approx(row["temporary_bytes"], rel=0.1)
+    assert working * row["folds"] == pytest.approx(row["temporary_bytes"], rel=0.05)
 
 
 def test_counts_cover_what_the_model_depends_on():
