@@ -9,7 +9,6 @@ import numpy as np
 from afnet_jax.preprocessing.masks import inner_face
 from afnet_jax.preprocessing.rendering import Grid, Raster, rasterize
 from afnet_jax.preprocessing.surface import CleanSurface
-from afnet_jax.preprocessing.triangles import area_vectors, lengths
 
 _ROUND = 20.0  # mm round brows, eyes, nose, mouth and chin that count, too: cheeks and forehead
 _EVERY = 2  # pixels between those that are looked at
@@ -41,13 +40,12 @@ def losses(
         bridges: share of the triangles that were dropped as bridges; bridge_area: the same of the area;
         inner_lost: share of the inner face and 20 mm round it that only dropped triangles show, whatever the reason.
     """
-    area = lengths(area_vectors(points, triangles))
     dropped = rasterize(points, triangles[~clean.triangles], grid).seen & ~raster.seen
     thinned = Grid(-(-grid.size // _EVERY), _EVERY * grid.step, grid.origin)
     inner = inner_face(landmarks, thinned, _ROUND)
     lost, kept = (seen[::_EVERY, ::_EVERY][inner].sum() for seen in (dropped, raster.seen))
     return {
         "bridges": float(clean.bridges.mean()),
-        "bridge_area": float(area[clean.bridges].sum() / max(area.sum(), 1e-12)),
+        "bridge_area": float(clean.area[clean.bridges].sum() / max(clean.area.sum(), 1e-12)),
         "inner_lost": float(lost / max(lost + kept, 1)),
     }

@@ -9,7 +9,7 @@ import scipy.sparse
 import scipy.sparse.csgraph
 
 from afnet_jax.preprocessing.bridges import find_bridges
-from afnet_jax.preprocessing.triangles import area_vectors, longest_edges, unit
+from afnet_jax.preprocessing.triangles import area_vectors, lengths, longest_edges, unit
 
 # Of white noise, the spread of what a point stands off more than its neighbours do, against the spread of what it
 # stands off: 1.29 to 1.31 on regular and on random meshes.
@@ -24,7 +24,8 @@ class SurfaceConfig:
         spike: mm along the normal by which a point may stand off the median of its neighbours.
         spike_edges: the same in median edge lengths: coarse meshes cut corners by more. The largest bound holds.
         spike_slope: the same as a share of the median edge of the ring of its neighbours: where points are far apart, a
-            surface bends by more between them.
+            surface bends by more between them. It counts only in a coarse mesh.
+        coarse_share: share of its area, in triangles with an edge longer than max_edge, beyond which a mesh is coarse.
         rounds: times the search is repeated, since a spike may hide its neighbour.
         min_part: points of a connected part below which it is an isolated bit.
         max_edge: mm, longest edge of a triangle that is surface and not a bridge over a gap; never less than
@@ -35,6 +36,7 @@ class SurfaceConfig:
     spike: float = 2.0
     spike_edges: float = 0.8
     spike_slope: float = 0.4
+    coarse_share: float = 0.25
     rounds: int = 3
     min_part: int = 30
     max_edge: float = 6.0
@@ -50,6 +52,7 @@ class CleanSurface:
         triangles: (T,) bool, triangles to keep.
         bridges: (T,) bool, triangles dropped since they span a step or a gap.
         longest: (T,) mm, longest edge of each triangle.
+        area: (T,) mm².
         noise: mm, robust standard deviation of the points about their neighbourhood.
         edge: mm, median length of the triangles' edges.
     """
@@ -58,6 +61,7 @@ class CleanSurface:
     triangles: np.ndarray
     bridges: np.ndarray
     longest: np.ndarray
+    area: np.ndarray
     noise: float
     edge: float
 
@@ -71,8 +75,12 @@ def clean_surface(points: np.ndarray, triangles: np.ndarray, config: SurfaceConf
     """
     edge = _median_edge(points, triangles)
     bound = max(config.spike, config.spike_edges * edge)
+    longest, area = longest_edges(points, triangles), lengths(area_vectors(points, triangles)) / 2
+    # In a scanner's mesh large triangles are few, and most of them a spike's flanks.
+    is_coarse = area[longest > config.max_edge].sum() > config.coarse_share * area.sum()
+    slope = config.spike_slope if is_coarse else 0.0
     offset = _standing_off(points, triangles)
-    spikes = _too_far_off(offset, points, triangles, bound, config.spike_slope)
+    spikes = _too_far_off(offset, points, triangles, bound, slope)
     good = ~spikes
     kept = _whole(good, triangles)
     noise = _noise(offset, triangles[kept])
@@ -82,16 +90,15 @@ def clean_surface(points: np.ndarray, triangles: np.ndarray, config: SurfaceConf
         near = _surroundings(spikes, triangles)
         around = triangles[kept & near[triangles].any(axis=1)]
         spikes = near & good
-        spikes &= _too_far_off(_standing_off(points, around), points, around, bound, config.spike_slope)
+        spikes &= _too_far_off(_standing_off(points, around), points, around, bound, slope)
         good &= ~spikes
         kept = _whole(good, triangles)
-    longest = longest_edges(points, triangles)
     limit = max(config.max_edge, config.max_edge_ratio * edge)
     bridges = np.zeros(len(triangles), dtype=bool)
     bridges[kept] = find_bridges(points, triangles[kept], longest[kept], limit, config.max_edge_ratio)
     kept &= ~bridges
     good &= _in_large_part(len(points), triangles[kept], config.min_part)
-    return CleanSurface(good, kept & _whole(good, triangles), bridges, longest, noise, edge)
+    return CleanSurface(good, kept & _whole(good, triangles), bridges, longest, area, noise, edge)
 
 
 def _too_far_off(
@@ -103,7 +110,7 @@ def _too_far_off(
     """
     far = np.abs(offset) > bound
     suspects = far & np.isfinite(offset)
-    if not suspects.any():
+    if not slope or not suspects.any():
         return far
     near = triangles[suspects[triangles].any(axis=1)]
     owner = near.ravel()
