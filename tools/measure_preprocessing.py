@@ -1,11 +1,13 @@
-"""Measures preprocessing on made-up scans whose truth lies beside them (NAME_truth.npz).
+"""Measures preprocessing on synthetic scans whose truth lies beside them (NAME_truth.npz), or on any scan.
 
     python tools/measure_preprocessing.py --raw=DIR --json=FILE
+    python tools/measure_preprocessing.py --raw=DIR --reader=FILE
 
 Prints a line per scan, then median and worst of every figure; --json writes both. What the figures mean stands in
-afnet_jax/preprocessing/evaluation.py. With --turned, each scan (best a clean one) is taken for a head instead, turned
-by 20 degrees in pitch, yaw and roll both ways and scanned again: mm between its depth maps, where both scans show the
-surface. Exit code 0: all scans measured; 1: a scan was rejected or has no truth.
+afnet_jax/preprocessing/evaluation.py. With --reader, which reads scans of your own, or with --own_mesh, each scan is
+held to its own mesh: what preprocessing loses of it, and smooths away. With --turned, each scan (best a clean one) is
+taken for a head instead, turned by 20 degrees in pitch, yaw and roll both ways and scanned again: mm between its depth
+maps, where both scans show the surface. Exit code 0: all scans measured; 1: a scan was rejected or has no truth.
 """
 
 from __future__ import annotations
@@ -21,17 +23,29 @@ from afnet_jax.command_line import command_parser, report_faults
 from afnet_jax.errors import AFNetError
 from afnet_jax.paths import user_path
 from afnet_jax.preprocessing import preprocess
-from afnet_jax.preprocessing.evaluation import evaluate, read_truth, truth_path
+from afnet_jax.preprocessing.evaluation import evaluate
 from afnet_jax.preprocessing.pose_agreement import pose_agreement
-from afnet_jax.scans import read_scan
+from afnet_jax.preprocessing.truth import mesh_truth, read_truth, truth_path
+from afnet_jax.scans import ScanError, read_scan
+from afnet_jax.scans.databases import DATABASES, OWN, use_reader
 
 _HIGHER_IS_BETTER = ("covered", "spikes_removed", "good_kept", "ssim")
-_SHOWN = ("inner_rmse", "inner_all_rmse", "hole_rmse", "spikes_removed", "good_kept", "ssim", "seconds")
+_SHOWN = (
+    "inner_rmse",
+    "inner_all_rmse",
+    "inner_lost",
+    "hole_rmse",
+    "spikes_removed",
+    "good_kept",
+    "ssim",
+    "seconds",
+)
 
 
-def measure(path: Path) -> dict[str, float]:
-    """All figures of one scan; `seconds` are those of preprocessing alone, in CPU time."""
-    scan, truth = read_scan(path), read_truth(truth_path(path))
+def measure(path: Path, own_mesh: bool = False) -> dict[str, float]:
+    """Returns all figures of one scan; `seconds` are those of preprocessing alone, in CPU time."""
+    scan = read_scan(path)
+    truth = mesh_truth(scan) if own_mesh else read_truth(truth_path(path))
     start = time.process_time()
     maps = preprocess(scan)
     seconds = time.process_time() - start
@@ -65,19 +79,33 @@ def summarise_spikes(scans: dict[str, dict[str, float]]) -> str:
     return f"{removed:.0f} of {total:.0f} spikes removed ({removed / total:.1%})" if total else "no spikes"
 
 
+def _is_scan(path: Path, own: bool) -> bool:
+    if not own:
+        return path.name.endswith("_F3D.wrl") or path.suffix == ".bnt"
+    try:
+        return bool(DATABASES[OWN].scan_id(path))
+    except ScanError:
+        return False
+
+
 def main() -> int:
     parser = command_parser(__doc__)
-    parser.add_argument("--raw", type=user_path, required=True, help="folder with made-up scans, searched at any depth")
+    parser.add_argument("--raw", type=user_path, required=True, help="folder with scans, searched at any depth")
+    parser.add_argument("--reader", type=user_path, help="Python file that reads scans of your own, docs/own_data.md")
+    parser.add_argument("--own_mesh", action="store_true", help="the scan's own mesh is the truth; goes with --reader")
     parser.add_argument("--turned", action="store_true", help="agreement over poses instead of the error")
     parser.add_argument("--json", type=user_path, help="file to write the figures to")
     args = parser.parse_args()
-    paths = sorted([*args.raw.rglob("*_F3D.wrl"), *args.raw.rglob("*.bnt")])
+    if args.reader:
+        use_reader(args.reader)
+    paths = sorted(path for path in args.raw.rglob("*") if _is_scan(path, own=bool(args.reader)))
     if not paths:
-        raise AFNetError(f"{args.raw}: found no scans (*_F3D.wrl or *.bnt); give a folder of made-up people")
+        kind = f"that {args.reader} reads" if args.reader else "(*_F3D.wrl or *.bnt)"
+        raise AFNetError(f"{args.raw}: found no scans {kind}; give a folder that holds some")
     scans, faults = {}, []
     for path in paths:
         try:
-            figures = measure_turned(path) if args.turned else measure(path)
+            figures = measure_turned(path) if args.turned else measure(path, args.own_mesh or bool(args.reader))
         except AFNetError as fault:
             faults.append(str(fault))
             print(fault, file=sys.stderr)

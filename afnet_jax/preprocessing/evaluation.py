@@ -1,77 +1,30 @@
 """How well preprocessing recovers surfaces that are known: figures for one scan beside its truth.
 
-Truth is the noise-free surface seen along −z in the scan's own frame on a 1 mm grid, an .npz beside the scan
-(NAME_truth.npz: depth, rgb, valid, x0, y0, landmarks, …). The maps are carried into that frame through `to_scan` and
-looked at along the same direction, so that two height fields are compared that hide the same things.
+The maps are carried into the truth's frame, the scan's own, through `to_scan` and looked at along the same direction,
+so that two height fields are compared that hide the same things.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from pathlib import Path
-
 import numpy as np
 import scipy.ndimage
-import scipy.spatial
 from PIL import Image, ImageDraw
 
-from afnet_jax.errors import AFNetError
 from afnet_jax.preprocessing.face_maps import FaceMaps
+from afnet_jax.preprocessing.masks import inner_face
 from afnet_jax.preprocessing.pipeline import PreprocessingConfig
-from afnet_jax.preprocessing.rendering import Grid, rasterize
+from afnet_jax.preprocessing.rendering import rasterize
 from afnet_jax.preprocessing.surface import clean_surface
-from afnet_jax.scans.scan import LANDMARKS, Scan
+from afnet_jax.preprocessing.truth import Truth
+from afnet_jax.scans.scan import Scan
 
 _STEP = 4.0  # mm between neighbouring pixels of the truth: one thing hides another
 _SPIKE = 4.0  # mm off every truth height within a pixel: an outlier
 _GOOD = 1.5  # mm: still the surface
 _NEAR = 3  # mm round a spike or a hole that counts as near it
-_OUTLINE = ("brow", "eye", "nose", "mouth", "lip", "chin")
-
-
-@dataclasses.dataclass(frozen=True)
-class Truth:
-    """A known surface in the scan's frame: pixel (r, c) is x = x0 + c, y = y0 + r, mm; row 0 is the lowest.
-
-    Attributes:
-        depth: (H, W) mm, NaN where there is none.
-        rgb: (H, W, 3) uint8.
-        x0, y0: mm.
-        rotation: (3, 3) pose of the head.
-    """
-
-    depth: np.ndarray
-    rgb: np.ndarray
-    x0: float
-    y0: float
-    rotation: np.ndarray
-
-    @property
-    def grid(self) -> Grid:
-        """A square grid that holds the truth in its lower left corner, once turned upside down."""
-        size = max(self.depth.shape)
-        return Grid(size, 1.0, (self.x0, self.y0 + size - 1))
-
-
-def truth_path(scan_path: str | Path) -> Path:
-    """The truth that belongs to a scan's file."""
-    return Path(scan_path).with_name(f"{Path(scan_path).stem}_truth.npz")
-
-
-def read_truth(path: str | Path) -> Truth:
-    """Reads the truth beside a made-up scan.
-
-    Raises:
-        AFNetError: the file is missing or is none.
-    """
-    try:
-        with np.load(path) as file:
-            depth = np.where(file["valid"], file["depth"], np.nan).astype(np.float64)
-            return Truth(depth, file["rgb"], float(file["x0"]), float(file["y0"]), file["rotation"])
-    except FileNotFoundError:
-        raise AFNetError(f"{path}: no truth beside the scan; only made-up people have one") from None
-    except (KeyError, ValueError, OSError) as fault:
-        raise AFNetError(f"{path}: expected a truth (depth, rgb, valid, x0, y0, rotation): {fault}") from None
+_ROUND = (
+    20.0  # mm round brows, eyes, nose, mouth and chin that count as face when its losses are counted: cheeks, forehead
+)
 
 
 def evaluate(scan: Scan, maps: FaceMaps, truth: Truth, config: PreprocessingConfig | None = None) -> dict[str, float]:
@@ -85,6 +38,8 @@ def evaluate(scan: Scan, maps: FaceMaps, truth: Truth, config: PreprocessingConf
 
         inner_rmse, inner_median, inner_p95; inner_all_rmse: nothing left out; whole_rmse: the whole face but for the
         same; hole_rmse: inner, filled by us; near_hole_rmse, near_spike_rmse: inner, beside them;
+        inner_lost: share of the inner face and 20 mm round it, but for the mouth, that the scan's mesh shows and the
+        cleaned mesh does not;
         covered: share of the truth that the maps show; spikes: points that are; spikes_removed, good_kept: shares of
         points;
         ssim: of the texture; pose_degrees: the canonical pose against the head's own.
@@ -94,9 +49,10 @@ def evaluate(scan: Scan, maps: FaceMaps, truth: Truth, config: PreprocessingConf
     clean = clean_surface(scan.points, scan.triangles, config.surface)
     is_spike, is_good = _judged_by_truth(scan.points, truth)
     error = depth - truth.depth
-    face, hull = ~_mouth(scan, truth) & ~_steps(truth), _hull(scan, truth)
+    mouth, hull = _mouth(scan, truth), truth.crop(inner_face(scan.landmarks, truth.grid))
+    face = ~mouth & ~_steps(truth)
     inner = face & hull
-    scanned = _crop(rasterize(scan.points, scan.triangles[clean.triangles], truth.grid).seen, truth)
+    scanned = truth.crop(rasterize(scan.points, scan.triangles[clean.triangles], truth.grid).seen)
     hole = ~scanned & _inside(scanned)
     near_hole = scipy.ndimage.binary_dilation(hole, iterations=_NEAR) & ~hole
     near_spike = _marked(scan.points[is_spike], truth)
@@ -110,13 +66,20 @@ def evaluate(scan: Scan, maps: FaceMaps, truth: Truth, config: PreprocessingConf
         "hole_rmse": _rms(error[inner & hole]),
         "near_hole_rmse": _rms(error[inner & near_hole]),
         "near_spike_rmse": _rms(error[inner & near_spike]),
+        "inner_lost": _lost(scan, truth, scanned, mouth),
         "covered": float(both.sum() / np.isfinite(truth.depth).sum()),
         "spikes": float(is_spike.sum()),
         "spikes_removed": float(1 - clean.points[is_spike].mean()) if is_spike.any() else np.nan,
         "good_kept": float(clean.points[is_good].mean()) if is_good.any() else np.nan,
         "ssim": ssim(rgb, truth.rgb.astype(np.float64), both),
-        "pose_degrees": _angle(maps.to_scan[:3, :3], truth.rotation),
+        "pose_degrees": np.nan if truth.rotation is None else _angle(maps.to_scan[:3, :3], truth.rotation),
     }
+
+
+def _lost(scan: Scan, truth: Truth, scanned: np.ndarray, mouth: np.ndarray) -> float:
+    region = truth.crop(inner_face(scan.landmarks, truth.grid, _ROUND)) & ~mouth & np.isfinite(truth.depth)
+    region &= truth.crop(rasterize(scan.points, scan.triangles, truth.grid).seen)
+    return float(1 - scanned[region].mean()) if region.any() else float("nan")
 
 
 def _seen_from_scan(maps: FaceMaps, truth: Truth) -> tuple[np.ndarray, np.ndarray]:
@@ -132,7 +95,7 @@ def _seen_from_scan(maps: FaceMaps, truth: Truth) -> tuple[np.ndarray, np.ndarra
     colour = np.full((*raster.depth.shape, 3), np.nan)
     at = raster.seen
     colour[at] = np.einsum("kt,ktc->kc", raster.weights[at], colours[triangles[raster.triangle[at]]])
-    return _crop(raster.depth, truth), _crop(colour, truth)
+    return truth.crop(raster.depth), truth.crop(colour)
 
 
 def _grid_triangles(valid: np.ndarray) -> np.ndarray:
@@ -143,13 +106,11 @@ def _grid_triangles(valid: np.ndarray) -> np.ndarray:
     return np.concatenate([np.stack([a, b, c], axis=1), np.stack([a, c, d], axis=1)])
 
 
-def _crop(square: np.ndarray, truth: Truth) -> np.ndarray:
-    height, width = truth.depth.shape
-    return square[::-1][:height, :width]
-
-
 def _judged_by_truth(points: np.ndarray, truth: Truth) -> tuple[np.ndarray, np.ndarray]:
-    """Which points are spikes and which are surface, judged by the heights within a pixel's reach of them."""
+    """Which points are spikes and which are surface, judged by the heights within a pixel's reach of them.
+
+    A mesh that is its own truth has no spikes: what lies behind its foremost surface is another side of the head.
+    """
     lowest = scipy.ndimage.minimum_filter(np.nan_to_num(truth.depth, nan=np.inf), 3)
     highest = scipy.ndimage.maximum_filter(np.nan_to_num(truth.depth, nan=-np.inf), 3)
     row, col = np.rint(points[:, 1] - truth.y0).astype(int), np.rint(points[:, 0] - truth.x0).astype(int)
@@ -157,7 +118,7 @@ def _judged_by_truth(points: np.ndarray, truth: Truth) -> tuple[np.ndarray, np.n
     row, col = np.where(within, row, 0), np.where(within, col, 0)
     within &= np.isfinite(truth.depth[row, col])
     off = np.maximum(points[:, 2] - highest[row, col], lowest[row, col] - points[:, 2])
-    return within & (off > _SPIKE), within & (off < _GOOD)
+    return within & (off > _SPIKE) & (not truth.is_own_mesh), within & (off < _GOOD)
 
 
 def _marked(points: np.ndarray, truth: Truth) -> np.ndarray:
@@ -166,13 +127,6 @@ def _marked(points: np.ndarray, truth: Truth) -> np.ndarray:
     at = at[((at >= 0) & (at < truth.depth.shape)).all(axis=1)]
     marks[at[:, 0], at[:, 1]] = True
     return scipy.ndimage.binary_dilation(marks, iterations=_NEAR)
-
-
-def _hull(scan: Scan, truth: Truth) -> np.ndarray:
-    names = [name for name in LANDMARKS if name in scan.landmarks and any(part in name for part in _OUTLINE)]
-    hull = scipy.spatial.Delaunay(np.stack([scan.landmarks[name][:2] for name in names]))
-    row, col = np.indices(truth.depth.shape)
-    return hull.find_simplex(np.stack([col + truth.x0, row + truth.y0], axis=-1)) >= 0
 
 
 def _mouth(scan: Scan, truth: Truth) -> np.ndarray:

@@ -28,7 +28,10 @@ class FaceMaps:
         origin: canonical (x, y) of pixel (0, 0), mm.
         mm_per_pixel: edge of a pixel, mm.
         landmarks: name -> (3,) float64 canonical mm.
-        quality: figures that tell an odd scan: name -> float.
+        quality: figures that tell an odd scan: name -> float. noise, mm, and shares: points_removed, of the points;
+            bridges and bridge_area, of the triangles and their area, dropped since they span a step or a gap;
+            inner_lost, of the inner face that only dropped triangles show; filled, of the face without a scanned
+            surface; face, of the grid.
     """
 
     id: ScanId

@@ -22,6 +22,7 @@ _REGIONS = (
     (("right_bridge", "left_bridge", "right_nose_wing", "nose_tip", "left_nose_wing"), 5.0),
     (("mouth_right", "mouth_left", "upper_lip_outer", "lower_lip_outer"), 6.0),
 )
+_INNER = ("brow", "eye", "nose", "mouth", "lip", "chin")  # parts of the names of the inner face's landmarks
 _BRIDGE = 0.3  # half-width of the bridge as a share of the distance between the inner eye corners
 _SOFT_EDGE = 4.0  # mm over which a mask falls from 1 to 0
 
@@ -48,6 +49,21 @@ def salient_masks(landmarks: Mapping[str, np.ndarray], grid: Grid) -> dict[int, 
         distance = _hull_distance(np.stack([points[name] for name in names]), x, y)
         mask = np.maximum(mask, np.clip(0.5 + (margin - distance) / _SOFT_EDGE, 0, 1))
     return {size: _block_mean(mask, size) for size in MASK_SIZES}
+
+
+def inner_face(landmarks: Mapping[str, np.ndarray], grid: Grid, margin: float = 0.0) -> np.ndarray:
+    """Returns the hull of brows, eyes, nose, mouth and chin, grown by a margin.
+
+    Args:
+        landmarks: name -> (≥2,) mm in the grid's frame, three at least that TEMPLATE knows and not all on a line.
+        grid: the pixels.
+        margin: mm.
+
+    Returns:
+        (size, size) bool.
+    """
+    names = [name for name in TEMPLATE if name in landmarks and any(part in name for part in _INNER)]
+    return _hull_distance(np.stack([landmarks[name][:2] for name in names]), *np.meshgrid(grid.x, grid.y)) <= margin
 
 
 def _hull_distance(corners: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import warnings
 
 import numpy as np
 import scipy.ndimage
@@ -12,6 +13,7 @@ import threadpoolctl
 from afnet_jax.preprocessing.alignment import TEMPLATE, AlignmentFault, align, to_canonical
 from afnet_jax.preprocessing.face_maps import FaceMaps
 from afnet_jax.preprocessing.gridfit import gridfit
+from afnet_jax.preprocessing.losses import LostSurface, losses
 from afnet_jax.preprocessing.masks import salient_masks
 from afnet_jax.preprocessing.rendering import Grid, Raster, TexturedMesh, rasterize, render_texture
 from afnet_jax.preprocessing.surface import SurfaceConfig, clean_surface
@@ -36,6 +38,10 @@ class PreprocessingConfig:
             a noisy surface best takes the edges off a clean one. Chosen by the error against known surfaces.
         smoothness_per_edge: the least of it, for each mm between the scan's points: between sparse points a stiff
             surface swings less.
+        large_edge, large_share: if triangles with an edge longer than this, mm, make up this share of what is seen,
+            the fit sees triangles and not their corners alone.
+        sampled_edge: mm, longest edge of a triangle whose inside is then seen, too.
+        warn_lost: share of the inner face beyond which its loss is warned of.
         landmark_distance: mm a landmark may lie from the surface.
         min_face: share of the grid that must be face.
     """
@@ -46,8 +52,12 @@ class PreprocessingConfig:
     surface: SurfaceConfig = dataclasses.field(default_factory=SurfaceConfig)
     smoothness_per_noise: float = 5.0
     smoothness_per_edge: float = 0.4
+    large_edge: float = 6.0
+    large_share: float = 0.1
+    sampled_edge: float = 3.0
     landmark_distance: float = 12.0
     min_face: float = 0.08
+    warn_lost: float = 0.05
 
     @property
     def grid(self) -> Grid:
@@ -57,6 +67,9 @@ class PreprocessingConfig:
 
 def preprocess(scan: Scan, config: PreprocessingConfig | None = None) -> FaceMaps:
     """Makes the aligned maps of one face.
+
+    Warns:
+        LostSurface: a considerable part of the inner face was taken for outliers or bridges.
 
     Raises:
         ScanError: the scan's landmarks give no pose, lie off the surface, or the surface is not a face's.
@@ -87,8 +100,14 @@ def _preprocess(scan: Scan, config: PreprocessingConfig) -> FaceMaps:
     valid = face_region(raster.seen)
     if valid.mean() < config.min_face:
         raise _fault(scan, f"the face fills {valid.mean():.1%} of the grid, at least {config.min_face:.0%} expected")
-    smoothness = max(config.smoothness_per_noise * clean.noise, config.smoothness_per_edge * clean.edge)
-    depth = _heights(_visible(points, triangles, raster, grid), valid, grid, smoothness)
+    lost = losses(points, scan.triangles, clean, raster, landmarks, grid)
+    if lost["inner_lost"] > config.warn_lost:
+        _warn_lost(scan, lost)
+    inside = _inside_large(clean.longest[clean.triangles], raster, grid, config)
+    edge = min(clean.edge, config.sampled_edge) if len(inside) else clean.edge
+    smoothness = max(config.smoothness_per_noise * clean.noise, config.smoothness_per_edge * edge)
+    samples = np.vstack([_visible(points, triangles, raster, grid), inside])
+    depth = _heights(samples, valid, grid, smoothness)
     texture = render_texture(mesh, raster, depth, valid, grid)
     return FaceMaps(
         id=scan.id,
@@ -104,9 +123,20 @@ def _preprocess(scan: Scan, config: PreprocessingConfig) -> FaceMaps:
         quality={
             "noise": clean.noise,
             "points_removed": float(1 - clean.points.mean()),
+            **lost,
             "filled": float(1 - raster.seen[valid].mean()),
             "face": float(valid.mean()),
         },
+    )
+
+
+def _warn_lost(scan: Scan, lost: dict[str, float]) -> None:
+    warnings.warn(
+        f"{scan.path or scan.id.name}: {lost['inner_lost']:.1%} of the inner face is filled in or left out, as its "
+        f"triangles count as outliers or as bridges over gaps ({lost['bridges']:.1%} of all triangles, "
+        f"{lost['bridge_area']:.1%} of the area); look at the mesh there",
+        LostSurface,
+        stacklevel=4,
     )
 
 
@@ -176,6 +206,20 @@ def _visible(points: np.ndarray, triangles: np.ndarray, raster: Raster, grid: Gr
     farthest = scipy.ndimage.minimum_filter(np.where(raster.seen, raster.depth, np.inf), 3)
     used[used] = points[used, 2] > farthest[row[used], col[used]] - _HIDDEN
     return points[used]
+
+
+def _inside_large(longest: np.ndarray, raster: Raster, grid: Grid, config: PreprocessingConfig) -> np.ndarray:
+    """(K, 3) places inside the large triangles, one in each pixel that sees one; none where the mesh is a scanner's.
+
+    A scanner measures points, and a smooth surface through them is nearer to the face than the triangles between
+    them. Where someone has simplified or modelled a mesh, its points are far apart and the triangles are the surface.
+    """
+    rows, cols = np.nonzero(raster.seen)
+    longest = longest[raster.triangle[rows, cols]]
+    if (longest > config.large_edge).mean() < config.large_share:
+        return np.zeros((0, 3))
+    rows, cols = rows[longest > config.sampled_edge], cols[longest > config.sampled_edge]
+    return np.stack([grid.x[cols], grid.y[rows], raster.depth[rows, cols]], axis=1)
 
 
 def _heights(points: np.ndarray, valid: np.ndarray, grid: Grid, smoothness: float) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Figures of merit on cases whose figures are known."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -7,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.spatial
 
 from afnet_jax.errors import AFNetError
 from afnet_jax.preprocessing import preprocess
-from afnet_jax.preprocessing.evaluation import Truth, evaluate, read_truth, ssim
+from afnet_jax.preprocessing.evaluation import evaluate, ssim
+from afnet_jax.preprocessing.truth import Truth, read_truth
 
 TOOL = Path(__file__).parents[2] / "tools" / "measure_preprocessing.py"
 
@@ -69,6 +72,52 @@ def test_the_tool_measures_a_folder(samples, tmp_path):
     report = json.loads((tmp_path / "figures.json").read_text())
     assert report["scans"] == 2 and not report["rejected"]
     assert report["summary"]["inner_rmse"]["worst"] < 0.25
+
+
+READER = """
+import numpy as np
+from afnet_jax.scans.scan import EXPRESSION_CODES, Scan, ScanError, ScanId
+
+SUFFIXES = (".npz",)
+
+def scan_id(path, database="own"):
+    if path.suffix != ".npz":
+        raise ScanError(path, "no .npz")
+    return ScanId(database, "anna", "HA", None, None, path.stem)
+
+def read_scan(path, database="own"):
+    held = np.load(path)
+    landmarks = {name: held[name] for name in held["names"]}
+    parts = (held[key] for key in ("points", "triangles", "uv", "triangles", "texture"))
+    return Scan(scan_id(path), *parts, landmarks, path=path)
+"""
+
+
+def test_the_tool_holds_scans_of_ones_own_to_their_mesh(face, tmp_path):
+    scan = face.scan(2.0)
+    (tmp_path / "reader.py").write_text(READER)
+    held = {"points": scan.points, "triangles": scan.triangles, "uv": scan.uv, "texture": scan.texture}
+    np.savez(tmp_path / "anna.npz", names=list(scan.landmarks), **held, **scan.landmarks)
+    options = (f"--raw={tmp_path}", f"--reader={tmp_path / 'reader.py'}", f"--json={tmp_path / 'figures.json'}")
+    done = run_tool(*options)
+    assert done.returncode == 0, done.stderr
+    figures = json.loads((tmp_path / "figures.json").read_text())["per_scan"]["anna.npz"]
+    assert figures["inner_rmse"] < 0.1 and figures["inner_lost"] == 0
+
+
+def test_inner_lost_is_the_share_of_the_mesh_that_cleaning_drops(known):
+    scan, maps, truth = known
+    middle = scan.points[scan.triangles].mean(axis=1)
+    bit = np.abs(middle[:, :2] - (30, -35)).max(axis=1) < 2.5  # of 5 × 5 mm, lifted off: an isolated bit
+    own = np.unique(scan.triangles[bit])
+    points = np.vstack([scan.points, scan.points[own] + (0, 0, 25)])
+    triangles = scan.triangles.copy()
+    triangles[bit] = len(scan.points) + np.searchsorted(own, scan.triangles[bit])
+    hull = scipy.spatial.ConvexHull(np.stack(list(scan.landmarks.values()))[:, :2])
+    inner = hull.volume + 20 * hull.area + np.pi * 20**2  # mm²: a convex region grown by 20 mm (Steiner)
+    lost = evaluate(dataclasses.replace(scan, points=points, triangles=triangles), maps, truth)["inner_lost"]
+    assert lost == pytest.approx(25 / inner, rel=0.35)
+    assert evaluate(*known)["inner_lost"] == 0
 
 
 def test_the_tool_tells_faults_from_wrong_arguments(tmp_path):

@@ -8,9 +8,10 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from afnet_jax.preprocessing import PreprocessingConfig, preprocess
-from afnet_jax.preprocessing.evaluation import evaluate, read_truth, truth_path
+from afnet_jax.preprocessing.evaluation import evaluate
 from afnet_jax.preprocessing.pipeline import face_region
 from afnet_jax.preprocessing.pose_agreement import pose_agreement, scanned_again
+from afnet_jax.preprocessing.truth import read_truth, truth_path
 from afnet_jax.scans import ScanError, read_scan
 from tests.preprocessing.conftest import moved
 
