@@ -13,6 +13,7 @@ FLOORS = (
     ("preprocessing",),
     ("datasets", "models", "protocol"),
     ("config",),
+    ("runs",),
     ("command_line", "training"),
     ("analysis",),
     ("main",),

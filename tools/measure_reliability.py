@@ -23,11 +23,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+from afnet_jax.training.checkpoints import Checkpoints, digest_of_arrays
 
 from afnet_jax.config import default_config
 from afnet_jax.datasets.loading import load
 from afnet_jax.errors import AFNetError, RunError
-from afnet_jax.training.checkpoints import Checkpoints, digest_of_arrays
 
 _ROOT = Path(__file__).parents[1]
 _SMALL = (

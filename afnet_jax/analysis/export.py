@@ -18,8 +18,8 @@ import afnet_jax
 from afnet_jax.analysis.run import Run
 from afnet_jax.errors import RunError
 from afnet_jax.preprocessing.pipeline import PreprocessingConfig
+from afnet_jax.runs.atomic_files import write_atomically
 from afnet_jax.scans.scan import EXPRESSIONS
-from afnet_jax.training.run_folder import write_atomically
 
 PROGRAM, WEIGHTS, DESCRIPTION = "model.stablehlo", "model.safetensors", "model.json"
 _PLATFORMS = ("cpu", "cuda")

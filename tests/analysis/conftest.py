@@ -13,9 +13,10 @@ from afnet_jax.analysis.experiment import summarize
 from afnet_jax.config import default_config
 from afnet_jax.datasets.loading import FaceDataset, Maps
 from afnet_jax.protocol import complete_subjects, draw_folds
-from afnet_jax.training.checkpoints import Checkpoints
+from afnet_jax.runs.checkpoints import EpochRows
+from afnet_jax.runs.folder import RunFolder
+from afnet_jax.runs.predictions import write_predictions
 from afnet_jax.training.plan import lay_out
-from afnet_jax.training.run_folder import RunFolder, write_arrays_atomically
 from afnet_jax.training.step import Trainer
 
 sys.path.append(str(Path(__file__).parents[1] / "parity"))
@@ -65,7 +66,7 @@ def write_run(
             curve = rng.uniform(0.3, 0.9, (4, protocol.folds)).tolist()
             names = ("loss", "gradient_norm", "train_accuracy", "test_accuracy")
             line = {"round": round_, "epoch": epoch, "folds": list(range(protocol.folds))}
-            holder.append_metrics(
+            holder.metrics.append(
                 [{**line, **dict(zip(names, curve, strict=True)), "seconds": 1.25, "compile_seconds": 0.5}]
             )
     for training in trainings:
@@ -77,12 +78,11 @@ def write_run(
         rows["label"] += labels.tolist()
         rows["logits"] += (rng.normal(size=(len(labels), 6)) + skill * np.eye(6)[labels]).astype(np.float32).tolist()
     columns = {name: np.array(rows[name], np.float32 if name == "logits" else None) for name in rows}
-    write_arrays_atomically(folder / "predictions.npz", columns)
+    write_predictions(folder, columns)
     group = trainings[: protocol.folds]
     if weights:
-        Checkpoints(holder.checkpoint_folder(group)).save(
-            9, _weights(config), {"trainings": [[t.round, t.fold] for t in group]}
-        )
+        epochs = EpochRows(config.train.epochs)
+        holder.checkpoints().save([t.key for t in group], _weights(config), epochs, {}, step=9)
     holder.close()
     (folder / "summary.json").write_text(json.dumps(summarize(load_run(folder)), indent=1))
     return folder
