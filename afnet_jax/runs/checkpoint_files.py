@@ -63,11 +63,22 @@ class _EveryProcessWrites(ocp.type_handlers.NumpyHandler):
                 arg=arg,
             )
             writes.append(self._open_and_write(value, spec, info.ts_context))
-        # All of them, also where one fails: none may outlive the event loop.
-        outcomes = await asyncio.gather(*writes, return_exceptions=True)
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException):
-                raise outcome
+        await _all(writes)
+
+    async def deserialize(self, infos, args=None):
+        read = super().deserialize
+        each = args or [ocp.RestoreArgs()] * len(infos)
+        found = await _all([read([info], [arg]) for info, arg in zip(infos, each, strict=True)])
+        return [array for (array,) in found]
+
+
+async def _all(tasks: list) -> list:
+    """Results of all tasks, which have all ended when the first fault is raised: none may outlive the event loop."""
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+    return outcomes
 
 
 def _checkpointer() -> ocp.Checkpointer:

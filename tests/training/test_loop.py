@@ -17,6 +17,7 @@ from afnet_jax.runs.checkpoints import Checkpoints, EpochRows
 from afnet_jax.runs.folder import RunFolder, open_checkpoints
 from afnet_jax.runs.metrics import MetricsWriter
 from afnet_jax.training import loop
+from afnet_jax.training.checkpoint_clock import CheckpointClock
 from afnet_jax.training.devices import GroupProgram
 from afnet_jax.training.group import GroupTraining, Interrupted
 from afnet_jax.training.loop import evaluate, train_and_evaluate
@@ -79,8 +80,22 @@ def test_evaluation_of_the_checkpoints_gives_the_same_predictions(unbroken, face
     np.testing.assert_array_equal(_predictions(unbroken)["logits"], before["logits"])
 
 
+@pytest.fixture
+def saved_each_epoch(monkeypatch):
+    """A checkpoint is due after every fourth step, the last one of an epoch."""
+    calls = []
+
+    def due(clock, call):
+        calls.append(call)
+        return len(calls) % 4 == 0
+
+    monkeypatch.setattr(CheckpointClock, "due", due)
+
+
 @pytest.mark.parametrize("call", range(1, 4))
-def test_killed_between_two_writes_it_goes_on_to_the_same_end(unbroken, faces, tmp_path, monkeypatch, call):
+def test_killed_between_two_writes_it_goes_on_to_the_same_end(
+    unbroken, faces, tmp_path, monkeypatch, saved_each_epoch, call
+):
     """Dies before the metrics of an epoch, after them, or before the last predictions are stored."""
 
     class Killed(Exception):
@@ -155,8 +170,7 @@ def test_in_groups_of_another_size_it_goes_on_from_what_each_training_had_reache
     unbroken, faces, tmp_path, monkeypatch, size, then
 ):
     """Stopped after 6 calls: in one group all stand within their second epoch, alone the first one is there."""
-    minutes = {"train.checkpoint_minutes": 1e6}
-    _stop_at(faces, tmp_path, 6, **minutes, **{"train.folds_per_group": size})
+    _stop_at(faces, tmp_path, 6, **{"train.folds_per_group": size})
     trained, real = [], GroupProgram.train
 
     def counting(self, state, group, *args):
@@ -164,7 +178,7 @@ def test_in_groups_of_another_size_it_goes_on_from_what_each_training_had_reache
         return real(self, state, group, *args)
 
     monkeypatch.setattr(GroupProgram, "train", counting)
-    train_and_evaluate(make_config(**minutes, **{"train.folds_per_group": then}), tmp_path, faces)
+    train_and_evaluate(make_config(**{"train.folds_per_group": then}), tmp_path, faces)
     _assert_same_run(unbroken, tmp_path)
     assert sum(trained) == 3 * 8 - 6 * int(size)  # no step of any training twice
     weights = open_checkpoints(tmp_path)
@@ -201,7 +215,7 @@ def test_torn_metrics_stop_no_training(unbroken, faces, tmp_path):
     assert not (tmp_path / "metrics-1.jsonl").exists()
 
 
-def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(unbroken, faces, tmp_path):
+def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(unbroken, faces, tmp_path, saved_each_epoch):
     _stop_at(faces, tmp_path, 6)
     newest = max(tmp_path.glob("checkpoints/*/*/"), key=lambda path: int(path.name))
     for path in (newest / "arrays").rglob("*"):
