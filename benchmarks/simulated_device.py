@@ -42,6 +42,7 @@ class SimulatedDevice:
     def __init__(self, step: float, copy: float):
         self.compile_seconds = 0.0
         self.seconds = 0.0
+        self.began = 0.0  # when the first trainings were taken up; reading data and configs comes before
         self._step = step
         self._copy = copy
 
@@ -56,6 +57,7 @@ class SimulatedDevice:
         return trainings
 
     def init(self, group):
+        self.began = self.began or time.monotonic()
         each = (len(group), _PARAMETERS)
         weights = np.ones(each, np.float32)
         return {
@@ -139,7 +141,7 @@ def measure(trainings: int, epochs: int, step: float, minutes: float, copy: floa
     checkpoint_files.save_checkpoint = counted
     start = time.monotonic()
     train_and_evaluate(config, folder, _data(), program=device)
-    total = time.monotonic() - start
+    total = time.monotonic() - device.began
     other = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file() and "checkpoints" not in f.parts)
     scale = _PROTOCOL / trainings
     kept = min(1.0, 10 * config.train.keep_rounds / _PROTOCOL)  # of the protocol's trainings; here all are kept
@@ -147,6 +149,7 @@ def measure(trainings: int, epochs: int, step: float, minutes: float, copy: floa
         "trainings": trainings,
         "epochs": epochs,
         "checkpoint_minutes": minutes,
+        "seconds_to_start": device.began - start,
         "seconds": total,
         "seconds_in_device": device.seconds,
         "share_outside": 1 - device.seconds / total,

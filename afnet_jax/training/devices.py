@@ -7,6 +7,7 @@ from several at once, one training after the other, step by step. Processes of `
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import operator
 import os
@@ -159,7 +160,7 @@ class GroupProgram:
 
     def to_arrays(self, state: list[TrainState], *, weights_alone: bool = False) -> dict:
         """The state of all G trainings as nested dicts of NumPy arrays, or its weights alone; a copy."""
-        parts = [part.replace(opt_state=None) if weights_alone else part for part in state]
+        parts = [dataclasses.replace(part, opt_state=None) if weights_alone else part for part in state]
         together = jax.tree.map(self._on_host, *parts)
         arrays = serialization.to_state_dict(together)
         return {name: arrays[name] for name in (WEIGHTS if weights_alone else arrays)}
