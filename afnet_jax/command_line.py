@@ -12,7 +12,7 @@ from typing import Any
 
 from absl import flags
 
-from afnet_jax.config import default_config, flat
+from afnet_jax.config import RENAMED, default_config, flat
 from afnet_jax.errors import AFNetError, ConfigError
 from afnet_jax.gpu import report_missing_gpu
 from afnet_jax.paths import user_path
@@ -102,6 +102,8 @@ def _told(error: Exception, argv: Sequence[str]) -> str:
     fields = list(_fields())
     for argument in argv[1:]:
         name = argument.lstrip("-").split("=")[0].removeprefix("config.")
+        if name in RENAMED and argument.lstrip("-").startswith("config."):
+            return f"--config.{name}: no such field any more; --config.{RENAMED[name]} took its place"
         if argument.lstrip("-").startswith("config.") and name not in fields:
             near = difflib.get_close_matches(name, fields, n=1)
             return f"--config.{name}: no such field" + (f"; did you mean --config.{near[0]}?" if near else "")

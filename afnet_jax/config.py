@@ -12,6 +12,9 @@ from ml_collections.config_dict import placeholder
 from afnet_jax.errors import ConfigError
 from afnet_jax.models.architecture import VARIANTS, Architecture
 
+# Fields of earlier versions -> what took their place.
+RENAMED = {"train.checkpoint_every": "train.checkpoint_minutes"}
+
 
 def default_config(variant: str = "afnet") -> ConfigDict:
     """The paper's settings for one variant of the network, to be changed by a file in configs/ and then locked.
@@ -81,8 +84,8 @@ def default_config(variant: str = "afnet") -> ConfigDict:
     config.train.folds_per_call = "auto"
     # Steps per call of the compiled program: a number, or "auto" (1 on a CPU, a whole epoch elsewhere).
     config.train.steps_per_dispatch = "auto"
-    # Epochs between checkpoints of a group under way; the last epoch is always saved.
-    config.train.checkpoint_every = 5
+    # Minutes of training that a kill may cost: trainings under way are saved so often (docs/reliability.md).
+    config.train.checkpoint_minutes = 10.0
     # Epochs between evaluations on the test folds, for the curves alone; the last epoch always counts.
     config.train.evaluate_every = 1
     # Rounds whose trained weights are kept, from the first on; -1 for all (89 MiB a training). Predictions always are.
@@ -117,9 +120,16 @@ def architecture(config: ConfigDict) -> Architecture:
 
 
 def without_retired_fields(stored: dict[str, Any]) -> dict[str, Any]:
-    """Returns a stored config without fields that are none any more and had their only value: model.num_classes=6."""
-    model = {name: value for name, value in stored["model"].items() if (name, value) != ("num_classes", 6)}
-    return {**stored, "model": model}
+    """Returns a stored config without fields of earlier versions that changed nothing of what came out.
+
+    These are the renamed ones, which say when checkpoints are written, and model.num_classes with its only value, 6.
+    """
+    kept = {section: dict(value) if isinstance(value, dict) else value for section, value in stored.items()}
+    for section, field in (name.split(".") for name in RENAMED):
+        kept.get(section, {}).pop(field, None)
+    if kept["model"].get("num_classes") == 6:
+        del kept["model"]["num_classes"]
+    return kept
 
 
 def validate(config: ConfigDict) -> None:
@@ -151,6 +161,12 @@ def validate(config: ConfigDict) -> None:
             or 0 <= config.distributed.process < config.distributed.processes,
             f"0 or more, below distributed.processes={config.distributed.processes}",
         ),
+        (
+            "train.checkpoint_minutes",
+            train.checkpoint_minutes,
+            0 < train.checkpoint_minutes < float("inf"),
+            "a positive number of minutes",
+        ),
         ("train.keep_rounds", train.keep_rounds, train.keep_rounds >= -1, "-1 (all), 0 or more"),
     ]
     data, protocol = config.dataset, config.protocol
@@ -169,7 +185,7 @@ def validate(config: ConfigDict) -> None:
         checks.append((name, number, number >= least, f"{least} or more"))
     for name in ("beta1", "beta2"):
         checks.append((f"train.{name}", train[name], 0 <= train[name] < 1, "a share from 0 to below 1"))
-    for name in ("epochs", "batch_size", "checkpoint_every", "evaluate_every"):
+    for name in ("epochs", "batch_size", "evaluate_every"):
         checks.append((f"train.{name}", train[name], train[name] > 0, "a positive whole number"))
     for name in ("folds_per_group", "folds_per_call", "steps_per_dispatch"):
         checks.append((f"train.{name}", train[name], _is_auto_or_positive(train[name]), '"auto" or a positive number'))

@@ -14,7 +14,5 @@ def get_config(variant: str = "afnet") -> ConfigDict:
     config.dataset.image_size = 64
     config.protocol.update(subjects=0, folds=5, rounds=1)
     # From random weights and few people, so unlike the paper: a higher rate that decays, small batches, mirrored faces.
-    config.train.update(
-        epochs=10, batch_size=16, learning_rate=5e-4, learning_rate_decay="cosine", flip=True, checkpoint_every=5
-    )
+    config.train.update(epochs=10, batch_size=16, learning_rate=5e-4, learning_rate_decay="cosine", flip=True)
     return config

@@ -14,6 +14,7 @@ FLOORS = (
     ("preprocessing",),
     ("datasets", "models", "protocol"),
     ("config",),
+    ("runs",),
     ("command_line", "training"),
     ("analysis",),
     ("main",),

@@ -32,6 +32,10 @@ def test_help_lists_every_setting():
             ("--config=configs/synthetic.py", "--workdir=w", "--config.train.epoch=3"),
             "did you mean --config.train.epochs",
         ),
+        (
+            ("--config=configs/synthetic.py", "--workdir=w", "--config.train.checkpoint_every=5"),
+            "--config.train.checkpoint_minutes took its place",
+        ),
         (("--config=configs/synthetic.py", "--workdir=w", "--config.train.epochs=many"), "--config.train.epochs=many"),
         (
             ("--config=configs/synthetic.py", "--workdir=w", "--config.variant=no_ma"),
@@ -55,6 +59,7 @@ def test_wrong_arguments(arguments, told):
         (("--config.dataset.image_size=100",), "config.dataset.image_size: expected a multiple of 32"),
         (("--config.model.fusion_stages=(3,)",), "model.fusion_stages"),
         (("--config.train.folds_per_group=few",), "config.train.folds_per_group"),
+        (("--config.train.checkpoint_minutes=0",), "config.train.checkpoint_minutes: expected a positive number"),
         (("--config.seed=-1",), "config.seed: expected 0 or more, found -1"),
         (("--config.train.beta2=1.0",), "config.train.beta2: expected a share"),
         (("--config.train.learning_rate=inf",), "config.train.learning_rate: expected a positive number, found inf"),

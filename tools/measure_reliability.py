@@ -3,17 +3,24 @@
     python tools/measure_reliability.py kills --count=40
     python tools/measure_reliability.py flips --count=100 --truncations=20
     python tools/measure_reliability.py data --count=20
+    python tools/measure_reliability.py walks --count=20
 
 kills: a small run is killed (SIGKILL) at random moments, a part of them while a checkpoint is being written, and run
-again; its predictions, metrics and parameters must be those of the unbroken run, bit for bit. flips: bits are flipped
-in, and ends cut from, files of a checkpoint. data: the same for the files of a prepared data set.
+again; its predictions, metrics and parameters must be those of the unbroken run, bit for bit. walks: the same for a run
+that is stopped again and again, by SIGKILL, SIGTERM or SIGINT, and goes on each time with other devices, processes,
+group sizes and calls, up to 60 times. flips: bits are flipped in, and ends cut from, files of a checkpoint. data: the
+same for the files of a prepared data set.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 import random
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -27,24 +34,31 @@ from afnet_jax.command_line import command_parser
 from afnet_jax.config import default_config
 from afnet_jax.datasets.loading import load
 from afnet_jax.errors import AFNetError, RunError
-from afnet_jax.training.checkpoints import Checkpoints, digest_of_arrays
+from afnet_jax.runs.checkpoint_files import digest_of_arrays, restore_checkpoint
+from afnet_jax.runs.folder import open_checkpoints
 
 _ROOT = Path(__file__).parents[1]
 _SMALL = (
     "--config.dataset.synthetic_subjects=4",
     "--config.dataset.image_size=32",
-    "--config.protocol.folds=2",
+    "--config.protocol.folds=4",
     "--config.train.epochs=4",
     "--config.train.batch_size=4",
-    "--config.train.checkpoint_every=1",
+    "--config.train.checkpoint_minutes=0.001",
 )
 
 
-def _start(shared: Path, workdir: Path) -> subprocess.Popen:
+def _start(shared: Path, workdir: Path, *extra: str, flags: str = "") -> subprocess.Popen:
     command = [sys.executable, "-m", "afnet_jax.main", "--config=configs/synthetic.py:texture_no_ma", *_SMALL]
     command += [f"--config.dataset.data_dir={shared / 'data'}", f"--config.compilation_cache={shared / 'compiled'}"]
     with (workdir.parent / f"{workdir.name}.log").open("a", encoding="utf-8") as log:
-        return subprocess.Popen([*command, f"--workdir={workdir}"], cwd=_ROOT, stdout=log, stderr=log)
+        return subprocess.Popen(
+            [*command, *extra, f"--workdir={workdir}"],
+            cwd=_ROOT,
+            env={**os.environ, "XLA_FLAGS": flags},
+            stdout=log,
+            stderr=log,
+        )
 
 
 def _finish(shared: Path, workdir: Path) -> float:
@@ -60,10 +74,9 @@ def _outcome(workdir: Path) -> dict:
         predictions = digest_of_arrays(dict(file))
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     metrics = [{k: v for k, v in line.items() if not k.endswith("seconds")} for line in lines]
-    parameters = {}
-    for group in sorted((workdir / "checkpoints").iterdir()):
-        arrays, _ = Checkpoints(group).restore_newest()
-        parameters[group.name] = digest_of_arrays(arrays)
+    checkpoints = open_checkpoints(workdir)
+    stored = sorted(checkpoints.trainings())
+    parameters = {f"{round_}/{fold}": digest_of_arrays(checkpoints.weights((round_, fold))) for round_, fold in stored}
     return {"predictions": predictions, "metrics": metrics, "parameters": parameters}
 
 
@@ -99,6 +112,81 @@ def measure_kills(count: int, seed: int, folder: Path) -> bool:
         moment = " (during a checkpoint's write)" if was_writing else ""
         print(f"kill {killed}/{count} after {after:.1f} s{moment}: {'same' if equal else 'DIFFERENT'}", flush=True)
     print(f"{same} of {count} resumed runs equal the unbroken one; {writing} were killed while writing a checkpoint")
+    return same == count
+
+
+@dataclasses.dataclass(frozen=True)
+class _Step:
+    """One stretch of a walk: how the run is started, and how and when it is stopped."""
+
+    processes: int
+    devices: int
+    group: str
+    dispatch: str
+    signal: signal.Signals
+    seconds: float
+    in_write: bool
+
+    @classmethod
+    def draw(cls, draw: random.Random, longest: float) -> _Step:
+        return cls(
+            processes=draw.choice((1, 1, 2)),
+            devices=draw.choice((1, 2, 4)),
+            group=draw.choice(("auto", "1", "3", "4")),
+            dispatch=draw.choice(("1", "1000")),  # a whole epoch
+            signal=draw.choice((signal.SIGKILL, signal.SIGTERM, signal.SIGINT)),
+            seconds=draw.uniform(0.3, 1.0) * longest,
+            in_write=draw.random() < 0.3,
+        )
+
+    def start(self, shared: Path, workdir: Path) -> list[subprocess.Popen]:
+        with socket.socket() as free:
+            free.bind(("localhost", 0))
+            address = f"localhost:{free.getsockname()[1]}"
+        extra = [f"--config.train.folds_per_group={self.group}", f"--config.train.steps_per_dispatch={self.dispatch}"]
+        if self.processes > 1:
+            extra += [f"--config.distributed.coordinator={address}", "--config.distributed.processes=2"]
+        flags = f"--xla_force_host_platform_device_count={self.devices}"
+        of_each = [[f"--config.distributed.process={p}"] if self.processes > 1 else [] for p in range(self.processes)]
+        return [_start(shared, workdir, *extra, *own, flags=flags) for own in of_each]
+
+    def stop(self, processes: list[subprocess.Popen], workdir: Path) -> None:
+        """Sends the signal when its time has come; all processes have ended when this returns."""
+        end = time.monotonic() + self.seconds
+        if self.in_write:
+            _wait_for_write(processes[0], workdir, skip=0)
+        while time.monotonic() < end and processes[0].poll() is None and not self.in_write:
+            time.sleep(0.02)
+        for process in processes:
+            process.send_signal(self.signal)
+        for process in processes:
+            try:
+                process.wait(timeout=60)
+            except subprocess.TimeoutExpired:  # it waits for one that has gone
+                process.kill()
+                process.wait()
+
+
+def measure_walks(count: int, seed: int, folder: Path, steps: int = 60) -> bool:
+    """Prints each walk and returns whether all came to the end of the unbroken run."""
+    _finish(folder, folder / "first")
+    longest = _finish(folder, folder / "unbroken")
+    expected = _outcome(folder / "unbroken")
+    same = 0
+    for walk in range(count):
+        draw, workdir, taken = random.Random(f"{seed}/{walk}"), folder / f"walk{walk}", 0
+        while taken < steps and not (workdir / "summary.json").exists():
+            step = _Step.draw(draw, longest)
+            step.stop(step.start(folder, workdir), workdir)
+            taken += 1
+        if not (workdir / "summary.json").exists():
+            _finish(folder, workdir)
+        equal = _outcome(workdir) == expected
+        same += equal
+        print(f"walk {walk + 1}/{count}: {taken} stretches: {'same' if equal else 'DIFFERENT'}", flush=True)
+        if equal:
+            shutil.rmtree(workdir)
+    print(f"{same} of {count} walks ended with the unbroken run's predictions, metrics and parameters")
     return same == count
 
 
@@ -157,15 +245,13 @@ def _measure_damage(files: list[Path], read: Callable[[], object], flips: int, t
 def measure_flips(flips: int, truncations: int, folder: Path) -> bool:
     """Damage to a checkpoint in the middle of a training, with the optimizer's state."""
     _finish(folder, folder / "run")
-    (group,) = (folder / "run" / "checkpoints").iterdir()
-    checkpoints = Checkpoints(group)
-    step = checkpoints.steps()[-1]
+    (path,) = (folder / "run" / "checkpoints").glob("*/*/")
 
     def read():
-        arrays, record = checkpoints.restore(step)
+        arrays, record = restore_checkpoint(path)
         return digest_of_arrays(arrays), record
 
-    files = [path for path in sorted((group / str(step)).rglob("*")) if path.is_file() and path.stat().st_size]
+    files = [file for file in sorted(path.rglob("*")) if file.is_file() and file.stat().st_size]
     return _measure_damage(files, read, flips, truncations)
 
 
@@ -180,15 +266,16 @@ def measure_data(flips: int, truncations: int, folder: Path) -> bool:
 
 def main() -> int:
     parser = command_parser(__doc__)
-    parser.add_argument("what", choices=["kills", "flips", "data"])
-    parser.add_argument("--count", type=int, default=40, help="kills, or flipped bits (default: 40)")
+    parser.add_argument("what", choices=["kills", "walks", "flips", "data"])
+    parser.add_argument("--count", type=int, default=40, help="kills, walks, or flipped bits (default: 40)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments of the kills (default: 0)")
     parser.add_argument("--truncations", type=int, default=0, help="files cut short (default: 0)")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         try:
-            if given.what == "kills":
-                good = measure_kills(given.count, given.seed, Path(folder))
+            if given.what in ("kills", "walks"):
+                broken = {"kills": measure_kills, "walks": measure_walks}[given.what]
+                good = broken(given.count, given.seed, Path(folder))
             else:
                 measure = {"flips": measure_flips, "data": measure_data}[given.what]
                 good = measure(given.count, given.truncations, Path(folder))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path
 
@@ -15,13 +14,18 @@ from afnet_jax.analysis.report import write_report
 from afnet_jax.analysis.run import Run, load_run
 from afnet_jax.config import architecture, validate
 from afnet_jax.datasets.loading import FaceDataset, load
+from afnet_jax.errors import RunError
 from afnet_jax.gpu import check_gpu
 from afnet_jax.models.parameters import audit
+from afnet_jax.runs.folder import RunFolder, write_summary
+from afnet_jax.runs.tensorboard import write_picture
 from afnet_jax.training import processes
 from afnet_jax.training.loop import evaluate, train_and_evaluate
 from afnet_jax.training.progress import duration, say
-from afnet_jax.training.run_folder import RunFolder, write_atomically
-from afnet_jax.training.tensorboard import write_picture
+
+
+class AllGivenUp(RunError):
+    """No training of a run came to an end; its summary and report are written."""
 
 
 def run_experiment(
@@ -39,25 +43,32 @@ def run_experiment(
         Content of summary.json. Of several processes the first alone writes and tells.
 
     Raises:
+        AllGivenUp: of every training the numbers stopped being finite.
         AFNetError: see `train_and_evaluate`.
     """
     validate(config)
     processes.join(config.distributed)
     check_gpu()
-    RunFolder(workdir, process=jax.process_index()).close()  # cannot be used: told now, not after data were made
+    # A folder that cannot be used is told now, not after data were made.
+    RunFolder(workdir, process=jax.process_index(), processes=jax.process_count()).close()
     if data is None:
         with processes.first_alone("the data set is there"):
             data = load(config.dataset)
     {"train": train_and_evaluate, "evaluate": evaluate}[mode](config, workdir, data)
     run = load_run(workdir)
     summary = summarize(run)
-    if jax.process_index() > 0:
-        return summary
-    write_atomically(run.path / "summary.json", json.dumps(summary, indent=1) + "\n")
-    write_report(run, data)
-    if any(map(any, summary["confusion"])):
-        write_picture(run.path, "confusion", to_pixels(confusion_matrices({run.config.variant: run})))
-    say(_told(summary, run.path))
+    if jax.process_index() == 0:
+        write_summary(run.path, summary)
+        write_report(run, data)
+        if any(map(any, summary["confusion"])):
+            write_picture(run.path, "confusion", to_pixels(confusion_matrices({run.config.variant: run})))
+    if not summary["scans"]:
+        raise AllGivenUp(
+            f"{run.path}: every training was given up, since its loss or gradient was not finite; report.html has "
+            f"the curves: lower --config.train.learning_rate, or look the data over (tools/inspect_dataset.py)"
+        )
+    if jax.process_index() == 0:
+        say(_told(summary, run.path))
     return summary
 
 

@@ -19,8 +19,8 @@ from afnet_jax.analysis.run import Run
 from afnet_jax.errors import RunError
 from afnet_jax.paths import user_path
 from afnet_jax.preprocessing.pipeline import PreprocessingConfig
+from afnet_jax.runs.atomic_files import write_atomically
 from afnet_jax.scans.scan import EXPRESSIONS
-from afnet_jax.training.run_folder import write_atomically
 
 PROGRAM, WEIGHTS, DESCRIPTION = "model.stablehlo", "model.safetensors", "model.json"
 _PLATFORMS = ("cpu", "cuda")

@@ -20,9 +20,9 @@ from afnet_jax.config import default_config, flat
 from afnet_jax.datasets.loading import FaceDataset
 from afnet_jax.errors import RunError
 from afnet_jax.html_page import Section, details, figure, key_figures, paragraph, shaded, table, text
+from afnet_jax.runs.atomic_files import write_atomically
 from afnet_jax.scans.scan import EXPRESSION_CODES, EXPRESSIONS
 from afnet_jax.training.progress import duration
-from afnet_jax.training.run_folder import write_atomically
 
 _MOST_ROUNDS = 10  # that are listed one by one
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from afnet_jax.analysis import figures, tables
-from afnet_jax.analysis.experiment import run_experiment
+from afnet_jax.analysis.experiment import AllGivenUp, run_experiment
 from afnet_jax.analysis.run import Run, load_run
 from afnet_jax.analysis.significance import compare
 from afnet_jax.config import default_config, validate
@@ -16,8 +16,9 @@ from afnet_jax.datasets.loading import FaceDataset, load
 from afnet_jax.errors import ConfigError, RunError
 from afnet_jax.models.architecture import VARIANTS
 from afnet_jax.paths import user_path
+from afnet_jax.runs.atomic_files import write_atomically
+from afnet_jax.runs.folder import same_settings
 from afnet_jax.training.progress import say
-from afnet_jax.training.run_folder import write_atomically
 
 
 def reproduce(config: ConfigDict, workdir: str | Path, variants: Sequence[str] = (), data: FaceDataset | None = None):
@@ -72,12 +73,15 @@ def with_variant(config: ConfigDict, variant: str) -> ConfigDict:
 def _finished(config: ConfigDict, folder: Path, data: FaceDataset) -> Run:
     try:
         run = load_run(folder)
-        if run.summary["complete"] and run.config.to_json() == config.to_json():
+        if run.summary["complete"] and same_settings(run.config, config):
             say("  finished before")
             return run
     except RunError:
         pass  # not begun, or not finished
-    run_experiment(config, folder, data=data)
+    try:
+        run_experiment(config, folder, data=data)
+    except AllGivenUp as error:  # the other variants are worth having
+        say(f"  {error}")
     return load_run(folder)
 
 
@@ -107,10 +111,10 @@ def _caution(database: str) -> str:
 
 
 def _comparisons(runs: dict[str, Run]) -> dict:
-    if "afnet" not in runs:
+    scored = {variant: run for variant, run in runs.items() if run.summary["accuracy"]["mean"] is not None}
+    if "afnet" not in scored:
         return {}
-    others = {v: run for v, run in runs.items() if v != "afnet" and run.summary["accuracy"]["mean"] is not None}
-    return {variant: compare(runs["afnet"], run) for variant, run in others.items()}
+    return {variant: compare(runs["afnet"], run) for variant, run in scored.items() if variant != "afnet"}
 
 
 def _figures(runs: dict[str, Run], database: str, data: FaceDataset) -> dict:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,8 +20,11 @@ from afnet_jax.errors import RunError
 from afnet_jax.gpu import check_gpu
 from afnet_jax.models.afnet import AFNet
 from afnet_jax.paths import user_path
+from afnet_jax.runs import folder as run_files
+from afnet_jax.runs.checkpoints import Checkpoints
+from afnet_jax.runs.metrics import read_metrics
+from afnet_jax.runs.predictions import read_predictions
 from afnet_jax.scans.scan import EXPRESSION_CODES
-from afnet_jax.training.checkpoints import Checkpoints
 from afnet_jax.training.step import Trainer
 
 
@@ -34,7 +35,7 @@ def load_run(path: str | Path) -> Run:
         RunError: no run folder, a damaged one, or one of a version with other settings.
     """
     path = user_path(path)
-    if not (path / "config.json").is_file():
+    if not run_files.is_run_folder(path):
         raise RunError(f"{path}: no run here (no config.json); give a folder that afnet_jax.main had as --workdir")
     run = Run(path)
     run.config  # noqa: B018  read now: whoever opens a run should learn at once that it cannot be read
@@ -50,18 +51,18 @@ class Run:
 
     def __init__(self, path: Path):
         self.path = path
-        self._restored: tuple[int, dict[int, dict]] | None = None  # the round whose weights were read last
+        self._checkpoints: Checkpoints | None = None  # kept once they have given weights, which stay
 
     @functools.cached_property
     def config(self) -> ConfigDict:
         """The run's settings, see `afnet_jax.config`."""
-        stored = self._json("config.json")
+        stored = self._json("config")
         try:
             config = default_config(stored["variant"])
             with config.ignore_type():
                 config.update(without_retired_fields(stored))
         except (KeyError, TypeError, AttributeError, ValueError) as error:
-            theirs = self._json("environment.json").get("afnet_jax", "another version")
+            theirs = self._json("environment").get("afnet_jax", "another version")
             raise RunError(
                 f"{self.path / 'config.json'}: written by afnet_jax {theirs}, whose settings {afnet_jax.__version__} "
                 f"does not know ({' '.join(str(error).split())[:120]}); analyse it with the version that wrote it"
@@ -75,25 +76,22 @@ class Run:
         Raises:
             RunError: the run has not got that far.
         """
-        return self._json("summary.json")
+        return self._json("summary")
 
     @property
     def environment(self) -> dict:
         """Versions, devices and git commit of the run."""
-        return self._json("environment.json")
+        return self._json("environment")
 
     @functools.cached_property
     def splits(self) -> tuple[protocol.Fold, ...]:
         """Subject ids of every fold of every round."""
-        return protocol.read_splits(self.path / "splits.json")
+        return run_files.read_splits(self.path)
 
     @property
     def metrics(self) -> list[dict]:
-        """Lines of metrics.jsonl: one per round and epoch (and group, where a round is trained in several)."""
-        lines = []
-        for path in sorted(self.path.glob("metrics*.jsonl")):
-            lines += [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        return sorted(lines, key=lambda line: (line["round"], line["epoch"], line["folds"]))
+        """Lines of metrics.jsonl: one per round and epoch, folds in order."""
+        return read_metrics(self.path)
 
     @property
     def predictions(self) -> dict[str, np.ndarray]:
@@ -102,14 +100,7 @@ class Run:
         Raises:
             RunError: nothing has been predicted yet, or the file is damaged.
         """
-        path = self.path / "predictions.npz"
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                return dict(file)
-        except FileNotFoundError as error:
-            raise RunError(f"{path}: not there yet; the run is not finished, start it again to go on") from error
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise RunError(f"{path}: damaged ({error}); make it again with --mode=evaluate") from error
+        return read_predictions(self.path)
 
     def table(self):
         """The predictions as a pandas DataFrame: one row per test scan and round.
@@ -208,44 +199,20 @@ class Run:
         folds = self.folds(round_)
         if fold not in folds:
             raise RunError(f"{self.path}: round {round_} has no fold {fold}; it has folds {folds[0]} to {folds[-1]}")
-        if self._restored is None or self._restored[0] != round_:
-            self._restored = round_, self._restore_round(round_)
-        found = self._restored[1]
-        if fold not in found:
-            raise RunError(
-                f"{self.path}: weights of round {round_} fold {fold} are not stored; finish the run, or train with "
-                f"--config.train.keep_rounds above {round_}"
-            )
-        if "opt_state" in found[fold]:
+        checkpoints = run_files.open_checkpoints(self.path) if self._checkpoints is None else self._checkpoints
+        weights = checkpoints.weights((round_, fold))
+        if weights is not None:
+            self._checkpoints = checkpoints
+            return weights["params"], weights["batch_stats"]
+        if (round_, fold) in checkpoints.trainings():
             raise RunError(
                 f"{self.path}: round {round_} fold {fold} is still being trained; wait for it, or run the same command "
                 f"again to go on"
             )
-        return found[fold]["params"], found[fold]["batch_stats"]
-
-    def _restore_round(self, round_: int) -> dict[int, dict]:
-        found = {}
-        for folder in sorted(self.path.glob("checkpoints/*")):
-            checkpoints = Checkpoints(folder)
-            if not _may_hold(folder.name, round_) or not checkpoints.steps():
-                continue
-            arrays, record = checkpoints.restore(checkpoints.steps()[-1])  # reads alone: the run may be under way
-            for place, (r, f) in enumerate(record["trainings"]):
-                if r == round_:
-                    found[f] = jax.tree.map(lambda leaf, place=place: leaf[place], arrays)
-        return found
+        raise RunError(
+            f"{self.path}: weights of round {round_} fold {fold} are not stored; finish the run, or train with "
+            f"--config.train.keep_rounds above {round_}"
+        )
 
     def _json(self, name: str) -> dict:
-        path = self.path / name
-        try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise RunError(f"{path}: not there yet; the run is not finished, start it again to go on") from error
-        except ValueError as error:
-            raise RunError(f"{path}: damaged ({error})") from error
-
-
-def _may_hold(name: str, round_: int) -> bool:
-    """Whether a checkpoint folder, named after its first and last training, may hold a round."""
-    first, last = (int(part.removeprefix("round")[:3]) for part in name.split("-"))
-    return first <= round_ <= last
+        return run_files.read_run_file(self.path, name)

@@ -7,6 +7,7 @@ from several at once, one training after the other, step by step. Processes of `
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import operator
 import time
@@ -20,6 +21,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from afnet_jax.datasets.loading import Maps
+from afnet_jax.runs.checkpoints import WEIGHTS
 from afnet_jax.training.plan import Training
 from afnet_jax.training.progress import say
 from afnet_jax.training.step import FaceArrays, StepMetrics, Trainer, TrainState
@@ -37,34 +39,50 @@ class GroupProgram:
         trainer: functions of one training.
         faces: the whole data set; put on every device once.
         seed: of weights and augmentation.
-        folds_per_call: C, a multiple of this process's devices; "auto" for one per device on a CPU and for the whole
-            group elsewhere, as measured (docs/performance.md).
+        folds_per_call: C, a multiple of a mesh's devices; "auto" for one on a CPU and for the whole group elsewhere, as
+            measured (docs/performance.md).
+        meshes: devices of each call; by default all of this process together, but each alone on a CPU.
 
     Attributes:
-        mesh: devices of this process along the axis `folds`.
+        meshes: devices of this process along the axis `folds`; calls take one mesh after the other.
         compile_seconds: spent on compiling so far.
     """
 
-    def __init__(self, trainer: Trainer, faces: Maps | FaceArrays, *, seed: int, folds_per_call: str = "auto"):
-        self.mesh = Mesh(np.array(jax.local_devices()), ("folds",))
-        self._per_call = _folds_per_call(folds_per_call, self.mesh.size)
+    def __init__(
+        self,
+        trainer: Trainer,
+        faces: Maps | FaceArrays,
+        *,
+        seed: int,
+        folds_per_call: str = "auto",
+        meshes: Sequence[Mesh] | None = None,
+    ):
+        self.meshes = _meshes() if meshes is None else tuple(meshes)
+        self._on_cpu = self.meshes[0].devices.flat[0].platform == "cpu"
+        self._per_call = _folds_per_call(folds_per_call, self.meshes[0].size)
         self.compile_seconds = 0.0
         self._taken = 0.0
         self._trainer = trainer
         self._seed = seed
-        self._faces = FaceArrays(*jax.device_put(tuple(faces), NamedSharding(self.mesh, _SHARED)))
+        self._faces = [FaceArrays(*jax.device_put(tuple(faces), NamedSharding(mesh, _SHARED))) for mesh in self.meshes]
         self._init = jax.jit(trainer.init)
-        self._jitted = {
-            "train": jax.jit(
-                self._parted(
-                    self._train_steps,
-                    (_EACH, _SHARED, _EACH, _SHARED, _STEPS_OF_EACH, _STEPS_OF_EACH),
-                    (_EACH, _STEPS_OF_EACH),
+        self._jitted = [
+            {
+                "train": jax.jit(
+                    _parted(
+                        mesh,
+                        self._train_steps,
+                        (_EACH, _SHARED, _EACH, _SHARED, _STEPS_OF_EACH, _STEPS_OF_EACH),
+                        (_EACH, _STEPS_OF_EACH),
+                    ),
+                    donate_argnums=0,
                 ),
-                donate_argnums=0,
-            ),
-            "evaluate": jax.jit(self._parted(jax.vmap(trainer.logits, (0, None, 0)), (_EACH, _SHARED, _EACH), _EACH)),
-        }
+                "evaluate": jax.jit(
+                    _parted(mesh, jax.vmap(trainer.logits, (0, None, 0)), (_EACH, _SHARED, _EACH), _EACH)
+                ),
+            }
+            for mesh in self.meshes
+        ]
         self._compiled: dict = {}
 
     def places(self, trainings: int, group_size: int) -> int:
@@ -81,8 +99,8 @@ class GroupProgram:
         """Fresh states of G trainings, those of a call together; each is a function of (seed, round, fold) alone."""
         states = [self._init(jax.random.split(key)[0]) for key in self._keys(group)]
         return [
-            self._place(jax.tree.map(lambda *leaves: jnp.stack(leaves), *states[of_call]))
-            for of_call in self._calls(len(group))
+            self._place(jax.tree.map(lambda *leaves: jnp.stack(leaves), *states[of_call]), number)
+            for number, of_call in enumerate(self._calls(len(group)))
         ]
 
     def train(
@@ -106,22 +124,31 @@ class GroupProgram:
             The state after them, and metrics of (K, G) NumPy arrays.
         """
         keys = jnp.stack([jax.random.split(key)[1] for key in self._keys(group)])
-        after, metrics = [], []
-        for part, of_call in zip(state, self._calls(len(group)), strict=True):
-            resting = None if active[:, of_call].all() else jnp.asarray(active[:, of_call])
-            batches = jnp.asarray(indices[:, of_call])
-            part, numbers = self._call(
-                "train", part, self._faces, keys[of_call], jnp.int32(first_step), batches, resting
-            )
-            after.append(part)
-            metrics.append(jax.tree.map(np.asarray, numbers))
+        calls = self._calls(len(group))
+        # XLA's convolutions within a loop are 40 to 80 times slower on a CPU, and a loop's bits would be others.
+        chunks = [slice(k, k + 1) for k in range(len(indices))] if self._on_cpu else [slice(None)]
+        after: list[TrainState] = []
+        metrics = []
+        for first in range(0, len(calls), len(self.meshes)):  # as many calls as meshes at once, and no more
+            parts = state[first : first + len(self.meshes)]
+            seen: list[list[StepMetrics]] = [[] for _ in parts]
+            for chunk in chunks:
+                for number, of_call in enumerate(calls[first : first + len(parts)]):
+                    resting = None if active[chunk, of_call].all() else jnp.asarray(active[chunk, of_call])
+                    inputs = (keys[of_call], jnp.int32(first_step + (chunk.start or 0)))
+                    parts[number], numbers = self._call(
+                        "train", number, parts[number], *inputs, jnp.asarray(indices[chunk, of_call]), resting
+                    )
+                    seen[number].append(numbers)
+            after += parts
+            metrics += [jax.tree.map(lambda *leaves: np.concatenate(leaves), *of_part) for of_part in seen]
         return after, jax.tree.map(lambda *leaves: np.concatenate(leaves, axis=1), *metrics)
 
     def evaluate(self, state: list[TrainState], batches: np.ndarray) -> np.ndarray:
         """(batches, G, B) scans -> (G, batches * B, 6) float32 logits."""
         logits = [
-            [np.asarray(self._call("evaluate", part, self._faces, jnp.asarray(batch[of_call]))) for batch in batches]
-            for part, of_call in zip(state, self._calls(batches.shape[1]), strict=True)
+            [np.asarray(self._call("evaluate", number, part, jnp.asarray(batch[of_call]))) for batch in batches]
+            for number, (part, of_call) in enumerate(zip(state, self._calls(batches.shape[1]), strict=True))
         ]
         return np.concatenate([np.concatenate(of_call, axis=1) for of_call in logits])
 
@@ -130,11 +157,12 @@ class GroupProgram:
         taken, self._taken = self.compile_seconds - self._taken, self.compile_seconds
         return taken
 
-    def to_arrays(self, state: list[TrainState]) -> dict:
-        """The state of all G trainings as nested dicts of NumPy arrays, for a checkpoint."""
-        parts = [jax.tree.map(np.asarray, part) for part in state]
-        together = parts[0] if len(parts) == 1 else jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
-        return serialization.to_state_dict(together)
+    def to_arrays(self, state: list[TrainState], *, weights_alone: bool = False) -> dict:
+        """The state of all G trainings as nested dicts of NumPy arrays, or its weights alone; a copy."""
+        parts = [dataclasses.replace(part, opt_state=None) if weights_alone else part for part in state]
+        together = jax.tree.map(self._on_host, *parts)
+        arrays = serialization.to_state_dict(together)
+        return {name: arrays[name] for name in (WEIGHTS if weights_alone else arrays)}
 
     def from_arrays(self, arrays: dict) -> list[TrainState]:
         """The reverse; what the arrays lack (a finished training has no optimizer state) stays empty."""
@@ -145,7 +173,16 @@ class GroupProgram:
             arrays = {**arrays, "opt_state": None}
         state = serialization.from_state_dict(empty, arrays)
         count = len(jax.tree.leaves(state)[0])
-        return [self._place(jax.tree.map(operator.itemgetter(of_call), state)) for of_call in self._calls(count)]
+        return [
+            self._place(jax.tree.map(operator.itemgetter(of_call), state), number)
+            for number, of_call in enumerate(self._calls(count))
+        ]
+
+    def _on_host(self, *leaves: jax.Array) -> np.ndarray:
+        if len(leaves) > 1:
+            return np.concatenate([np.asarray(leaf) for leaf in leaves])
+        # Of a CPU's array NumPy sees the very memory that the next step is given.
+        return np.array(leaves[0]) if self._on_cpu else np.asarray(leaves[0])
 
     def _calls(self, count: int) -> list[slice]:
         """Which of a group's trainings each call takes."""
@@ -156,13 +193,8 @@ class GroupProgram:
         seed = jax.random.key(self._seed)
         return [jax.random.fold_in(jax.random.fold_in(seed, t.round), t.fold) for t in group]
 
-    def _place(self, tree):
-        return jax.device_put(tree, NamedSharding(self.mesh, _EACH))
-
-    def _parted(self, function, in_specs, out_specs):
-        if self.mesh.size == 1:
-            return function
-        return jax.shard_map(function, mesh=self.mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False)
+    def _place(self, tree, call: int):
+        return jax.device_put(tree, NamedSharding(self.meshes[call % len(self.meshes)], _EACH))
 
     def _train_steps(self, state, faces, keys, first_step, indices, active):
         step = jax.vmap(self._trainer.train_step, (0, None, 0, 0, 0))
@@ -181,15 +213,32 @@ class GroupProgram:
         (state, _), metrics = one((state, first_step), jax.tree.map(lambda a: a[0], (indices, active)))
         return state, jax.tree.map(lambda leaf: leaf[None], metrics)
 
-    def _call(self, name, *args):
-        """Calls a program, compiling it first where these shapes are new; the clock of compiling runs apart."""
-        shapes = (name, *((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(args[2:])))
+    def _call(self, name: str, call: int, part: TrainState, *args):
+        """Runs a program for a part of the group, compiling it first where these shapes are new.
+
+        The clock of compiling runs apart.
+        """
+        mesh = call % len(self.meshes)
+        shapes = (name, mesh, *((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(args)))
         if shapes not in self._compiled:
             say(f"compiling the {_WHAT[name]} program …")
             start = time.monotonic()
-            self._compiled[shapes] = self._jitted[name].lower(*args).compile()
+            self._compiled[shapes] = self._jitted[mesh][name].lower(part, self._faces[mesh], *args).compile()
             self.compile_seconds += time.monotonic() - start
-        return self._compiled[shapes](*args)
+        return self._compiled[shapes](part, self._faces[mesh], *args)
+
+
+def _meshes() -> tuple[Mesh, ...]:
+    """This process's devices: together, but each alone on a CPU, where one program's bits then serve any number."""
+    local = jax.local_devices()
+    alone = local[0].platform == "cpu"
+    return tuple(Mesh(np.array(devices), ("folds",)) for devices in ([[d] for d in local] if alone else [local]))
+
+
+def _parted(mesh: Mesh, function, in_specs, out_specs):
+    if mesh.size == 1:
+        return function
+    return jax.shard_map(function, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False)
 
 
 def _folds_per_call(setting: str, devices: int) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
+import copy
 import signal
 import time
 from collections.abc import Sequence
@@ -15,14 +15,13 @@ from ml_collections import ConfigDict
 
 from afnet_jax.errors import RunError
 from afnet_jax.paths import user_path
-from afnet_jax.training.checkpoints import Checkpoints
+from afnet_jax.runs.checkpoints import EpochRows
+from afnet_jax.runs.predictions import GroupPredictions
+from afnet_jax.runs.tensorboard import Events
 from afnet_jax.training.devices import GroupProgram, steps_per_dispatch
 from afnet_jax.training.plan import Shape, Training, epoch_batches, fill, test_batches
 from afnet_jax.training.progress import Progress, duration, say
-from afnet_jax.training.run_folder import RunFolder
-from afnet_jax.training.tensorboard import GroupEvents
-
-WEIGHTS = ("params", "batch_stats")  # what a finished training keeps
+from afnet_jax.training.saving import Saving
 
 
 class Interrupted(RunError):
@@ -30,7 +29,7 @@ class Interrupted(RunError):
 
 
 class StopRequest:
-    """Turns the first SIGINT or SIGTERM into a wish that is granted after the step; a second SIGINT stops at once."""
+    """Notes the first SIGINT or SIGTERM, which is handled after the current call; a second SIGINT stops at once."""
 
     def __enter__(self) -> StopRequest:
         self.signal: int | None = None
@@ -53,29 +52,14 @@ class StopRequest:
             signal.signal(number, handler)
 
 
-@dataclasses.dataclass
-class _Epoch:
-    """What the steps of the epoch under way have shown so far, one row a step, one column a training."""
-
-    number: int
-    loss: list[list[float]] = dataclasses.field(default_factory=list)
-    correct: list[list[int]] = dataclasses.field(default_factory=list)
-    gradient_norm: list[list[float]] = dataclasses.field(default_factory=list)
-    seconds: float = 0.0
-
-    @property
-    def step(self) -> int:
-        return len(self.loss)
-
-
 class GroupTraining:
-    """One group of trainings, from its newest checkpoint to its predictions.
+    """One group of trainings, from what they have reached to their predictions.
 
     Args:
-        group: the trainings, at most as many as the common shape has places.
+        group: the trainings, at most as many as the common shape has places; all have reached the same.
         shape: sizes that all groups share.
         config: the run's settings.
-        folder: the run's folder.
+        saving: where states, metrics and predictions go.
         program: what computes.
         labels: (N,) of the whole data set.
         progress: counts what is done.
@@ -88,14 +72,14 @@ class GroupTraining:
         shape: Shape,
         *,
         config: ConfigDict,
-        folder: RunFolder,
+        saving: Saving,
         program: GroupProgram,
         labels: np.ndarray,
         progress: Progress,
         profile: str = "",
     ):
         self._config = config
-        self._folder = folder
+        self._saving = saving
         self._program = program
         self._labels = labels
         self._group = group
@@ -103,20 +87,36 @@ class GroupTraining:
         self._shape = shape
         self._progress = progress
         self._profile = profile
-        self._checkpoints = Checkpoints(folder.checkpoint_folder(group))
         self._failed: dict[str, dict] = {}  # "round/fold" -> where its numbers stopped being finite
 
-    def run(self, stop: StopRequest) -> None:
+    def run(self, restored: tuple[dict, EpochRows, dict] | None, stop: StopRequest) -> None:
         """Trains what is left of all epochs, then stores the predictions and, where they are kept, the weights.
+
+        Args:
+            restored: what `Checkpoints.restore` gave for the group.
+            stop: noted signals.
 
         Raises:
             Interrupted: asked to stop, after saving.
         """
-        epoch, state = self._restore_or_start()
-        with GroupEvents(self._folder.path, self._group) as self._events:
+        epoch, state = self._start(restored)
+        self._saving.clock.state_taken()
+        with Events(self._saving.folder.path) as self._events:
             self._train_on(epoch, state, stop)
 
-    def _train_on(self, epoch: _Epoch, state, stop: StopRequest) -> None:
+    def _start(self, restored: tuple[dict, EpochRows, dict] | None):
+        if restored is None:
+            return EpochRows(0), self._program.init(self._filled)
+        arrays, epoch, self._failed = restored
+        if epoch.number < self._config.train.epochs:
+            say(f"{names(self._group)}: going on at epoch {epoch.number + 1}, step {epoch.step + 1}")
+        self._progress.skip(len(self._group) * self._shape.batch * self._steps_done(epoch))
+        return epoch, self._program.from_arrays(filled(arrays, len(self._filled)))
+
+    def _steps_done(self, epoch: EpochRows) -> int:
+        return epoch.number * self._shape.steps + epoch.step
+
+    def _train_on(self, epoch: EpochRows, state, stop: StopRequest) -> None:
         epochs = self._config.train.epochs
         logits = None
         while epoch.number < epochs:
@@ -128,33 +128,16 @@ class GroupTraining:
                 logits = self._program.evaluate(state, test_batches(self._filled, self._shape))
             self._report(epoch, logits)
             self._estimate(epoch)
-            epoch = _Epoch(epoch.number + 1)
-            if not last and epoch.number % self._config.train.checkpoint_every == 0:
-                self._save(state, epoch)
+            epoch = EpochRows(epoch.number + 1)
         self._finish(state, epoch, logits)
 
-    def _restore_or_start(self):
-        restored = self._checkpoints.restore_newest()
-        if restored is None:
-            self._folder.drop_metrics(self._group, from_epoch=0)
-            return _Epoch(0), self._program.init(self._filled)
-        arrays, record = restored
-        self._failed = record["failed"]
-        epoch = _Epoch(**record["epoch"])
-        say(f"{names(self._group)}: going on at epoch {epoch.number + 1}, step {epoch.step + 1}")
-        self._folder.drop_metrics(self._group, from_epoch=epoch.number)
-        self._progress.skip(len(self._group) * self._shape.batch * (epoch.number * self._shape.steps + epoch.step))
-        return epoch, self._program.from_arrays(
-            {key: filled(value, len(self._filled)) for key, value in arrays.items()}
-        )
-
-    def _train_epoch(self, state, epoch: _Epoch, stop: StopRequest):
+    def _train_epoch(self, state, epoch: EpochRows, stop: StopRequest):
         indices, active = epoch_batches(self._filled, self._shape, seed=self._config.seed, epoch=epoch.number)
         stride = steps_per_dispatch(self._config.train.steps_per_dispatch, self._shape.steps)
         members = len(self._group)
         while epoch.step < self._shape.steps:
             chunk = slice(epoch.step, epoch.step + stride)
-            first_step = epoch.number * self._shape.steps + epoch.step
+            first_step = self._steps_done(epoch)
             compiled_before, start = self._program.compile_seconds, time.monotonic()
             state, metrics = self._program.train(state, self._filled, first_step, indices[chunk], active[chunk])
             rows = jax.tree.map(lambda leaf: leaf[:, :members].tolist(), metrics)
@@ -168,20 +151,25 @@ class GroupTraining:
             self._progress.within_epoch(self._where(epoch), epoch.step, self._shape.steps)
             if stop.signal is not None:
                 self._save(state, epoch)
+                self._saving.wait()
                 raise Interrupted(
-                    f"stopped by {signal.Signals(stop.signal).name}; the state is saved in {self._folder.path}: "
+                    f"stopped by {signal.Signals(stop.signal).name}; the state is saved in {self._saving.folder.path}: "
                     f"run the same command again to go on"
                 )
+            # After the last step of all the finished weights follow at once.
+            unfinished = self._steps_done(epoch) < self._shape.steps * self._config.train.epochs
+            if unfinished and self._saving.clock.due(seconds):
+                self._save(state, epoch)
         return state
 
-    def _traced(self, epoch: _Epoch) -> contextlib.AbstractContextManager:
+    def _traced(self, epoch: EpochRows) -> contextlib.AbstractContextManager:
         if self._profile and epoch.number == min(1, self._config.train.epochs - 1):
             return jax.profiler.trace(str(user_path(self._profile)))
         return contextlib.nullcontext()
 
-    def _estimate(self, epoch: _Epoch) -> None:
+    def _estimate(self, epoch: EpochRows) -> None:
         """After a process's first whole epoch: how long all of its trainings will take, told and stored."""
-        if self._progress.estimated or self._progress.finished:
+        if self._progress.estimated or self._progress.finished or not self._progress.rate:
             return
         self._progress.estimated = True
         content = {
@@ -190,13 +178,13 @@ class GroupTraining:
             "scans_per_second": self._progress.rate,
             "seconds": self._progress.seconds_in_all,
         }
-        self._folder.write_estimate(content)
+        self._saving.folder.write_estimate(content)
         say(
             f"estimate: {content['trainings']} trainings of {content['epochs']} epochs take "
             f"{duration(content['seconds'])}, compiling and evaluating apart"
         )
 
-    def _notice_failures(self, epoch: _Epoch, active: np.ndarray, new_rows: int) -> None:
+    def _notice_failures(self, epoch: EpochRows, active: np.ndarray, new_rows: int) -> None:
         for step in range(epoch.step - new_rows, epoch.step):
             finite = np.isfinite(epoch.loss[step]) & np.isfinite(epoch.gradient_norm[step])
             for training, good, counts in zip(self._group, finite, active[step], strict=False):
@@ -212,10 +200,10 @@ class GroupTraining:
                         step + 1,
                     )
 
-    def _where(self, epoch: _Epoch) -> str:
+    def _where(self, epoch: EpochRows) -> str:
         return f"{names(self._group)}  epoch {epoch.number + 1}/{self._config.train.epochs}"
 
-    def _report(self, epoch: _Epoch, logits: np.ndarray | None) -> None:
+    def _report(self, epoch: EpochRows, logits: np.ndarray | None) -> None:
         """A line for people, and one per round for metrics.jsonl."""
         steps = np.array([len(t.train) // self._shape.batch for t in self._group])
         counts = np.arange(self._shape.steps)[:, None] < steps
@@ -241,38 +229,34 @@ class GroupTraining:
                     "compile_seconds": self._program.take_compile_seconds() * (round_ == self._group[0].round),
                 }
             )
-        self._folder.append_metrics(lines)
+        self._saving.folder.metrics.append(lines)
         self._events.add(lines)
         test = f"  test {percent(test_accuracy)}" if test_accuracy else ""
         self._progress.line(f"{self._where(epoch)}  loss {_mean(loss)}  train {percent(train_accuracy)}{test}")
 
-    def _save(self, state, epoch: _Epoch, *, final: bool = False) -> None:
+    def _save(self, state, epoch: EpochRows) -> None:
+        """Takes the state now and has it written while the trainings go on."""
         members = len(self._group)
-        arrays = self._program.to_arrays(state)
-        if final:  # nobody trains on from here, so the optimizer's state, two thirds of it all, can go
-            arrays = {key: arrays[key] for key in WEIGHTS}
-        self._checkpoints.save(
-            epoch.number * self._shape.steps + epoch.step,
-            jax.tree.map(lambda leaf: leaf[:members], arrays),
-            {
-                "trainings": [[t.round, t.fold] for t in self._group],
-                "step": epoch.number * self._shape.steps + epoch.step,
-                "epoch": dataclasses.asdict(epoch),
-                "failed": self._failed,
-            },
+        arrays = jax.tree.map(lambda leaf: leaf[:members], self._program.to_arrays(state))
+        self._saving.state(
+            [t.key for t in self._group], arrays, copy.deepcopy(epoch), dict(self._failed), step=self._steps_done(epoch)
         )
 
-    def _finish(self, state, epoch: _Epoch, logits: np.ndarray | None) -> None:
+    def _finish(self, state, epoch: EpochRows, logits: np.ndarray | None) -> None:
         if logits is None:  # everything was done but this when the run was stopped
             logits = self._program.evaluate(state, test_batches(self._filled, self._shape))
+        keys = [t.key for t in self._group]
+        kept = [i for i, key in enumerate(keys) if self._keeps_weights(key)]
+        weights = None
+        if kept:  # nobody trains on from here, so the optimizer's state, two thirds of it all, can go
+            arrays = self._program.to_arrays(state, weights_alone=True)
+            weights = [keys[i] for i in kept], jax.tree.map(lambda leaf: leaf[kept], arrays)
+        predictions = GroupPredictions.of(keys, [t.test for t in self._group], logits, dict(self._failed))
+        self._saving.finished(predictions, weights, epoch, step=self._steps_done(epoch))
+
+    def _keeps_weights(self, key: tuple[int, int]) -> bool:
         keep = self._config.train.keep_rounds
-        if keep < 0 or any(t.round < keep for t in self._group):
-            self._save(state, epoch, final=True)
-            self._checkpoints.remove(but_newest=True)
-            self._folder.write_group_predictions(self._group, logits, self._failed)
-        else:
-            self._folder.write_group_predictions(self._group, logits, self._failed)
-            self._checkpoints.remove()
+        return (keep < 0 or key[0] < keep) and not self._saving.checkpoints.final(key)
 
 
 def filled(arrays, size: int):

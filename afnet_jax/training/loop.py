@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
-import numpy as np
 from ml_collections import ConfigDict
 
 from afnet_jax import protocol
@@ -18,17 +17,25 @@ from afnet_jax.errors import RunError
 from afnet_jax.models.compiler_check import check_compiler
 from afnet_jax.models.pretrained import load_pretrained
 from afnet_jax.paths import user_path
+from afnet_jax.runs.checkpoints import WEIGHTS, DamagedCheckpoint
+from afnet_jax.runs.folder import RunFolder
+from afnet_jax.runs.predictions import GroupPredictions, pool, write_predictions
 from afnet_jax.training import devices, processes
-from afnet_jax.training.checkpoints import Checkpoints
-from afnet_jax.training.group import WEIGHTS, GroupTraining, StopRequest, accuracy, filled, names, percent
+from afnet_jax.training.group import GroupTraining, StopRequest, accuracy, filled, names, percent
 from afnet_jax.training.group_size import folds_per_group
-from afnet_jax.training.plan import Shape, Training, common_shape, fill, groups, lay_out, share, test_batches
+from afnet_jax.training.plan import Shape, Training, common_shape, fill, lay_out, next_group, share, test_batches
 from afnet_jax.training.progress import Progress, say
-from afnet_jax.training.run_folder import RunFolder, write_arrays_atomically
+from afnet_jax.training.saving import Saving
 from afnet_jax.training.step import Trainer
 
 
-def train_and_evaluate(config: ConfigDict, workdir: str | Path, data: FaceDataset | None = None) -> None:
+def train_and_evaluate(
+    config: ConfigDict,
+    workdir: str | Path,
+    data: FaceDataset | None = None,
+    *,
+    program: Callable[..., devices.GroupProgram] = devices.GroupProgram,
+) -> None:
     """Trains every fold of every round and predicts its test scans; begun before, it goes on where it stopped.
 
     Leaves config.json, environment.json, splits.json, metrics.jsonl, checkpoints/ and, when all is done,
@@ -38,6 +45,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path, data: FaceDatase
         config: see `afnet_jax.config`.
         workdir: the run's folder.
         data: the data set, where it is not the one that config.dataset names.
+        program: what computes; another one where saving and not computing is measured.
 
     Raises:
         ConfigError: settings that cannot be run.
@@ -45,7 +53,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path, data: FaceDatase
         RunError: the folder holds another run, or one that is under way.
         Interrupted: stopped by SIGINT or SIGTERM, after saving.
     """
-    run = _Run(config, workdir, data)
+    run = _Run(config, workdir, data, program)
     try:
         with StopRequest() as stop:
             run.train(stop)
@@ -67,7 +75,13 @@ def evaluate(config: ConfigDict, workdir: str | Path, data: FaceDataset | None =
 
 
 class _Run:
-    def __init__(self, config: ConfigDict, workdir: str | Path, data: FaceDataset | None):
+    def __init__(
+        self,
+        config: ConfigDict,
+        workdir: str | Path,
+        data: FaceDataset | None,
+        program: Callable[..., devices.GroupProgram] = devices.GroupProgram,
+    ):
         validate(config)
         if config.compilation_cache:
             jax.config.update("jax_compilation_cache_dir", str(user_path(config.compilation_cache)))
@@ -76,13 +90,18 @@ class _Run:
         self.data = load(config.dataset) if data is None else data
         folds = self._folds()
         self.trainings = lay_out(folds, self.data.subjects)
-        self.folder = RunFolder(workdir, process=jax.process_index())
+        self.folder = RunFolder(workdir, process=jax.process_index(), processes=jax.process_count())
         try:
             self.folder.start(config, folds, self.data.digest)
-            steps = common_shape(self.trainings, batch_size=config.train.batch_size, folds_per_group=1).steps
-            trainer = Trainer(config, load_pretrained(config.model.pretrained), steps=config.train.epochs * steps)
-            self.program = devices.GroupProgram(
-                trainer,
+            shape = common_shape(self.trainings, batch_size=config.train.batch_size, folds_per_group=1)
+            if shape.batch < config.train.batch_size:
+                say(
+                    f"train.batch_size={config.train.batch_size} is lowered to {shape.batch}: "
+                    f"the smallest fold has no more scans to train on"
+                )
+            steps = config.train.epochs * shape.steps
+            self.program = program(
+                Trainer(config, load_pretrained(config.model.pretrained), steps=steps),
                 self.data.arrays,
                 seed=config.seed,
                 folds_per_call=config.train.folds_per_call,
@@ -118,58 +137,80 @@ class _Run:
         return dataclasses.replace(shape, trainings=size)
 
     def train(self, stop: StopRequest) -> None:
+        with processes.first_alone("the run's folder is in order"):
+            if jax.process_index() == 0:
+                self._put_in_order()
         mine = share(self.trainings, jax.process_index(), jax.process_count())
+        saving = Saving(self.folder, [t.key for t in mine], self.config.train.checkpoint_minutes)
+        try:
+            self._train_all(mine, saving, stop)
+            saving.wait()
+        finally:
+            saving.close()
+        processes.wait_for_all("all trainings are done")
+        if jax.process_index() == 0:
+            self._gather(self.folder.group_predictions())
+            self.folder.gather_metrics()
+            self.folder.checkpoints().drop_superseded({t.key for t in self.trainings})
+        processes.wait_for_all("predictions are put together")
+
+    def _put_in_order(self) -> None:
+        """Leaves nothing of epochs that will be trained again, nor of writes that were cut off."""
+        self.folder.tidy()
+        checkpoints = self.folder.checkpoints()
+        reached = {t.key: checkpoints.reached(t.key).epoch for t in self.trainings}
+        done = {key for part in self.folder.group_predictions() for key in part.trainings}
+        self.folder.gather_metrics(reached | dict.fromkeys(done, self.config.train.epochs))
+
+    def _train_all(self, mine: Sequence[Training], saving: Saving, stop: StopRequest) -> None:
         shape = self._shape()
         while True:
             try:
-                self._train_groups(self._pending(groups(mine, shape.trainings)), shape, stop)
-                break
+                return self._train_groups([t for t in mine if t.key not in saving.done], shape, saving, stop)
             except jax.errors.JaxRuntimeError as error:
                 if "RESOURCE_EXHAUSTED" not in str(error) or shape.trainings <= jax.local_device_count():
                     raise
+                saving.wait()
                 size = max(jax.local_device_count(), shape.trainings // 2)
                 say(f"{shape.trainings} trainings side by side do not fit the memory; going on with {size}")
                 shape = dataclasses.replace(shape, trainings=size)
-        processes.wait_for_all("all trainings are done")
-        if jax.process_index() == 0:
-            self._gather()
-        processes.wait_for_all("predictions are put together")
 
-    def _pending(self, all_groups: Sequence[tuple[Training, ...]]) -> list[tuple[Training, ...]]:
-        done = self.folder.finished_trainings()
-        left = [tuple(t for t in group if (t.round, t.fold) not in done) for group in all_groups]
-        return [group for group in left if group]
-
-    def _train_groups(self, pending: list[tuple[Training, ...]], shape: Shape, stop: StopRequest) -> None:
-        epochs = self.config.train.epochs
+    def _train_groups(self, pending: list[Training], shape: Shape, saving: Saving, stop: StopRequest) -> None:
         if not pending:
             say("all trainings are finished")
             return
-        trainings = sum(map(len, pending))
-        progress = Progress(trainings * epochs * shape.steps * shape.batch, trainings)
-        for number, group in enumerate(pending):
-            GroupTraining(
+        progress = Progress(len(pending) * self.config.train.epochs * shape.steps * shape.batch, len(pending))
+        profile = self.config.profile
+        while pending:
+            group = next_group(pending, saving.checkpoints.reached, shape.trainings)
+            try:
+                restored = saving.checkpoints.restore([t.key for t in group])
+            except DamagedCheckpoint as damaged:
+                saving.checkpoints.pass_over(damaged, [t.key for t in pending])
+                continue
+            training = GroupTraining(
                 group,
                 shape,
                 config=self.config,
-                folder=self.folder,
+                saving=saving,
                 program=self.program,
                 labels=self.data.labels,
                 progress=progress,
-                profile=self.config.profile if number == 0 else "",
-            ).run(stop)
+                profile=profile,
+            )
+            training.run(restored, stop)
+            taken = {t.key for t in group}
+            pending = [t for t in pending if t.key not in taken]
+            profile = ""
 
-    def _gather(self) -> None:
+    def _gather(self, parts: list[GroupPredictions]) -> None:
         """predictions.npz: one row per test scan and round, in the order of rounds, folds and scan ids."""
-        parts = self.folder.group_predictions()
         if not parts:
             return
-        columns = {name: np.concatenate([part[name] for part in parts]) for name in ("round", "fold", "scan", "logits")}
-        order = np.lexsort((columns["scan"], columns["fold"], columns["round"]))
-        columns = {name: column[order] for name, column in columns.items()}
-        scans = columns.pop("scan")
-        write_arrays_atomically(
-            self.folder.path / "predictions.npz",
+        columns = pool(parts)
+        scans = columns["scan"]
+        write_predictions(
+            self.folder.path,
             {
                 "round": columns["round"],
                 "fold": columns["fold"],
@@ -181,24 +222,32 @@ class _Run:
         )
 
     def evaluate(self) -> None:
-        shape = self._shape()
-        stored = [c for c in map(Checkpoints, self.folder.checkpoint_folders()) if c.steps()]
+        """Of several processes the first alone predicts."""
+        if jax.process_index() == 0:
+            self._evaluate_all()
+        processes.wait_for_all("predictions are made anew")
+
+    def _evaluate_all(self) -> None:
+        shape, checkpoints = self._shape(), self.folder.checkpoints()
+        stored = [t for t in self.trainings if t.key in checkpoints.trainings()]
         if not stored:
             raise RunError(
                 f"{self.folder.path}: holds no checkpoints to evaluate; train first, or keep more weights "
                 f"(--config.train.keep_rounds)"
             )
-        trainings = {(t.round, t.fold): t for t in self.trainings}
-        for number, checkpoints in enumerate(stored, start=1):
-            restored = checkpoints.restore_newest()
-            assert restored is not None  # it has steps
-            arrays, record = restored
-            group = [trainings[round_, fold] for round_, fold in record["trainings"]]
+        parts, count = [], 0
+        while stored:
+            group = next_group(stored, checkpoints.reached, shape.trainings)
+            restored = checkpoints.restore([t.key for t in group])
+            assert restored is not None  # they are stored
+            arrays, epoch, failed = restored
             places = self.program.places(len(group), shape.trainings)
-            state = self.program.from_arrays({key: filled(arrays[key], places) for key in WEIGHTS})
+            state = self.program.from_arrays({name: filled(arrays[name], places) for name in WEIGHTS})
             logits = self.program.evaluate(state, test_batches(fill(group, places), shape))
-            if record["step"] == self.config.train.epochs * shape.steps:
-                self.folder.write_group_predictions(group, logits, record["failed"])
+            if epoch.number == self.config.train.epochs:
+                parts.append(GroupPredictions.of([t.key for t in group], [t.test for t in group], logits, failed))
             accuracies = [accuracy(rows, self.data.labels[t.test]) for rows, t in zip(logits, group, strict=False)]
-            say(f"group {number}/{len(stored)}  {names(group)}  test {percent(accuracies)}")
-        self._gather()
+            taken = {t.key for t in group}
+            stored, count = [t for t in stored if t.key not in taken], count + 1
+            say(f"group {count}  {names(group)}  test {percent(accuracies)}")
+        self._gather([*parts, *self.folder.group_predictions()])

@@ -7,7 +7,8 @@ depend on what runs beside it.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -31,6 +32,11 @@ class Training:
     fold: int
     train: np.ndarray
     test: np.ndarray
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """(round, fold)."""
+        return self.round, self.fold
 
 
 def lay_out(folds: Sequence[Fold], subjects: Sequence[str] | np.ndarray) -> tuple[Training, ...]:
@@ -92,9 +98,18 @@ def share(trainings: Sequence[Training], process: int, processes: int) -> tuple[
     return tuple(trainings[start:stop])
 
 
-def groups(trainings: Sequence[Training], size: int) -> list[tuple[Training, ...]]:
-    """The trainings in order, `size` at a time; the last group may be smaller."""
-    return [tuple(trainings[start : start + size]) for start in range(0, len(trainings), size)]
+def next_group(
+    pending: Sequence[Training], reached: Callable[[tuple[int, int]], Any], size: int
+) -> tuple[Training, ...]:
+    """The trainings to take up next: at most `size` that have reached the same, those that are furthest first.
+
+    Args:
+        pending: all that are not finished, in order.
+        reached: (round, fold) -> what that training has reached; can be compared.
+        size: trainings side by side.
+    """
+    furthest = max(reached(t.key) for t in pending)
+    return tuple(t for t in pending if reached(t.key) == furthest)[:size]
 
 
 def fill(group: Sequence[Training], size: int) -> tuple[Training, ...]:

@@ -35,6 +35,8 @@ class Progress:
     @property
     def seconds_left(self) -> float:
         """Estimate from the rate so far."""
+        if self.finished:
+            return 0.0
         return (self._total - self._done) / self.rate if self.rate else float("nan")
 
     @property
@@ -64,9 +66,8 @@ class Progress:
     def line(self, text: str) -> None:
         """A line, with rate, share done and time left."""
         self._last_line = time.monotonic()
-        tail = (
-            f"{self.rate:.0f} scans/s  {100 * self._done / self._total:.0f} % done  ETA {duration(self.seconds_left)}"
-        )
+        share = self._done / self._total if self._total else 1.0  # none are left where only the evaluation was
+        tail = f"{self.rate:.0f} scans/s  {100 * share:.0f} % done  ETA {duration(self.seconds_left)}"
         say(f"{text}  {tail}")
 
 

@@ -14,9 +14,10 @@ from afnet_jax.analysis.experiment import summarize
 from afnet_jax.config import default_config
 from afnet_jax.datasets.loading import FaceDataset, Maps
 from afnet_jax.protocol import Fold, complete_subjects, draw_folds
-from afnet_jax.training.checkpoints import Checkpoints
+from afnet_jax.runs.checkpoints import EpochRows
+from afnet_jax.runs.folder import RunFolder
+from afnet_jax.runs.predictions import write_predictions
 from afnet_jax.training.plan import lay_out
-from afnet_jax.training.run_folder import RunFolder, write_arrays_atomically
 from afnet_jax.training.step import Trainer
 
 sys.path.append(str(Path(__file__).parents[1] / "parity"))
@@ -83,7 +84,7 @@ def write_run(
             for name in ("loss", "gradient_norm", "train_accuracy", "test_accuracy"):
                 values = rng.uniform(0.3, 0.9, len(of_round)).tolist()
                 line[name] = [None if (round_, f) in given_up else v for f, v in zip(of_round, values, strict=True)]
-            holder.append_metrics([line])
+            holder.metrics.append([line])
     for training in trainings:
         if (training.round, training.fold) in given_up:
             continue
@@ -95,13 +96,12 @@ def write_run(
         rows["label"] += labels.tolist()
         rows["logits"] += (rng.normal(size=(len(labels), 6)) + skill * np.eye(6)[labels]).astype(np.float32).tolist()
     columns = {name: np.array(rows[name], np.float32 if name == "logits" else None) for name in rows}
-    write_arrays_atomically(folder / "predictions.npz", columns)
+    write_predictions(folder, columns)
     group = [t for t in trainings if t.round == 0]
     if weights:
         lost = [k for k, t in enumerate(group) if (t.round, t.fold) in given_up]
-        Checkpoints(holder.checkpoint_folder(group)).save(
-            9, _weights(config, len(group), lost), {"trainings": [[t.round, t.fold] for t in group]}
-        )
+        epochs = EpochRows(config.train.epochs)
+        holder.checkpoints().save([t.key for t in group], _weights(config, len(group), lost), epochs, {}, step=9)
     holder.close()
     (folder / "summary.json").write_text(json.dumps(summarize(load_run(folder)), indent=1))
     return folder

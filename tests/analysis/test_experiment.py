@@ -1,12 +1,14 @@
 """A true run, from nothing to its report."""
 
 import json
+import math
 import statistics
 
+import numpy as np
 import pytest
 
 from afnet_jax.analysis import experiment, load_run
-from afnet_jax.analysis.experiment import run_experiment, summarize
+from afnet_jax.analysis.experiment import AllGivenUp, run_experiment, summarize
 from tests.analysis.conftest import make_config as analysed_config
 from tests.analysis.conftest import write_run
 from tests.training.conftest import make_config, make_faces
@@ -45,3 +47,18 @@ def test_the_result_is_told_with_a_spread_where_there_is_one(tmp_path, faces, mo
         spread = f" ± {100 * statistics.stdev(per_round):.2f}" if rounds > 1 else ""
         start = f"accuracy {100 * sum(per_round) / rounds:.2f} %{spread} over {rounds} round(s) of 2 folds, 36 scans\n"
         assert told[-1].startswith(start)
+
+
+def test_a_run_whose_trainings_were_all_given_up_is_a_fault_and_leaves_its_summary(tmp_path):
+    faces = make_faces()
+    faces.arrays.mask56[:] = np.nan
+    with pytest.raises(AllGivenUp, match="every training was given up"):
+        run_experiment(make_config(**{"train.epochs": 1}), tmp_path, data=faces)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["complete"] is False and summary["accuracy"]["mean"] is None
+    assert (tmp_path / "report.html").exists()
+
+
+def test_what_is_estimated_is_a_number(tmp_path):
+    run_experiment(make_config(**{"train.folds_per_group": "2", "train.epochs": 1}), tmp_path, data=make_faces())
+    assert math.isfinite(json.loads((tmp_path / "estimate.json").read_text())["seconds"])

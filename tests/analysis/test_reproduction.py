@@ -10,6 +10,7 @@ import pytest
 from sklearn.metrics import confusion_matrix
 
 from afnet_jax.analysis import figures, load_run, paper, reproduction
+from afnet_jax.analysis.experiment import AllGivenUp, summarize
 from afnet_jax.analysis.tables import Table, paper_tables, signed
 from afnet_jax.errors import ConfigError, RunError
 from afnet_jax.models.architecture import VARIANTS
@@ -99,6 +100,30 @@ def test_figures_draw_the_predictions(run, faces, tmp_path):
         per_round = [_accuracy(found, round_) for round_ in (0, 1)]
         assert bar.get_height() == pytest.approx(statistics.mean(per_round))
         assert (error[1, 1] - error[0, 1]) / 2 == pytest.approx(statistics.stdev(per_round))
+
+
+def test_without_a_complete_round_of_afnet_there_are_the_other_numbers(monkeypatch, faces, tmp_path):
+    def given_up(config, workdir, *, data=None):
+        write_run(workdir, faces, config, skill=3)
+        if config.variant == "afnet":
+            with np.load(workdir / "predictions.npz") as file:
+                np.savez(workdir / "predictions.npz", **{name: column[:0] for name, column in file.items()})
+            (workdir / "summary.json").write_text(json.dumps(summarize(load_run(workdir))))
+            raise AllGivenUp("every training was given up")
+
+    monkeypatch.setattr(reproduction, "run_experiment", given_up)
+    runs = reproduction.reproduce(_config(), tmp_path, ["afnet", "s1", "no_ma"], data=faces)
+    text = (tmp_path / "paper" / "README.md").read_text()
+    assert f"{100 * runs['s1'].summary['accuracy']['mean']:.2f}" in text
+    assert runs["afnet"].summary["accuracy"]["mean"] is None
+
+
+def test_a_relative_data_set_is_the_same_run(begun, faces, tmp_path, monkeypatch):
+    """Finished before is finished, although config.json names the data set's whole path."""
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        reproduction.reproduce(_config(**{"dataset.data_dir": "data"}), tmp_path, ["s2"], data=faces)
+    assert begun == ["s2"]
 
 
 def _names(folder):

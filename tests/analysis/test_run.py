@@ -9,8 +9,8 @@ import pytest
 
 from afnet_jax.analysis import load_run
 from afnet_jax.errors import RunError
-from afnet_jax.training.checkpoints import Checkpoints
-from afnet_jax.training.run_folder import RunFolder
+from afnet_jax.runs.checkpoints import EpochRows
+from afnet_jax.runs.folder import RunFolder, open_checkpoints
 
 
 @pytest.fixture
@@ -75,8 +75,8 @@ def test_an_unfinished_run(copy):
 
 
 def test_weights_of_a_training_under_way(copy):
-    group = [[0, 0], [0, 1]]
+    group = [(0, 0), (0, 1)]
     arrays = {"params": {"w": np.zeros((2, 3))}, "batch_stats": {}, "opt_state": {"m": np.zeros((2, 3))}}
-    Checkpoints(copy / "checkpoints" / "round000_fold00-round000_fold01").save(4, arrays, {"trainings": group})
+    open_checkpoints(copy).save(group, arrays, EpochRows(1), {}, step=4)
     with pytest.raises(RunError, match="still being trained"):
         load_run(copy).params(0)

@@ -40,7 +40,7 @@ def make_config(**changes):
     with config.unlocked():
         config.dataset.image_size = SIZE
         config.protocol.update(subjects=0, folds=3, rounds=1)
-        config.train.update(epochs=2, batch_size=6, checkpoint_every=1, folds_per_group="3")
+        config.train.update(epochs=2, batch_size=6, checkpoint_minutes=1e6, folds_per_group="3")
         config.update_from_flattened_dict(changes)
     return config
 

@@ -1,18 +1,26 @@
 """Whole runs on a tiny data set: what comes out, what survives an interruption, what is refused."""
 
+import dataclasses
 import json
+import shutil
 import signal
 
 import jax
 import numpy as np
 import pytest
 
+from afnet_jax.analysis import load_run
 from afnet_jax.errors import ConfigError, RunError
+from afnet_jax.runs import checkpoint_files
+from afnet_jax.runs.checkpoint_files import digest_of_arrays
+from afnet_jax.runs.checkpoints import Checkpoints, EpochRows
+from afnet_jax.runs.folder import RunFolder, open_checkpoints
+from afnet_jax.runs.metrics import MetricsWriter
+from afnet_jax.training import loop
+from afnet_jax.training.checkpoint_clock import CheckpointClock
 from afnet_jax.training.devices import GroupProgram
 from afnet_jax.training.group import GroupTraining, Interrupted
 from afnet_jax.training.loop import evaluate, train_and_evaluate
-from afnet_jax.training.plan import Training
-from afnet_jax.training.run_folder import RunFolder
 from tests.training.conftest import make_config, make_faces
 
 
@@ -72,8 +80,22 @@ def test_evaluation_of_the_checkpoints_gives_the_same_predictions(unbroken, face
     np.testing.assert_array_equal(_predictions(unbroken)["logits"], before["logits"])
 
 
+@pytest.fixture
+def saved_each_epoch(monkeypatch):
+    """A checkpoint is due after every fourth step, the last one of an epoch."""
+    calls = []
+
+    def due(clock, call):
+        calls.append(call)
+        return len(calls) % 4 == 0
+
+    monkeypatch.setattr(CheckpointClock, "due", due)
+
+
 @pytest.mark.parametrize("call", range(1, 4))
-def test_killed_between_two_writes_it_goes_on_to_the_same_end(unbroken, faces, tmp_path, monkeypatch, call):
+def test_killed_between_two_writes_it_goes_on_to_the_same_end(
+    unbroken, faces, tmp_path, monkeypatch, saved_each_epoch, call
+):
     """Dies before the metrics of an epoch, after them, or before the last predictions are stored."""
 
     class Killed(Exception):
@@ -91,7 +113,7 @@ def test_killed_between_two_writes_it_goes_on_to_the_same_end(unbroken, faces, t
         return wrapper
 
     with monkeypatch.context() as patch:
-        patch.setattr(RunFolder, "append_metrics", dying(RunFolder.append_metrics))
+        patch.setattr(MetricsWriter, "append", dying(MetricsWriter.append))
         patch.setattr(RunFolder, "write_group_predictions", dying(RunFolder.write_group_predictions))
         with pytest.raises(Killed):
             train_and_evaluate(make_config(), tmp_path, faces)
@@ -114,21 +136,119 @@ def test_what_does_not_fit_the_memory_is_trained_in_smaller_groups(unbroken, fac
     np.testing.assert_array_equal(_predictions(tmp_path)["logits"], _predictions(unbroken)["logits"])
 
 
-def test_sigterm_saves_within_an_epoch_and_the_run_goes_on(unbroken, faces, tmp_path, monkeypatch):
-    real, steps = GroupTraining._notice_failures, []
+def _stop_at(faces, folder, step: int, **changes) -> None:
+    """Trains until SIGTERM arrives within the given call of the program."""
+    real, calls = GroupTraining._notice_failures, []
 
-    def terminated_at_step_six(self, *args):
-        steps.append(args)
-        if len(steps) == 6:
+    def terminated(self, *args):
+        calls.append(args)
+        if len(calls) == step:
             signal.raise_signal(signal.SIGTERM)
         return real(self, *args)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(GroupTraining, "_notice_failures", terminated_at_step_six)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(GroupTraining, "_notice_failures", terminated)
         with pytest.raises(Interrupted, match="run the same command again"):
-            train_and_evaluate(make_config(), tmp_path, faces)
+            train_and_evaluate(make_config(**changes), folder, faces)
+
+
+def test_sigterm_saves_within_an_epoch_and_the_run_goes_on(unbroken, faces, tmp_path):
+    _stop_at(faces, tmp_path, 6)
     train_and_evaluate(make_config(), tmp_path, faces)
     _assert_same_run(unbroken, tmp_path)
+
+
+def test_stopped_in_the_last_step_of_the_last_group_it_goes_on(unbroken, faces, tmp_path):
+    """Nothing but the evaluation is left; 3 folds in one group, 2 epochs of 4 steps."""
+    _stop_at(faces, tmp_path, 8)
+    train_and_evaluate(make_config(), tmp_path, faces)
+    _assert_same_run(unbroken, tmp_path)
+
+
+@pytest.mark.parametrize(("size", "then"), [("3", "1"), ("1", "3"), ("2", "3")])
+def test_in_groups_of_another_size_it_goes_on_from_what_each_training_had_reached(
+    unbroken, faces, tmp_path, monkeypatch, size, then
+):
+    """Stopped after 6 calls: in one group all stand within their second epoch, alone the first one is there."""
+    _stop_at(faces, tmp_path, 6, **{"train.folds_per_group": size})
+    trained, real = [], GroupProgram.train
+
+    def counting(self, state, group, *args):
+        trained.append(len({t.key for t in group}))
+        return real(self, state, group, *args)
+
+    monkeypatch.setattr(GroupProgram, "train", counting)
+    train_and_evaluate(make_config(**{"train.folds_per_group": then}), tmp_path, faces)
+    _assert_same_run(unbroken, tmp_path)
+    assert sum(trained) == 3 * 8 - 6 * int(size)  # no step of any training twice
+    weights = open_checkpoints(tmp_path)
+    assert all(weights.final((0, fold)) for fold in range(3))
+    assert {path.name for path in tmp_path.glob("checkpoints/*/*/")} == {"8"}  # what was under way is gone
+
+
+def test_a_stale_checkpoint_never_overshadows_finished_weights(unbroken, faces, tmp_path):
+    """As older versions left them: under way, of more steps than any, in a folder that sorts last."""
+    shutil.copytree(unbroken, tmp_path / "run")
+    checkpoints = open_checkpoints(tmp_path / "run")
+    weights = checkpoints.weights((0, 1))
+    stale = {name: jax.tree.map(lambda leaf: np.stack([leaf + 1]), tree) for name, tree in weights.items()}
+    record = {"trainings": [[0, 1]], "step": 99, "epoch": dataclasses.asdict(EpochRows(24)), "failed": {}}
+    path = tmp_path / "run" / "checkpoints" / "round900_fold01-round900_fold01" / "99"
+    checkpoint_files.save_checkpoint(path, stale | {"opt_state": {"m": np.zeros((1, 2), np.float32)}}, record)
+    for found in (open_checkpoints(tmp_path / "run"), load_run(tmp_path / "run")):
+        params = found.weights((0, 1))["params"] if isinstance(found, Checkpoints) else found.params(0)
+        expected = weights["params"] if isinstance(found, Checkpoints) else load_run(unbroken).params(0)
+        assert digest_of_arrays(params) == digest_of_arrays(expected)
+    train_and_evaluate(make_config(), tmp_path / "run", faces)
+    assert not path.parent.exists()
+
+
+def test_torn_metrics_stop_no_training(unbroken, faces, tmp_path):
+    _stop_at(faces, tmp_path, 6)
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"round": 0, "epoch": 1, "fol')
+    (tmp_path / "metrics-1.jsonl").write_text((unbroken / "metrics.jsonl").read_text())  # of a process that is no more
+    (tmp_path / "checkpoints" / "notes.txt").write_text("mine")
+    assert len(load_run(tmp_path).metrics) == 2
+    train_and_evaluate(make_config(), tmp_path, faces)
+    _assert_same_run(unbroken, tmp_path)
+    assert not (tmp_path / "metrics-1.jsonl").exists()
+
+
+def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(unbroken, faces, tmp_path, saved_each_epoch):
+    _stop_at(faces, tmp_path, 6)
+    newest = max(tmp_path.glob("checkpoints/*/*/"), key=lambda path: int(path.name))
+    for path in (newest / "arrays").rglob("*"):
+        if path.is_file():
+            path.write_bytes(b"")
+    train_and_evaluate(make_config(), tmp_path, faces)
+    _assert_same_run(unbroken, tmp_path)
+
+
+def test_damaged_predictions_are_made_again(unbroken, faces, tmp_path):
+    shutil.copytree(unbroken, tmp_path / "run")
+    (path,) = (tmp_path / "run").glob("checkpoints/*/predictions.npz")
+    path.write_bytes(path.read_bytes()[:100])
+    train_and_evaluate(make_config(), tmp_path / "run", faces)
+    _assert_same_run(unbroken, tmp_path / "run")
+
+
+def test_a_lowered_batch_size_is_told(faces, tmp_path, capsys):
+    with pytest.raises(ConfigError):
+        train_and_evaluate(make_config(**{"train.batch_size": 500, "protocol.folds": 7}), tmp_path, faces)
+    config = make_config(**{"train.batch_size": 500})
+    loop._Run(config, tmp_path, faces).folder.close()
+    assert "train.batch_size=500 is lowered to 24" in capsys.readouterr().err
+
+
+def test_a_call_of_several_steps_gives_the_same_bits(unbroken, faces, tmp_path):
+    train_and_evaluate(make_config(**{"train.steps_per_dispatch": "4"}), tmp_path, faces)
+    _assert_same_run(unbroken, tmp_path)
+
+
+def test_weights_are_kept_of_the_rounds_that_are_wanted(faces, tmp_path):
+    train_and_evaluate(make_config(**{"train.keep_rounds": 0, "train.epochs": 1}), tmp_path, faces)
+    assert not list(tmp_path.glob("checkpoints/*/*/")) and len(_predictions(tmp_path)["label"]) == 36
 
 
 def test_results_do_not_depend_on_the_group(unbroken, faces, tmp_path):
@@ -155,17 +275,7 @@ def test_trainings_whose_numbers_break_are_given_up_and_the_others_stay(unbroken
     healthy = ~np.char.startswith(found["scan_id"], victim)
     np.testing.assert_array_equal(found["logits"][healthy], expected["logits"][expected["fold"] == 1][healthy])
     (part,) = RunFolder(tmp_path).group_predictions()
-    failed = json.loads(str(part["failed"]))
-    assert set(failed) == {"0/0", "0/2"} and all(place["epoch"] == 0 for place in failed.values())
-
-
-def test_a_group_of_which_every_training_was_given_up(tmp_path):
-    folder = RunFolder(tmp_path)
-    group = (Training(0, 0, np.arange(3), np.arange(2)), Training(0, 1, np.arange(2), np.arange(3)))
-    lost = {"epoch": 0, "step": 0}
-    folder.write_group_predictions(group, np.full((2, 3, 6), np.nan, np.float32), {"0/0": lost, "0/1": lost})
-    (part,) = folder.group_predictions()
-    assert part["logits"].shape == (0, 6) and folder.finished_trainings() == {(0, 0), (0, 1)}
+    assert set(part.failed) == {"0/0", "0/2"} and all(place["epoch"] == 0 for place in part.failed.values())
 
 
 def test_another_config_is_not_mixed_in(unbroken, faces):

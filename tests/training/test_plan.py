@@ -65,8 +65,15 @@ def test_every_test_scan_is_in_the_test_batches_in_order(trainings):
         np.testing.assert_array_equal(flat[: len(training.test)], training.test)
 
 
-def test_groups_cover_all_trainings_and_the_last_is_filled(trainings):
-    groups = plan.groups(trainings, 4)
-    assert [t for g in groups for t in g] == list(trainings)
-    assert [len(g) for g in groups] == [4, 2]
-    assert len(plan.fill(groups[1], 4)) == 4
+def test_groups_hold_trainings_that_have_reached_the_same_the_furthest_first(trainings):
+    reached = {t.key: 5 if t.fold == 1 else 0 for t in trainings}
+    pending, groups = list(trainings), []
+    while pending:
+        groups.append(plan.next_group(pending, reached.get, 3))
+        pending = [t for t in pending if t.key not in {g.key for g in groups[-1]}]
+    assert [[t.key for t in group] for group in groups] == [[(0, 1), (1, 1)], [(0, 0), (0, 2), (1, 0)], [(1, 2)]]
+
+
+def test_a_group_is_filled_up(trainings):
+    filled = plan.fill(trainings[4:], 4)
+    assert [t.key for t in filled] == [(1, 1), (1, 2), (1, 2), (1, 2)]

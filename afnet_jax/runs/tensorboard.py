@@ -2,13 +2,14 @@
 
     tensorboard --logdir=DIR/tensorboard
 
-metrics.jsonl is the record, events are its picture: a group that goes on draws its folds anew from what metrics.jsonl
-keeps, so that no epoch is there twice.
+metrics.jsonl is the record, events are its picture: whenever a run starts or ends, all curves are drawn anew from it,
+so that no epoch is there twice.
 """
 
 from __future__ import annotations
 
-import json
+import itertools
+import operator
 import shutil
 import time
 from collections.abc import Sequence
@@ -19,40 +20,35 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.summary import image, scalar
 
-from afnet_jax.training.plan import Training
-
+_FOLDER = "tensorboard"
 _CURVES = ("loss", "gradient_norm", "train_accuracy", "test_accuracy")
 
 
-class GroupEvents:
-    """Event files of a group of trainings: tensorboard/round000/fold00 … and, for each round, their mean.
+_SECONDS_BETWEEN_FLUSHES = 5.0
+
+
+class Events:
+    """Event files of trainings: tensorboard/round000/fold00 … and, for the folds of each line, their mean.
 
     Args:
-        run_folder: the run's; what its metrics hold of these trainings is drawn at once.
-        group: the trainings.
+        run_folder: the run's.
     """
 
-    def __init__(self, run_folder: Path, group: Sequence[Training]):
-        self._folder = run_folder / "tensorboard"
+    def __init__(self, run_folder: Path):
+        self._folder = run_folder / _FOLDER
         self._writers: dict[Path, EventsWriter] = {}
-        members = {(t.round, t.fold) for t in group}
-        for round_ in {t.round for t in group}:
-            for old in self._folder.glob(f"round{round_:03d}/*"):
-                if any(round_ == r and fold in _folds_of(old.name) for r, fold in members):
-                    shutil.rmtree(old)
-        for path in sorted(run_folder.glob("metrics*.jsonl")):
-            lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-            self.add([line for line in lines if (line["round"], line["folds"][0]) in members])
+        self._flushed = time.monotonic()
 
-    def __enter__(self) -> GroupEvents:
+    def __enter__(self) -> Events:
         return self
 
     def __exit__(self, *_):
         for writer in self._writers.values():
             writer.close()
+        self._writers = {}
 
     def add(self, lines: Sequence[dict]) -> None:
-        """Draws lines of metrics.jsonl; they can be seen at once."""
+        """Draws lines of metrics.jsonl; they can be seen a few seconds later."""
         for line in lines:
             mean = f"mean_of_folds{line['folds'][0]:02d}-{line['folds'][-1]:02d}"
             for curve in _CURVES:
@@ -63,8 +59,10 @@ class GroupEvents:
                 for name, value in points:
                     if value is not None:
                         self._write(f"round{line['round']:03d}/{name}", scalar(curve, value), line["epoch"] + 1)
-        for writer in self._writers.values():
-            writer.flush()
+        if time.monotonic() - self._flushed > _SECONDS_BETWEEN_FLUSHES:
+            self._flushed = time.monotonic()
+            for writer in self._writers.values():
+                writer.flush()
 
     def _write(self, name: str, summary, step: int) -> None:
         folder = self._folder / name
@@ -74,10 +72,13 @@ class GroupEvents:
         self._writers[folder].write_event(Event(summary=summary, step=step, wall_time=time.time()))
 
 
-def _folds_of(name: str) -> range:
-    """Folds that a folder of events is about: fold03, or mean_of_folds00-09."""
-    first, _, last = name.rpartition("fold")[2].lstrip("s").partition("-")
-    return range(int(first), int(last or first) + 1) if first.isdigit() else range(0)
+def draw_metrics(run_folder: Path, lines: Sequence[dict]) -> None:
+    """Draws the curves of a run anew from all lines of its metrics.jsonl."""
+    for old in (run_folder / _FOLDER).glob("round*/"):
+        shutil.rmtree(old)
+    for _, of_round in itertools.groupby(lines, key=operator.itemgetter("round")):
+        with Events(run_folder) as events:  # closed round by round: a system allows some hundred open files
+            events.add(list(of_round))
 
 
 def write_picture(run_folder: Path, name: str, pixels: np.ndarray) -> None:
@@ -88,7 +89,7 @@ def write_picture(run_folder: Path, name: str, pixels: np.ndarray) -> None:
         name: of the picture.
         pixels: (H, W, 3) uint8.
     """
-    folder = run_folder / "tensorboard" / name
+    folder = run_folder / _FOLDER / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     writer = EventsWriter(str(folder / "events"))

@@ -1,17 +1,13 @@
 """Event files say what metrics.jsonl says, and no epoch twice, whatever was interrupted."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tensorboardX.proto.event_pb2 import Event
 
-from afnet_jax.training.plan import Training
-from afnet_jax.training.tensorboard import GroupEvents, write_picture
-
-NOBODY = np.zeros(0, np.int32)
-GROUP = tuple(Training(0, fold, NOBODY, NOBODY) for fold in range(3))
+from afnet_jax.runs import tensorboard
+from afnet_jax.runs.tensorboard import Events, draw_metrics, write_picture
 
 
 def _line(epoch: int, folds=(0, 1, 2), round_: int = 0) -> dict:
@@ -48,9 +44,8 @@ def _points(folder: Path, tag: str) -> list[tuple[int, float]]:
 
 
 def test_curves_of_each_fold_and_of_their_mean(tmp_path):
-    with GroupEvents(tmp_path, GROUP) as events:
+    with Events(tmp_path) as events:
         events.add([_line(0)])
-        assert _points(tmp_path / "tensorboard/round000/fold01", "loss") == [(1, pytest.approx(0.1))]
         events.add([_line(1)])
     round_ = tmp_path / "tensorboard/round000"
     assert _points(round_ / "fold02", "loss") == [(1, pytest.approx(0.2)), (2, pytest.approx(1.2))]
@@ -58,25 +53,22 @@ def test_curves_of_each_fold_and_of_their_mean(tmp_path):
     assert _points(round_ / "fold00", "test_accuracy") == [(2, pytest.approx(1.0))]
 
 
-def test_going_on_repeats_no_epoch(tmp_path):
-    """Two epochs were drawn; the checkpoint is of the first, so that metrics.jsonl keeps that alone."""
-    with GroupEvents(tmp_path, GROUP) as events:
-        events.add([_line(0), _line(1)])
-    (tmp_path / "metrics.jsonl").write_text(json.dumps(_line(0)) + "\n" + json.dumps(_line(0, (3, 4))) + "\n")
-    with GroupEvents(tmp_path, GROUP) as events:
-        events.add([_line(1)])
-    round_ = tmp_path / "tensorboard/round000"
-    assert [step for step, _ in _points(round_ / "fold00", "loss")] == [1, 2]
-    assert not (round_ / "fold03").exists()
-
-
-def test_groups_of_another_size_leave_no_old_mean_behind(tmp_path):
-    with GroupEvents(tmp_path, GROUP) as events:
+def test_curves_can_be_seen_while_a_run_is_under_way(tmp_path, monkeypatch):
+    monkeypatch.setattr(tensorboard, "_SECONDS_BETWEEN_FLUSHES", 0.0)
+    with Events(tmp_path) as events:
         events.add([_line(0)])
-    with GroupEvents(tmp_path, GROUP[2:]) as events:
-        events.add([_line(0, (2,))])
-    names = {path.name for path in (tmp_path / "tensorboard/round000").iterdir()}
-    assert names == {"fold00", "fold01", "fold02", "mean_of_folds02-02"}
+        assert _points(tmp_path / "tensorboard/round000/fold01", "loss") == [(1, pytest.approx(0.1))]
+
+
+def test_drawn_anew_no_epoch_is_there_twice_and_no_mean_of_other_groups(tmp_path):
+    """Two epochs were drawn of groups of three and one; the run went on from the first, all folds together."""
+    with Events(tmp_path) as events:
+        events.add([_line(0), _line(1), _line(0, (3,))])
+    draw_metrics(tmp_path, [_line(0, (0, 1, 2, 3)), _line(0, (0,), round_=1000)])
+    round_ = tmp_path / "tensorboard/round000"
+    assert [step for step, _ in _points(round_ / "fold00", "loss")] == [1]
+    assert {path.name for path in round_.iterdir()} == {"fold00", "fold01", "fold02", "fold03", "mean_of_folds00-03"}
+    assert [step for step, _ in _points(tmp_path / "tensorboard/round1000/fold00", "loss")] == [1]
 
 
 def test_a_picture_replaces_the_one_before(tmp_path):
