@@ -6,6 +6,7 @@ are labels that are never read. `Checkpoints` finds for each training alone the 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -238,10 +239,8 @@ class Checkpoints:
     def _remove(self, checkpoint: Checkpoint) -> None:
         self._known = [c for c in self._known if c is not checkpoint]  # anew: another thread may be going through it
         shutil.rmtree(checkpoint.path, ignore_errors=True)
-        try:
+        with contextlib.suppress(OSError):  # it holds more
             checkpoint.path.parent.rmdir()
-        except OSError:
-            pass  # it holds more
 
     def _of(self, training: Key) -> list[Checkpoint]:
         """Those that hold a training, the newest first; finished weights before all."""
