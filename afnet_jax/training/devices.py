@@ -7,6 +7,7 @@ from several at once, one training after the other, step by step. Processes of `
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 import os
@@ -43,12 +44,14 @@ class GroupProgram:
 
     Attributes:
         mesh: devices of this process along the axis `folds`.
+        platform: where the programs run, "cpu" or "cuda"; the trainer's.
         compile_seconds: spent on compiling so far.
     """
 
     def __init__(self, trainer: Trainer, faces: Maps | FaceArrays, *, seed: int, folds_per_call: str = "auto"):
         self.mesh = Mesh(np.array(jax.local_devices()), ("folds",))
-        self._per_call = _folds_per_call(folds_per_call, self.mesh.size)
+        self.platform = trainer.platform
+        self._per_call = _folds_per_call(folds_per_call, self.mesh.size, self.platform)
         self.compile_seconds = 0.0
         self._taken = 0.0
         self._trainer = trainer
@@ -58,7 +61,7 @@ class GroupProgram:
         self._jitted = {
             "train": jax.jit(
                 self._parted(
-                    self._train_steps,
+                    functools.partial(train_steps, trainer),
                     (_EACH, _SHARED, _EACH, _SHARED, _STEPS_OF_EACH, _STEPS_OF_EACH),
                     (_EACH, _STEPS_OF_EACH),
                 ),
@@ -165,23 +168,6 @@ class GroupProgram:
             return function
         return jax.shard_map(function, mesh=self.mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False)
 
-    def _train_steps(self, state, faces, keys, first_step, indices, active):
-        step = jax.vmap(self._trainer.train_step, (0, None, 0, 0, 0))
-
-        def one(carry, inputs):
-            state, number = carry
-            batch, is_active = inputs
-            step_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, number)
-            state, metrics = step(state, faces, batch, step_keys, is_active)
-            return (state, number + 1), metrics
-
-        if indices.shape[0] > 1:
-            (state, _), metrics = jax.lax.scan(one, (state, first_step), (indices, active))
-            return state, metrics
-        # Not a loop of one: convolutions inside a loop are 40 to 80 times slower on a CPU.
-        (state, _), metrics = one((state, first_step), jax.tree.map(lambda a: a[0], (indices, active)))
-        return state, jax.tree.map(lambda leaf: leaf[None], metrics)
-
     def _call(self, name, *args):
         """Calls a program, compiling it first where these shapes are new; the clock of compiling runs apart."""
         shapes = (name, *((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(args[2:])))
@@ -193,21 +179,54 @@ class GroupProgram:
         return self._compiled[shapes](*args)
 
 
-def _folds_per_call(setting: str, devices: int) -> int | None:
+def train_steps(trainer: Trainer, state: TrainState, faces: FaceArrays, keys, first_step, indices, active):
+    """K steps of each of C trainings, the program that `GroupProgram` compiles.
+
+    Args:
+        trainer: functions of one training.
+        state: of the C trainings, stacked.
+        faces: the whole data set.
+        keys: (C,) of each training's augmentation.
+        first_step: steps each has behind it.
+        indices: (K, C, B) scans of each batch.
+        active: (K, C) False where a training rests; None where none does.
+
+    Returns:
+        The state after them, and metrics of (K, C) arrays.
+    """
+    step = jax.vmap(trainer.train_step, (0, None, 0, 0, 0))
+
+    def one(carry, inputs):
+        state, number = carry
+        batch, is_active = inputs
+        step_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, number)
+        state, metrics = step(state, faces, batch, step_keys, is_active)
+        return (state, number + 1), metrics
+
+    if indices.shape[0] > 1:
+        (state, _), metrics = jax.lax.scan(one, (state, first_step), (indices, active))
+        return state, metrics
+    # Not a loop of one: convolutions inside a loop are 40 to 80 times slower on a CPU.
+    (state, _), metrics = one((state, first_step), jax.tree.map(lambda a: a[0], (indices, active)))
+    return state, jax.tree.map(lambda leaf: leaf[None], metrics)
+
+
+def _folds_per_call(setting: str, devices: int, platform: str) -> int | None:
     """Trainings of a call, a multiple of the devices; None for the whole group."""
     if setting == "auto":
-        return devices if jax.default_backend() == "cpu" else None
+        return devices if platform == "cpu" else None
     return devices * math.ceil(int(setting) / devices)
 
 
-def steps_per_dispatch(setting: str, steps: int) -> int:
+def steps_per_dispatch(setting: str, steps: int, platform: str) -> int:
     """Steps of one call of the compiled program: a divisor of an epoch's steps, so that one program serves all.
 
     Args:
         setting: config.train.steps_per_dispatch.
         steps: of an epoch.
+        platform: where the program runs.
     """
-    wanted = (1 if jax.default_backend() == "cpu" else steps) if setting == "auto" else int(setting)
+    wanted = (1 if platform == "cpu" else steps) if setting == "auto" else int(setting)
     return max(k for k in range(1, min(wanted, steps) + 1) if steps % k == 0)
 
 

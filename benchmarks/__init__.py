@@ -1,0 +1,1 @@
+"""Programs that measure the project, beside what they measured."""
