@@ -14,6 +14,7 @@ from afnet_jax.models.architecture import VARIANTS, Architecture
 
 # Fields of earlier versions -> what took their place.
 RENAMED = {"train.checkpoint_every": "train.checkpoint_minutes"}
+MATMUL_PRECISIONS = ("default", "bfloat16", "tensorfloat32", "float32")
 
 
 def default_config(variant: str = "afnet") -> ConfigDict:
@@ -62,6 +63,9 @@ def default_config(variant: str = "afnet") -> ConfigDict:
     config.model.pretrained = "none"
     # Of the computation: "float32", or "bfloat16" for speed on a GPU; parameters, statistics and loss stay float32.
     config.model.dtype = "float32"
+    # Of products of float32 numbers on a GPU: "default", which is TF32 there (10 bits of mantissa, several times the
+    # speed), as "tensorfloat32" is; "float32" for all 23 bits; or "bfloat16". A CPU computes float32 in any case.
+    config.model.matmul_precision = "default"
 
     config.train = ConfigDict()
     config.train.epochs = 70
@@ -145,6 +149,12 @@ def validate(config: ConfigDict) -> None:
         ("dataset.name", config.dataset.name, config.dataset.name in names, f"one of {', '.join(names)}"),
         ("dataset.image_size", size, 32 <= size <= 224 and size % 32 == 0, "a multiple of 32, from 32 to 224"),
         ("model.dtype", config.model.dtype, config.model.dtype in ("float32", "bfloat16"), "float32 or bfloat16"),
+        (
+            "model.matmul_precision",
+            config.model.matmul_precision,
+            config.model.matmul_precision in MATMUL_PRECISIONS,
+            f"one of {', '.join(MATMUL_PRECISIONS)}",
+        ),
         ("train.max_shift", train.max_shift, 0 <= train.max_shift < size // 2, "0 or more, below half the image"),
         ("train.colour_jitter", train.colour_jitter, 0 <= train.colour_jitter < 1, "a share from 0 to below 1"),
         ("train.learning_rate", train.learning_rate, 0 < train.learning_rate < math.inf, "a positive number"),

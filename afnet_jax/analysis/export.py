@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.export
 import jax.numpy as jnp
 import numpy as np
+from ml_collections import ConfigDict
 from safetensors.numpy import save_file
 
 import afnet_jax
@@ -21,9 +23,10 @@ from afnet_jax.paths import user_path
 from afnet_jax.preprocessing.pipeline import PreprocessingConfig
 from afnet_jax.runs.atomic_files import write_atomically
 from afnet_jax.scans.scan import EXPRESSIONS
+from afnet_jax.training.step import Trainer
 
 PROGRAM, WEIGHTS, DESCRIPTION = "model.stablehlo", "model.safetensors", "model.json"
-_PLATFORMS = ("cpu", "cuda")
+PLATFORMS = ("cpu", "cuda")
 _SEPARATOR = "."
 _USAGE = """\
 import jax.export
@@ -50,8 +53,10 @@ def export_model(run: Run, out: str | Path, *, round: int = 0, fold: int | None 
         RunError: weights that are not there, or a folder that cannot be written to.
     """
     folds = run.folds(round) if fold is None else [fold]
-    weights = _flatten(*run.stacked_weights(round, folds))
-    exported = jax.export.export(jax.jit(_probabilities(run)), platforms=_PLATFORMS)(_shapes(weights), *_inputs(run))
+    weights = jax.tree.map(np.ascontiguousarray, flatten(*run.stacked_weights(round, folds)))
+    exported = jax.export.export(jax.jit(probabilities(run.config)), platforms=PLATFORMS)(
+        _shapes(weights), *_inputs(run)
+    )
     out = user_path(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -63,18 +68,19 @@ def export_model(run: Run, out: str | Path, *, round: int = 0, fold: int | None 
     return out
 
 
-def _flatten(params: dict, batch_stats: dict) -> dict[str, np.ndarray]:
+def flatten(params: dict, batch_stats: dict) -> dict[str, Any]:
     """Weights by name, "params.trunks.texture.conv1.kernel" and so on; folds on axis 0."""
     leaves = jax.tree_util.tree_leaves_with_path({"params": params, "batch_stats": batch_stats})
-    return {
-        jax.tree_util.keystr(path, simple=True, separator=_SEPARATOR): np.ascontiguousarray(leaf)
-        for path, leaf in leaves
-    }
+    return {jax.tree_util.keystr(path, simple=True, separator=_SEPARATOR): leaf for path, leaf in leaves}
 
 
-def _probabilities(run: Run):
-    """(weights by name, maps) -> (N, 6): the mean over folds of their softmaxes."""
-    trainer = run.trainer
+def probabilities(config: ConfigDict):
+    """(weights by name, maps) -> (N, 6): the mean over folds of their softmaxes, on either platform in its own form."""
+    forms = {platform: _probabilities_on(Trainer(config, platform=platform)) for platform in PLATFORMS}
+    return lambda *arguments: jax.lax.platform_dependent(*arguments, **forms)
+
+
+def _probabilities_on(trainer: Trainer):
     state = jax.eval_shape(trainer.init, jax.random.key(0))
     shapes = {"params": state.params, "batch_stats": state.batch_stats}
     paths, tree = jax.tree_util.tree_flatten_with_path(shapes)
@@ -82,7 +88,7 @@ def _probabilities(run: Run):
 
     def one(weights, *maps):
         parts = jax.tree_util.tree_unflatten(tree, [weights[name] for name in names])
-        return jax.nn.softmax(trainer.model(parts["params"], parts["batch_stats"])(*maps))
+        return trainer.probabilities(parts["params"], parts["batch_stats"], maps)
 
     def mean(weights, texture, depth, mask56, mask28):
         each = jax.vmap(one, (0, None, None, None, None))(weights, texture, depth, mask56, mask28)
@@ -126,7 +132,7 @@ def _description(run: Run, weights: dict[str, np.ndarray], round_: int, folds: l
         "weights_axis_0": "folds, whose probabilities are averaged",
         "round": round_,
         "folds": folds,
-        "platforms": list(_PLATFORMS),
+        "platforms": list(PLATFORMS),
         "accuracy": run.summary["accuracy"]["mean"],
         "config": json.loads(run.config.to_json()),
         "afnet_jax": afnet_jax.__version__,

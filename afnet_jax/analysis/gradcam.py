@@ -19,7 +19,7 @@ from afnet_jax.datasets.loading import Maps
 from afnet_jax.errors import RunError
 from afnet_jax.training.step import Trainer
 
-_BATCH = 6  # scans of one call, one for each expression; one program serves any number of them
+BATCH = 6  # scans of one call, one for each expression; one program serves any number of them
 
 
 class Explanation(NamedTuple):
@@ -60,21 +60,22 @@ def explain(
         )
     if classes is None:
         classes = np.full(maps.texture.shape[:2], -1)
-    weights, program, count = run.stacked_weights(round, folds), _program(run.trainer), maps.texture.shape[1]
+    weights, program, count = run.stacked_weights(round, folds), explainer(run.trainer), maps.texture.shape[1]
     parts = []
-    for start in range(0, count, _BATCH):
-        batch = jax.tree.map(lambda a, start=start: _filled(a[:, start : start + _BATCH]), (*maps[:4], classes))
+    for start in range(0, count, BATCH):
+        batch = jax.tree.map(lambda a, start=start: _filled(a[:, start : start + BATCH]), (*maps[:4], classes))
         parts.append(jax.tree.map(np.asarray, program(*weights, batch[:4], batch[4].astype(np.int32))))
     return Explanation(*jax.tree.map(lambda *leaves: np.concatenate(leaves, axis=1)[:, :count], *parts))
 
 
 def _filled(array: np.ndarray) -> np.ndarray:
-    """(F, n, …) -> (F, _BATCH, …), the last scan repeated."""
-    return np.concatenate([array, np.repeat(array[:, -1:], _BATCH - array.shape[1], axis=1)], axis=1)
+    """(F, n, …) -> (F, BATCH, …), the last scan repeated."""
+    return np.concatenate([array, np.repeat(array[:, -1:], BATCH - array.shape[1], axis=1)], axis=1)
 
 
 @functools.lru_cache(maxsize=4)
-def _program(trainer: Trainer):
+def explainer(trainer: Trainer):
+    """The compiled-once program that explains F networks at once."""
     return jax.jit(jax.vmap(functools.partial(_explain_one, trainer)))
 
 

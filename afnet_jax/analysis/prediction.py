@@ -21,7 +21,7 @@ from afnet_jax.scans import ScanError, read_scan
 from afnet_jax.scans.databases import files_below, in_one_line, is_scan
 from afnet_jax.scans.scan import EXPRESSION_CODES, EXPRESSIONS
 
-_BATCH = 16  # faces of one call; one program serves any number of them
+BATCH = 16  # faces of one call; one program serves any number of them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,12 +158,11 @@ class Predictor:
         folds = run.folds(round) if fold is None else [fold]
         self._weights = [jax.tree.map(lambda leaf: leaf[0], run.stacked_weights(round, [k])) for k in folds]
         self._size = run.config.dataset.image_size
-        trainer = run.trainer
-        self._probabilities = jax.jit(lambda params, stats, maps: jax.nn.softmax(trainer.model(params, stats)(*maps)))
+        self._probabilities = jax.jit(run.trainer.probabilities)
         # Compiled before the first face is asked for, while faces are still being made.
         shapes = [((3,), np.uint8, 1), ((1,), np.float16, 1), ((1,), np.float16, 4), ((1,), np.float16, 8)]
         maps = [
-            jax.ShapeDtypeStruct((_BATCH, self._size // part, self._size // part, *channels), dtype)
+            jax.ShapeDtypeStruct((BATCH, self._size // part, self._size // part, *channels), dtype)
             for channels, dtype, part in shapes
         ]
         self._compiled = self._probabilities.lower(*self._weights[0], tuple(maps)).compile()
@@ -180,12 +179,12 @@ class Predictor:
                 f"reduce them with afnet_jax.datasets.loading.reduce_maps"
             )
         count = len(maps.texture)
-        chunks = [self._mean(tuple(m[start : start + _BATCH] for m in maps[:4])) for start in range(0, count, _BATCH)]
+        chunks = [self._mean(tuple(m[start : start + BATCH] for m in maps[:4])) for start in range(0, count, BATCH)]
         return np.concatenate(chunks) if chunks else np.zeros((0, len(EXPRESSIONS)), np.float32)
 
     def _mean(self, maps: tuple[np.ndarray, ...]) -> np.ndarray:
         count = len(maps[0])
-        full = tuple(np.concatenate([m, np.zeros((_BATCH - count, *m.shape[1:]), m.dtype)]) for m in maps)
+        full = tuple(np.concatenate([m, np.zeros((BATCH - count, *m.shape[1:]), m.dtype)]) for m in maps)
         return np.mean([self._compiled(*weights, full)[:count] for weights in self._weights], axis=0)
 
 
@@ -194,7 +193,7 @@ def predict(predictor: Predictor, faces: Iterable[Face | ScanError]) -> Iterator
     waiting: list[Face | ScanError] = []
     for face in faces:
         waiting.append(face)
-        if len(waiting) == _BATCH:
+        if len(waiting) == BATCH:
             yield from _predict_batch(predictor, waiting)
             waiting = []
     yield from _predict_batch(predictor, waiting)

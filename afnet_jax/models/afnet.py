@@ -5,6 +5,7 @@ Shapes: N scans; H and W divisible by 32 (224 in the paper); stage s puts out (N
 
 from __future__ import annotations
 
+import functools
 import itertools
 from typing import Any
 
@@ -13,9 +14,11 @@ import jax.numpy as jnp
 from flax import nnx
 
 from afnet_jax.models.architecture import BLOCKS, STAGES, WIDTHS, Architecture
+from afnet_jax.models.batch_norm import BatchNorm
+from afnet_jax.models.convolution import Conv
 from afnet_jax.models.head import Head
 from afnet_jax.models.importance_weights import ImportanceWeights
-from afnet_jax.models.initialisation import initialise
+from afnet_jax.models.initialisation import initialise, zeros
 from afnet_jax.models.inputs import to_images
 from afnet_jax.models.mask_attention import MaskAttention
 from afnet_jax.models.resnet import ResNet18
@@ -35,13 +38,21 @@ class AFNet(nnx.Module):
         architecture: what it is made of.
         rngs: source of the starting weights.
         dtype: of the computation; parameters, statistics and logits are float32.
+        platform: where it will be computed, "cpu" or "cuda": each has forms of its own for the same numbers.
+        precision: of products of float32 numbers, as `lax.conv_general_dilated` takes it; None for JAX's default.
     """
 
-    def __init__(self, architecture: Architecture, *, rngs: nnx.Rngs, dtype=jnp.float32):
+    def __init__(
+        self, architecture: Architecture, *, rngs: nnx.Rngs, dtype=jnp.float32, platform="cpu", precision=None
+    ):
         self.architecture = architecture
         self.dtype = dtype
+        layer = {"kernel_init": zeros, "rngs": rngs, "precision": precision}
+        conv = functools.partial(Conv, dtype=dtype, platform=platform, **layer)
+        linear = functools.partial(nnx.Linear, **layer)
+        norm = functools.partial(BatchNorm, platform=platform)
         in_channels = 3 * len(architecture.modalities) if architecture.fusion == "input" else 3
-        self.trunks = nnx.Dict({name: ResNet18(in_channels, rngs=rngs, dtype=dtype) for name in architecture.branches})
+        self.trunks = nnx.Dict({name: ResNet18(in_channels, conv=conv, norm=norm) for name in architecture.branches})
         self.mask_attention: nnx.Dict[nnx.Dict[MaskAttention]] = nnx.Dict(
             {name: nnx.Dict() for name in architecture.branches}
         )
@@ -51,12 +62,10 @@ class AFNet(nnx.Module):
         for name, (stage, block) in itertools.product(architecture.branches, _PLACES):
             place, channels = _place(stage, block), WIDTHS[stage]
             if architecture.has_mask_attention(stage, block):
-                self.mask_attention[name][place] = MaskAttention(
-                    channels, architecture.mask_hidden_width, rngs=rngs, dtype=dtype
-                )
+                self.mask_attention[name][place] = MaskAttention(channels, architecture.mask_hidden_width, conv=conv)
             if architecture.has_fusion(stage, block) and architecture.importance_weights:
-                self.importance_weights[name][place] = ImportanceWeights(channels, rngs=rngs, dtype=dtype)
-        self.head = Head(architecture, rngs=rngs)
+                self.importance_weights[name][place] = ImportanceWeights(channels, conv=conv)
+        self.head = Head(architecture, linear=linear)
         initialise(self, rngs)
 
     def __call__(

@@ -1,4 +1,4 @@
-"""How a convolution of the network is computed: with one set of weights, or with one per fold.
+"""How a convolution of the network is computed: on a CPU or a GPU, with one set of weights or with one per fold.
 
 `vmap` over folds would turn a convolution into a grouped one, ten times slower on a CPU than one convolution per
 fold. So folds are unrolled here, inside a program whose every other operation stays vmapped, and each convolution
@@ -12,6 +12,7 @@ import contextlib
 import contextvars
 import functools
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -45,7 +46,34 @@ def lowering(name: str) -> Iterator[None]:
         _lowering.reset(token)
 
 
-def convolve(inputs, kernel, window_strides, padding, *, lhs_dilation=None, rhs_dilation=None, **_) -> jax.Array:
+class Conv(nnx.Conv):
+    """`nnx.Conv` that is computed by `convolve`; every convolution of the network is one.
+
+    Args:
+        platform: where it will be computed, "cpu" or "cuda".
+    """
+
+    def __init__(self, *args, platform: str = "cpu", **settings):
+        super().__init__(*args, conv_general_dilated=_convolve_on(platform), **settings)
+
+
+@functools.cache
+def _convolve_on(platform: str) -> Callable:
+    return functools.partial(convolve, platform=platform)
+
+
+def convolve(
+    inputs,
+    kernel,
+    window_strides,
+    padding,
+    *,
+    platform="cpu",
+    precision=None,
+    lhs_dilation=None,
+    rhs_dilation=None,
+    **_,
+) -> jax.Array:
     """2-D convolution without dilation or groups; takes the place of `lax.conv_general_dilated` in `nnx.Conv`.
 
     Args:
@@ -53,6 +81,8 @@ def convolve(inputs, kernel, window_strides, padding, *, lhs_dilation=None, rhs_
         kernel: (h, w, C, O).
         window_strides: (rows, cols).
         padding: ((top, bottom), (left, right)).
+        platform: where it will be computed, "cpu" or "cuda".
+        precision: of products of float32 numbers, as `lax.conv_general_dilated` takes it.
 
     Returns:
         (N, H', W', O).
@@ -60,49 +90,78 @@ def convolve(inputs, kernel, window_strides, padding, *, lhs_dilation=None, rhs_
     if any(d != 1 for d in (*(lhs_dilation or ()), *(rhs_dilation or ()))):
         raise ValueError("convolve computes no dilated convolutions")
     name = _lowering.get()
-    strides, padding = tuple(window_strides), tuple(map(tuple, padding))
-    if kernel.shape[:2] == (1, 1) and not any(sum(padding, ())) and name != "grouped":
-        return inputs[:, :: strides[0], :: strides[1]] @ kernel[0, 0]
+    rows, cols = map(tuple, padding)
+    geometry = _Geometry(tuple(window_strides), (rows, cols), platform, precision)
+    if kernel.shape[:2] == (1, 1) and not any(sum(geometry.padding, ())) and name != "grouped":
+        return jnp.matmul(_every(inputs, geometry.strides), kernel[0, 0], precision=precision)
     if name == "grouped":
-        return _library_convolution(strides, padding, inputs, kernel)
+        return _library_convolution(geometry, inputs, kernel)
     if name == "im2col":
-        return _matmul_convolution(strides, padding, inputs, kernel)
-    return _fold_by_fold(strides, padding, name == "map")(inputs, kernel)
+        return _matmul_convolution(geometry, inputs, kernel)
+    return _fold_by_fold(geometry, name == "map")(inputs, kernel)
 
 
-# Every convolution of the network is made with this.
-Conv = functools.partial(nnx.Conv, conv_general_dilated=convolve)
+class _Geometry(NamedTuple):
+    """All of a convolution but its arrays."""
+
+    strides: tuple[int, int]
+    padding: tuple[tuple[int, int], tuple[int, int]]
+    platform: str = "cpu"
+    precision: str | lax.Precision | None = None
+
+    def output_size(self, inputs, kernel) -> tuple[int, int]:
+        rows, cols = (
+            (inputs.shape[1 + axis] + sum(self.padding[axis]) - kernel.shape[axis]) // self.strides[axis] + 1
+            for axis in (0, 1)
+        )
+        return rows, cols
 
 
-def _library_convolution(strides, padding, inputs, kernel):
-    return lax.conv_general_dilated(inputs, kernel, strides, padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+def _every(inputs, strides):
+    """Every s-th row and t-th column of (N, H, W, C), from the first.
+
+    Never as a strided slice: XLA fuses one into the matmul that reads it, and its compiler for GPUs then aborts the
+    process ("Check failed: subdim_size_accumulator == dim_size"; jax 0.10.1 and 0.11.2). So rows and columns are
+    counted in groups of s and t, and the first of each group is taken.
+    """
+    for axis, stride in enumerate(strides, start=1):
+        if stride == 1:
+            continue
+        if short := -inputs.shape[axis] % stride:
+            inputs = jnp.pad(inputs, [(0, short * (a == axis)) for a in range(inputs.ndim)])
+        shape = inputs.shape
+        groups = inputs.reshape(*shape[:axis], shape[axis] // stride, stride, *shape[axis + 1 :])
+        inputs = lax.index_in_dim(groups, 0, axis + 1, keepdims=False)
+    return inputs
 
 
-def _matmul_convolution(strides, padding, inputs, kernel):
-    """Patches side by side, then one matmul (im2col)."""
-    height, width, channels, features = kernel.shape
-    padded = jnp.pad(inputs, ((0, 0), *padding, (0, 0)))
-    rows, cols = _output_size(strides, padding, inputs, kernel)
-    taps = [
-        padded[:, i : i + strides[0] * (rows - 1) + 1 : strides[0], j : j + strides[1] * (cols - 1) + 1 : strides[1]]
-        for i in range(height)
-        for j in range(width)
-    ]
-    patches = jnp.concatenate(taps, axis=-1).reshape(-1, height * width * channels)
-    return (patches @ kernel.reshape(-1, features)).reshape(inputs.shape[0], rows, cols, features)
-
-
-def _output_size(strides, padding, inputs, kernel):
-    return tuple(
-        (inputs.shape[1 + axis] + sum(padding[axis]) - kernel.shape[axis]) // strides[axis] + 1 for axis in (0, 1)
+def _library_convolution(geometry, inputs, kernel):
+    return lax.conv_general_dilated(
+        inputs,
+        kernel,
+        geometry.strides,
+        geometry.padding,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        precision=geometry.precision,
     )
 
 
-def _convolve_one(strides, padding, inputs, kernel):
-    rows, cols = _output_size(strides, padding, inputs, kernel)
-    if jax.default_backend() == "cpu" and rows * cols <= _CPU_MATMUL_MAX_PIXELS:
-        return _matmul_convolution(strides, padding, inputs, kernel)
-    return _library_convolution(strides, padding, inputs, kernel)
+def _matmul_convolution(geometry, inputs, kernel):
+    """Patches side by side, then one matmul (im2col)."""
+    height, width, channels, features = kernel.shape
+    padded = jnp.pad(inputs, ((0, 0), *geometry.padding, (0, 0)))
+    rows, cols = geometry.output_size(inputs, kernel)
+    taps = [_every(padded[:, i:, j:], geometry.strides)[:, :rows, :cols] for i in range(height) for j in range(width)]
+    patches = jnp.concatenate(taps, axis=-1).reshape(-1, height * width * channels)
+    outputs = jnp.matmul(patches, kernel.reshape(-1, features), precision=geometry.precision)
+    return outputs.reshape(inputs.shape[0], rows, cols, features)
+
+
+def _convolve_one(geometry, inputs, kernel):
+    rows, cols = geometry.output_size(inputs, kernel)
+    if geometry.platform == "cpu" and rows * cols <= _CPU_MATMUL_MAX_PIXELS:
+        return _matmul_convolution(geometry, inputs, kernel)
+    return _library_convolution(geometry, inputs, kernel)
 
 
 def _over_folds(function: Callable, one_at_a_time: bool) -> Callable:
@@ -123,9 +182,9 @@ def _over_folds(function: Callable, one_at_a_time: bool) -> Callable:
 
 
 @functools.cache
-def _fold_by_fold(strides, padding, one_at_a_time):
+def _fold_by_fold(geometry, one_at_a_time):
     """The convolution and its gradient, both computed fold by fold under `vmap`."""
-    convolve_one = functools.partial(_convolve_one, strides, padding)
+    convolve_one = functools.partial(_convolve_one, geometry)
 
     def gradients(inputs, kernel, cotangent):
         return jax.vjp(convolve_one, inputs, kernel)[1](cotangent)

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from afnet_jax.models.architecture import STAGES, WIDTHS, Architecture
-from afnet_jax.models.initialisation import zeros
 
 
 class Head(nnx.Module):
@@ -22,17 +22,21 @@ class Head(nnx.Module):
     One stack where one trunk is read: the only one, or the texture trunk that carries the fused features.
     Two stacks for S2 (each to logits of its own; their softmaxes are averaged) and for S3 (their last hidden features
     are concatenated before the layer that makes the logits).
+
+    Args:
+        architecture: of the network.
+        linear: makes a fully-connected layer, as `nnx.Linear` is called.
     """
 
-    def __init__(self, architecture: Architecture, *, rngs: nnx.Rngs):
+    def __init__(self, architecture: Architecture, *, linear: Callable):
         self.fusion = architecture.fusion
         self.reads = architecture.branches[:1] if self.fusion == "layers" else architecture.branches
         widths = (WIDTHS[STAGES[-1]], *architecture.head_widths)
-        self.hidden = nnx.Dict({name: _stack(widths, rngs) for name in self.reads})
+        self.hidden = nnx.Dict({name: _stack(widths, linear) for name in self.reads})
         if self.fusion == "head":
-            self.logits = nnx.Dict({"joint": _linear(len(self.reads) * widths[-1], architecture.num_classes, rngs)})
+            self.logits = nnx.Dict({"joint": linear(len(self.reads) * widths[-1], architecture.num_classes)})
         else:
-            self.logits = nnx.Dict({name: _linear(widths[-1], architecture.num_classes, rngs) for name in self.reads})
+            self.logits = nnx.Dict({name: linear(widths[-1], architecture.num_classes) for name in self.reads})
 
     def __call__(self, features: dict[str, jax.Array]) -> jax.Array:
         hidden = {name: self._hidden_features(name, features[name]) for name in self.reads}
@@ -53,9 +57,5 @@ def _mean_decision(logits: list[jax.Array]) -> jax.Array:
     return jax.nn.logsumexp(jnp.stack([jax.nn.log_softmax(each) for each in logits]), axis=0) - math.log(len(logits))
 
 
-def _stack(widths: tuple[int, ...], rngs: nnx.Rngs) -> nnx.List:
-    return nnx.List([_linear(before, after, rngs) for before, after in itertools.pairwise(widths)])
-
-
-def _linear(in_features: int, out_features: int, rngs: nnx.Rngs) -> nnx.Linear:
-    return nnx.Linear(in_features, out_features, kernel_init=zeros, rngs=rngs)
+def _stack(widths: tuple[int, ...], linear: Callable) -> nnx.List:
+    return nnx.List([linear(before, after) for before, after in itertools.pairwise(widths)])

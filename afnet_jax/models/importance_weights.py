@@ -5,12 +5,10 @@ Shapes: N scans, features (N, h, w, C), weights (N, 1, 1, C).
 
 from __future__ import annotations
 
-import jax
-import jax.numpy as jnp
-from flax import nnx
+from collections.abc import Callable
 
-from afnet_jax.models.convolution import Conv
-from afnet_jax.models.initialisation import zeros
+import jax
+from flax import nnx
 
 
 class ImportanceWeights(nnx.Module):
@@ -19,16 +17,8 @@ class ImportanceWeights(nnx.Module):
     The pools are global and share one 1×1 convolution, which starts from N(0, 0.02) with biases 0.
     """
 
-    def __init__(self, channels: int, *, rngs: nnx.Rngs, dtype=jnp.float32):
-        self.conv = Conv(
-            channels,
-            channels,
-            (1, 1),
-            padding=((0, 0), (0, 0)),
-            kernel_init=zeros,
-            rngs=rngs,
-            dtype=dtype,
-        )
+    def __init__(self, channels: int, *, conv: Callable):
+        self.conv = conv(channels, channels, (1, 1), padding=((0, 0), (0, 0)))
 
     def __call__(self, x: jax.Array) -> jax.Array:
         average = x.mean((1, 2), keepdims=True)

@@ -6,13 +6,10 @@ Shapes: N scans, mask (N, h, w, 1), γ and β (N, h, w, C).
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
-
-from afnet_jax.models.convolution import Conv
-from afnet_jax.models.initialisation import zeros
 
 
 class MaskAttention(nnx.Module):
@@ -24,8 +21,8 @@ class MaskAttention(nnx.Module):
     some 80 steps to come down: accuracies in evaluation mean nothing before that.
     """
 
-    def __init__(self, channels: int, hidden_width: int | None = None, *, rngs: nnx.Rngs, dtype=jnp.float32):
-        group = functools.partial(ConvolutionGroup, channels, hidden_width or channels, rngs=rngs, dtype=dtype)
+    def __init__(self, channels: int, hidden_width: int | None = None, *, conv: Callable):
+        group = functools.partial(ConvolutionGroup, channels, hidden_width or channels, conv=conv)
         self.gamma = group()
         self.beta = group()
 
@@ -37,23 +34,16 @@ class MaskAttention(nnx.Module):
 class ConvolutionGroup(nnx.Module):
     """The mask in C channels -> 1×1 convolution -> ReLU -> 1×1 convolution."""
 
-    def __init__(self, channels: int, hidden_width: int, *, rngs: nnx.Rngs, dtype=jnp.float32):
-        conv = functools.partial(
-            Conv,
-            kernel_size=(1, 1),
-            padding=((0, 0), (0, 0)),
-            kernel_init=zeros,
-            rngs=rngs,
-            dtype=dtype,
-        )
-        self.conv1 = conv(channels, hidden_width)
-        self.conv2 = conv(hidden_width, channels)
-        self.dtype = dtype
+    def __init__(self, channels: int, hidden_width: int, *, conv: Callable):
+        conv1x1 = functools.partial(conv, kernel_size=(1, 1), padding=((0, 0), (0, 0)))
+        self.conv1 = conv1x1(channels, hidden_width)
+        self.conv2 = conv1x1(hidden_width, channels)
 
     def __call__(self, mask: jax.Array) -> jax.Array:
         # All C channels of the reshaped mask are alike, so its first convolution is the mask times the kernel summed
         # over its inputs: the same numbers without C copies of the mask.
         kernel = self.conv1.kernel[...].sum((0, 1, 2))
         assert self.conv1.bias is not None  # nnx.Conv has one unless told otherwise
-        hidden = nnx.relu(mask.astype(self.dtype) * kernel.astype(self.dtype) + self.conv1.bias[...].astype(self.dtype))
+        dtype = self.conv1.dtype
+        hidden = nnx.relu(mask.astype(dtype) * kernel.astype(dtype) + self.conv1.bias[...].astype(dtype))
         return self.conv2(hidden)

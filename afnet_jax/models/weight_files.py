@@ -20,6 +20,8 @@ import numpy as np
 from flax import nnx
 
 from afnet_jax.errors import WeightsError
+from afnet_jax.models.batch_norm import BatchNorm
+from afnet_jax.models.convolution import Conv
 from afnet_jax.models.resnet import ResNet18
 
 _CLASSIFIER = re.compile(r"(fc|classifier\.1)\.(weight|bias)")
@@ -66,7 +68,7 @@ def our_name(name: str) -> str | None:
 @functools.cache
 def expected_shapes() -> dict[str, tuple[int, ...]]:
     """Shape of each tensor of a trunk that takes three channels, by name."""
-    trunk = nnx.eval_shape(lambda: ResNet18(3, rngs=nnx.Rngs(0)))
+    trunk = nnx.eval_shape(lambda: ResNet18(3, conv=functools.partial(Conv, rngs=nnx.Rngs(0)), norm=BatchNorm))
     return {".".join(map(str, path)): leaf.shape for path, leaf in nnx.to_flat_state(nnx.state(trunk))}
 
 

@@ -8,6 +8,7 @@ from several at once, one training after the other, step by step. Processes of `
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import operator
 import time
@@ -45,6 +46,7 @@ class GroupProgram:
 
     Attributes:
         meshes: devices of this process along the axis `folds`; calls take one mesh after the other.
+        platform: where the programs run, "cpu" or "cuda"; the trainer's.
         compile_seconds: spent on compiling so far.
     """
 
@@ -58,8 +60,8 @@ class GroupProgram:
         meshes: Sequence[Mesh] | None = None,
     ):
         self.meshes = _meshes() if meshes is None else tuple(meshes)
-        self._on_cpu = self.meshes[0].devices.flat[0].platform == "cpu"
-        self._per_call = _folds_per_call(folds_per_call, self.meshes[0].size)
+        self.platform = trainer.platform
+        self._per_call = _folds_per_call(folds_per_call, self.meshes[0].size, self.platform)
         self.compile_seconds = 0.0
         self._taken = 0.0
         self._trainer = trainer
@@ -71,7 +73,7 @@ class GroupProgram:
                 "train": jax.jit(
                     _parted(
                         mesh,
-                        self._train_steps,
+                        functools.partial(train_steps, trainer),
                         (_EACH, _SHARED, _EACH, _SHARED, _STEPS_OF_EACH, _STEPS_OF_EACH),
                         (_EACH, _STEPS_OF_EACH),
                     ),
@@ -126,7 +128,7 @@ class GroupProgram:
         keys = jnp.stack([jax.random.split(key)[1] for key in self._keys(group)])
         calls = self._calls(len(group))
         # XLA's convolutions within a loop are 40 to 80 times slower on a CPU, and a loop's bits would be others.
-        chunks = [slice(k, k + 1) for k in range(len(indices))] if self._on_cpu else [slice(None)]
+        chunks = [slice(k, k + 1) for k in range(len(indices))] if self.platform == "cpu" else [slice(None)]
         after: list[TrainState] = []
         metrics = []
         for first in range(0, len(calls), len(self.meshes)):  # as many calls as meshes at once, and no more
@@ -182,7 +184,7 @@ class GroupProgram:
         if len(leaves) > 1:
             return np.concatenate([np.asarray(leaf) for leaf in leaves])
         # Of a CPU's array NumPy sees the very memory that the next step is given.
-        return np.array(leaves[0]) if self._on_cpu else np.asarray(leaves[0])
+        return np.array(leaves[0]) if self.platform == "cpu" else np.asarray(leaves[0])
 
     def _calls(self, count: int) -> list[slice]:
         """Which of a group's trainings each call takes."""
@@ -195,23 +197,6 @@ class GroupProgram:
 
     def _place(self, tree, call: int):
         return jax.device_put(tree, NamedSharding(self.meshes[call % len(self.meshes)], _EACH))
-
-    def _train_steps(self, state, faces, keys, first_step, indices, active):
-        step = jax.vmap(self._trainer.train_step, (0, None, 0, 0, 0))
-
-        def one(carry, inputs):
-            state, number = carry
-            batch, is_active = inputs
-            step_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, number)
-            state, metrics = step(state, faces, batch, step_keys, is_active)
-            return (state, number + 1), metrics
-
-        if indices.shape[0] > 1:
-            (state, _), metrics = jax.lax.scan(one, (state, first_step), (indices, active))
-            return state, metrics
-        # Not a loop of one: convolutions inside a loop are 40 to 80 times slower on a CPU.
-        (state, _), metrics = one((state, first_step), jax.tree.map(lambda a: a[0], (indices, active)))
-        return state, jax.tree.map(lambda leaf: leaf[None], metrics)
 
     def _call(self, name: str, call: int, part: TrainState, *args):
         """Runs a program for a part of the group, compiling it first where these shapes are new.
@@ -241,19 +226,52 @@ def _parted(mesh: Mesh, function, in_specs, out_specs):
     return jax.shard_map(function, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False)
 
 
-def _folds_per_call(setting: str, devices: int) -> int | None:
+def train_steps(trainer: Trainer, state: TrainState, faces: FaceArrays, keys, first_step, indices, active):
+    """K steps of each of C trainings, the program that `GroupProgram` compiles.
+
+    Args:
+        trainer: functions of one training.
+        state: of the C trainings, stacked.
+        faces: the whole data set.
+        keys: (C,) of each training's augmentation.
+        first_step: steps each has behind it.
+        indices: (K, C, B) scans of each batch.
+        active: (K, C) False where a training rests; None where none does.
+
+    Returns:
+        The state after them, and metrics of (K, C) arrays.
+    """
+    step = jax.vmap(trainer.train_step, (0, None, 0, 0, 0))
+
+    def one(carry, inputs):
+        state, number = carry
+        batch, is_active = inputs
+        step_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, number)
+        state, metrics = step(state, faces, batch, step_keys, is_active)
+        return (state, number + 1), metrics
+
+    if indices.shape[0] > 1:
+        (state, _), metrics = jax.lax.scan(one, (state, first_step), (indices, active))
+        return state, metrics
+    # Not a loop of one: convolutions inside a loop are 40 to 80 times slower on a CPU.
+    (state, _), metrics = one((state, first_step), jax.tree.map(lambda a: a[0], (indices, active)))
+    return state, jax.tree.map(lambda leaf: leaf[None], metrics)
+
+
+def _folds_per_call(setting: str, devices: int, platform: str) -> int | None:
     """Trainings of a call, a multiple of the devices; None for the whole group."""
     if setting == "auto":
-        return devices if jax.default_backend() == "cpu" else None
+        return devices if platform == "cpu" else None
     return devices * math.ceil(int(setting) / devices)
 
 
-def steps_per_dispatch(setting: str, steps: int) -> int:
+def steps_per_dispatch(setting: str, steps: int, platform: str) -> int:
     """Steps of one call of the compiled program: a divisor of an epoch's steps, so that one program serves all.
 
     Args:
         setting: config.train.steps_per_dispatch.
         steps: of an epoch.
+        platform: where the program runs.
     """
-    wanted = (1 if jax.default_backend() == "cpu" else steps) if setting == "auto" else int(setting)
+    wanted = (1 if platform == "cpu" else steps) if setting == "auto" else int(setting)
     return max(k for k in range(1, min(wanted, steps) + 1) if steps % k == 0)

@@ -133,7 +133,8 @@ class GroupTraining:
 
     def _train_epoch(self, state, epoch: EpochRows, stop: StopRequest):
         indices, active = epoch_batches(self._filled, self._shape, seed=self._config.seed, epoch=epoch.number)
-        stride = steps_per_dispatch(self._config.train.steps_per_dispatch, self._shape.steps)
+        setting = self._config.train.steps_per_dispatch
+        stride = steps_per_dispatch(setting, self._shape.steps, self._program.platform)
         members = len(self._group)
         while epoch.step < self._shape.steps:
             chunk = slice(epoch.step, epoch.step + stride)

@@ -58,6 +58,12 @@ class StepMetrics(NamedTuple):
     gradient_norm: jax.Array
 
 
+def this_platform() -> str:
+    """Platform of this process's devices by the name that lowering and export know it by: "cpu", "cuda"."""
+    backend = jax.default_backend()
+    return "cuda" if backend == "gpu" else backend
+
+
 class Trainer:
     """Pure functions of one training, from its config.
 
@@ -65,11 +71,18 @@ class Trainer:
         config: the run's, see `afnet_jax.config`.
         pretrained: ImageNet weights for the trunks, applied by `afnet_jax.models.pretrained`, or None.
         steps: of the whole training; needed where the learning rate decays.
+        platform: where the functions will run, "cpu" or "cuda"; this process's devices by default. What is traced
+            depends on it alone, so that any machine can trace, export and compile for any other.
+
+    Attributes:
+        platform: as given.
     """
 
-    def __init__(self, config: ConfigDict, pretrained=None, *, steps: int = 1):
+    def __init__(self, config: ConfigDict, pretrained=None, *, steps: int = 1, platform: str | None = None):
+        self.platform = platform or this_platform()
         self._architecture = architecture(config)
         self._dtype = jnp.dtype(config.model.dtype)
+        self._precision = None if config.model.matmul_precision == "default" else config.model.matmul_precision
         self._train = config.train
         self._pretrained = pretrained
         rate = config.train.learning_rate
@@ -79,7 +92,13 @@ class Trainer:
         self._graph, *_ = nnx.split(nnx.eval_shape(self._new_model, jax.random.key(0)), nnx.Param, nnx.BatchStat)
 
     def _new_model(self, key: jax.Array) -> AFNet:
-        return AFNet(self._architecture, rngs=nnx.Rngs(key), dtype=self._dtype)
+        return AFNet(
+            self._architecture,
+            rngs=nnx.Rngs(key),
+            dtype=self._dtype,
+            platform=self.platform,
+            precision=self._precision,
+        )
 
     def init(self, key: jax.Array) -> TrainState:
         """Fresh weights, the trunks' from ImageNet where the config says so."""
@@ -119,9 +138,10 @@ class Trainer:
             return loss, (batch_stats, (logits.argmax(-1) == batch.labels).sum())
 
         (loss, (batch_stats, correct)), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
-        updates, opt_state = self._optimizer.update(gradients, state.opt_state)
-        params = optax.apply_updates(state.params, updates)
-        metrics = StepMetrics(loss, correct, _norm(gradients))
+        with jax.named_scope("optimizer"):
+            updates, opt_state = self._optimizer.update(gradients, state.opt_state)
+            params = optax.apply_updates(state.params, updates)
+            metrics = StepMetrics(loss, correct, self._norm(gradients))
         new_state = TrainState(params, batch_stats, opt_state)
         if active is not None:
             new_state = jax.tree.map(lambda new, old: jnp.where(active, new, old), new_state, state)
@@ -133,10 +153,17 @@ class Trainer:
         model = self.model(state.params, state.batch_stats)
         return model(batch.texture, batch.depth, batch.mask56, batch.mask28)
 
+    def probabilities(self, params, batch_stats, maps: tuple[jax.Array, ...]) -> jax.Array:
+        """(N, 6) probabilities of N scans by the running statistics; maps as `AFNet` takes them."""
+        return jax.nn.softmax(self.model(params, batch_stats)(*maps))
 
-def _norm(tree) -> jax.Array:
-    """Euclidean norm over all leaves. As inner products: on a CPU a sum of squares takes several times as long."""
-    return jnp.sqrt(sum(jnp.vdot(leaf, leaf) for leaf in jax.tree.leaves(tree)))
+    def _norm(self, tree) -> jax.Array:
+        """Euclidean norm over all leaves."""
+        if self.platform == "cpu":  # where a sum of squares takes several times as long as an inner product
+            squares = [jnp.vdot(leaf, leaf) for leaf in jax.tree.leaves(tree)]
+        else:
+            squares = [jnp.square(leaf).sum() for leaf in jax.tree.leaves(tree)]
+        return jnp.sqrt(sum(squares))
 
 
 def augment(batch: FaceArrays, key: jax.Array, train: ConfigDict) -> FaceArrays:

@@ -38,9 +38,11 @@ def batch_of(size: int, dtype: str, seed: int = 0) -> tuple[np.ndarray, ...]:
     return texture, depth, mask56.astype(dtype), mask28.astype(dtype), labels
 
 
-def network(variant: str, dtype: str = "float32") -> tuple[nnx.GraphDef, nnx.State, nnx.State]:
-    """Graph, parameters and statistics of this project's network, filled with made-up values."""
-    abstract = nnx.eval_shape(lambda: AFNet(VARIANTS[variant], rngs=nnx.Rngs(0), dtype=jnp.dtype(dtype)))
+def network(variant: str, dtype: str = "float32", platform: str = "cpu") -> tuple[nnx.GraphDef, nnx.State, nnx.State]:
+    """Graph, parameters and statistics of this project's network in a platform's form, filled with made-up values."""
+    abstract = nnx.eval_shape(
+        lambda: AFNet(VARIANTS[variant], rngs=nnx.Rngs(0), dtype=jnp.dtype(dtype), platform=platform)
+    )
     graph, params, stats = nnx.split(abstract, nnx.Param, nnx.BatchStat)
 
     def filled(state):
@@ -61,10 +63,10 @@ def loss_and_statistics(graph, params, stats, batch):
 
 
 @functools.lru_cache(maxsize=1)
-def ours(variant: str, size: int, dtype: str) -> Outcome:
+def ours(variant: str, size: int, dtype: str, platform: str = "cpu") -> Outcome:
     """This project's outcome, operation by operation: nothing is jitted, so that variants share what is compiled."""
     with jax.enable_x64(True) if dtype == "float64" else contextlib.nullcontext():
-        graph, params, stats = network(variant, dtype)
+        graph, params, stats = network(variant, dtype, platform)
         batch = batch_of(size, dtype)
         logits = nnx.merge(graph, params, stats, copy=True)(*batch[:4])
         (loss, stats), gradients = jax.value_and_grad(loss_and_statistics, argnums=1, has_aux=True)(

@@ -63,6 +63,11 @@ def test_a_step_agrees_with_pytorch(variant, step):
     assert_agree(f"{variant}, 64 px", step, pytorch(variant, 64, "float64"))
 
 
+def test_a_step_in_the_form_for_a_gpu_agrees_with_pytorch():
+    pytest.importorskip("torch")
+    assert_agree("afnet for a GPU, 64 px", ours("afnet", 64, "float64", "cuda"), pytorch("afnet", 64, "float64"))
+
+
 def test_a_step_agrees_with_what_pytorch_once_found(variant, step):
     """The same where PyTorch is missing: tests/parity/make_golden.py wrote down what the reference computes."""
     expected = json.loads(GOLDEN.read_text())[variant]
@@ -94,11 +99,12 @@ def test_224_px_agrees_and_float32_is_as_near_the_truth_as_pytorchs(variant):
     truth = pytorch(variant, 224, "float64")
     assert_agree(f"{variant}, 224 px", ours(variant, 224, "float64"), truth)
     found, theirs = ours(variant, 224, "float32"), pytorch(variant, 224, "float32")
+    for_gpu = ours(variant, 224, "float32", "cuda")
     print(
         f"  float32: logits {relative(found.logits, theirs.logits):.1e}, loss {abs(found.loss / theirs.loss - 1):.1e}"
     )
     medians = []
-    for name, outcome in (("ours", found), ("PyTorch's", theirs)):
+    for name, outcome in (("ours", found), ("ours for a GPU", for_gpu), ("PyTorch's", theirs)):
         gradients = errors(outcome.gradients, truth.gradients)
         medians.append(np.median(list(gradients.values())))
         print(f"  float32 gradients beside float64, {name}: median {medians[-1]:.1e}, worst {worst(gradients)}")

@@ -1,11 +1,15 @@
 """The trunk against transformers' ResNet-18, with random weights ported as published ones would be."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
 
+from afnet_jax.models.batch_norm import BatchNorm
+from afnet_jax.models.convolution import Conv
 from afnet_jax.models.resnet import ResNet18
 from afnet_jax.models.weight_files import read_weights
 
@@ -26,7 +30,7 @@ def test_trunk_is_transformers_resnet18(tmp_path):
             buffer.uniform_(0.5, 2)
     safetensors.save_file(theirs.state_dict(), tmp_path / "model.safetensors")
 
-    trunk = nnx.eval_shape(lambda: ResNet18(rngs=nnx.Rngs(0)))
+    trunk = nnx.eval_shape(lambda: ResNet18(conv=functools.partial(Conv, rngs=nnx.Rngs(0)), norm=BatchNorm))
     tensors = read_weights(tmp_path / "model.safetensors")
     graph, state = nnx.split(trunk)
     leaves = {
