@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import functools
+import itertools
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -22,6 +23,9 @@ from jax import lax
 LOWERINGS = ("per_fold", "grouped", "im2col", "map")
 # At 16 output pixels and fewer XLA's CPU convolution falls off a cliff (2×2, 512 channels: 300 ms against 4).
 _CPU_MATMUL_MAX_PIXELS = 16
+# Its gradient of a kernel takes up to four times as long over more output pixels than this at once (64 channels at
+# 28×28, batch of 32: 45 ms against 11), and loses more to rounding.
+_CPU_GRADIENT_MAX_PIXELS = 1024
 
 _lowering: contextvars.ContextVar[str] = contextvars.ContextVar("lowering", default="per_fold")
 
@@ -164,6 +168,38 @@ def _convolve_one(geometry, inputs, kernel):
     return _library_convolution(geometry, inputs, kernel)
 
 
+def _kernel_gradient(geometry, inputs, kernel, cotangent):
+    """Gradient of a kernel on a CPU, as a sum over scans, or bands of a scan's rows, of at most so many pixels each.
+
+    Args:
+        inputs: (N, H, W, C).
+        kernel: (h, w, C, O).
+        cotangent: (N, H', W', O).
+
+    Returns:
+        (h, w, C, O).
+    """
+    scans, rows, cols, _ = cotangent.shape
+    if rows * cols <= _CPU_MATMUL_MAX_PIXELS:
+        return jax.vjp(lambda w: _matmul_convolution(geometry, inputs, w), kernel)[1](cotangent)[0]
+    padded = jnp.pad(inputs, ((0, 0), *geometry.padding, (0, 0)))
+    stride, inside = geometry.strides[0], geometry._replace(padding=((0, 0), (0, 0)))
+    parts = []
+    for of_scans in _even_parts(scans, rows * cols):
+        for of_rows in _even_parts(rows, cols) if rows * cols > _CPU_GRADIENT_MAX_PIXELS else [slice(0, rows)]:
+            read = slice(of_rows.start * stride, (of_rows.stop - 1) * stride + kernel.shape[0])
+            convolve_part = functools.partial(_library_convolution, inside, padded[of_scans, read])
+            parts += jax.vjp(convolve_part, kernel)[1](cotangent[of_scans, of_rows])
+    return sum(parts[1:], start=parts[0])
+
+
+def _even_parts(count: int, pixels_each: int) -> list[slice]:
+    """The fewest parts of 0 … count - 1 of nearly equal size that keep to the limit of pixels, one item at least."""
+    number = -(-count // max(1, _CPU_GRADIENT_MAX_PIXELS // pixels_each))
+    bounds = [count * part // number for part in range(number + 1)]
+    return [slice(start, stop) for start, stop in itertools.pairwise(bounds)]
+
+
 def _over_folds(function: Callable, one_at_a_time: bool) -> Callable:
     """`function`, whose `vmap` calls it once per fold instead of batching its operations."""
     batched = jax.custom_batching.custom_vmap(function)
@@ -187,7 +223,10 @@ def _fold_by_fold(geometry, one_at_a_time):
     convolve_one = functools.partial(_convolve_one, geometry)
 
     def gradients(inputs, kernel, cotangent):
-        return jax.vjp(convolve_one, inputs, kernel)[1](cotangent)
+        if geometry.platform != "cpu":
+            return jax.vjp(convolve_one, inputs, kernel)[1](cotangent)
+        (of_inputs,) = jax.vjp(lambda x: convolve_one(x, kernel), inputs)[1](cotangent)
+        return of_inputs, _kernel_gradient(geometry, inputs, kernel, cotangent)
 
     forward = _over_folds(convolve_one, one_at_a_time)
     backward = _over_folds(gradients, one_at_a_time)

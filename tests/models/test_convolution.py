@@ -64,6 +64,32 @@ def test_one_set_of_weights(geometry):
     np.testing.assert_allclose(got, _library(inputs[0], kernel[0], strides, padding), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("scans", "edge", "window", "stride"), [(5, 20, 3, 1), (3, 41, 3, 2), (2, 66, 3, 1), (2, 90, 7, 2), (3, 5, 3, 1)]
+)
+def test_a_kernel_gradient_taken_in_parts_is_the_whole(scans, edge, window, stride):
+    """Scans of fewer and of more pixels than a part may have, also of uneven numbers; in float64 by its definition."""
+    pad, rng = window // 2, np.random.default_rng(0)
+    inputs, kernel = rng.normal(size=(scans, edge, edge, 3)), rng.normal(size=(window, window, 3, 4))
+    padding = ((pad, pad), (pad, pad))
+    outputs, pull_back = jax.vjp(
+        lambda w: convolve(jnp.asarray(inputs, jnp.float32), w, (stride, stride), padding),
+        jnp.asarray(kernel, jnp.float32),
+    )
+    cotangent = rng.normal(size=outputs.shape)
+    (found,) = pull_back(jnp.asarray(cotangent, jnp.float32))
+    padded = np.pad(inputs, ((0, 0), *padding, (0, 0)))
+    reach = stride * (outputs.shape[1] - 1) + 1
+    expected = [
+        [
+            np.einsum("nhwc,nhwo->co", padded[:, i : i + reach : stride, j : j + reach : stride], cotangent)
+            for j in range(window)
+        ]
+        for i in range(window)
+    ]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * np.sqrt(scans * outputs.shape[1] ** 2))
+
+
 def test_weights_shared_by_all_folds():
     inputs, kernel, strides, padding = _problem("3x3")
     got = jax.vmap(lambda x: convolve(x, kernel[0], strides, padding))(inputs)
