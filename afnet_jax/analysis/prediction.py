@@ -134,7 +134,7 @@ def _read_face(path: Path | ScanError, image_size: int) -> Face | ScanError:
         return ScanError(path, f"unexpected {in_one_line(error)}")
     label = np.array(-1 if scan.id.label is None else scan.id.label, np.int32)
     reduced = reduce_maps(maps.texture, maps.depth, maps.masks, image_size)
-    return Face(path, scan.id.name, Maps(**reduced, labels=label), scan.remarks)
+    return Face(path, scan.id.name, Maps(**reduced, labels=label), maps.remarks)
 
 
 def stack(faces: Sequence[Maps]) -> Maps:

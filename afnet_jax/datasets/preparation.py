@@ -243,7 +243,8 @@ def _finish(job: _Job, preprocess: Callable[[Scan], FaceMaps]) -> _Outcome:
         scan = read_scan(job.path, job.id.database)
         if scan.id.name != job.id.name:
             raise ScanError(job.path, f"read_scan names it {scan.id.name!r}, scan_id {job.id.name!r}: make them agree")
-        save_record(record_of(preprocess(scan)), job.target)
+        maps = preprocess(scan)
+        save_record(record_of(maps), job.target)
     except ScanError as error:
         return _rejected(job, error.fault, error.path)
     except AFNetError as error:
@@ -252,7 +253,7 @@ def _finish(job: _Job, preprocess: Callable[[Scan], FaceMaps]) -> _Outcome:
         raise  # a full disk is no fault of the scan
     except (Exception, SystemExit) as error:  # a bug of ours must not cost the other scans
         return _rejected(job, f"unexpected {in_one_line(error)}")
-    return _Outcome(None, scan.remarks)
+    return _Outcome(None, maps.remarks)
 
 
 def _rejected(job: _Job, reason: str, file: Path | None = None) -> _Outcome:

@@ -32,6 +32,7 @@ class FaceMaps:
             bridges and bridge_area, of the triangles and their area, dropped since they span a step or a gap;
             inner_lost, of the inner face that only dropped triangles show; filled, of the face without a scanned
             surface; face, of the grid.
+        remarks: what looked odd and was put right or left as it is, a line each; the scan's own first.
     """
 
     id: ScanId
@@ -45,3 +46,4 @@ class FaceMaps:
     mm_per_pixel: float
     landmarks: Mapping[str, np.ndarray]
     quality: Mapping[str, float]
+    remarks: tuple[str, ...] = ()

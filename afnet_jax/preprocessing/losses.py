@@ -1,4 +1,4 @@
-"""What cleaning costs a scan: counted for every scan, and warned of where the face itself is lost."""
+"""What cleaning costs a scan."""
 
 from __future__ import annotations
 
@@ -12,10 +12,6 @@ from afnet_jax.preprocessing.surface import CleanSurface
 
 _ROUND = 20.0  # mm round brows, eyes, nose, mouth and chin that count, too: cheeks and forehead
 _EVERY = 2  # pixels between those that are looked at
-
-
-class LostSurface(UserWarning):
-    """Part of the inner face is not used."""
 
 
 def losses(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import warnings
 
 import numpy as np
 import scipy.ndimage
@@ -13,7 +12,7 @@ import threadpoolctl
 from afnet_jax.preprocessing.alignment import TEMPLATE, AlignmentFault, align, to_canonical
 from afnet_jax.preprocessing.face_maps import FaceMaps
 from afnet_jax.preprocessing.gridfit import gridfit
-from afnet_jax.preprocessing.losses import LostSurface, losses
+from afnet_jax.preprocessing.losses import losses
 from afnet_jax.preprocessing.masks import salient_masks
 from afnet_jax.preprocessing.rendering import Grid, Raster, TexturedMesh, rasterize, render_texture
 from afnet_jax.preprocessing.surface import SurfaceConfig, clean_surface
@@ -41,7 +40,7 @@ class PreprocessingConfig:
         large_edge, large_share: if triangles with an edge longer than this, mm, make up this share of what is seen,
             the fit sees triangles and not their corners alone.
         sampled_edge: mm, longest edge of a triangle whose inside is then seen, too.
-        warn_lost: share of the inner face beyond which its loss is warned of.
+        remarked_loss: share of the inner face beyond which its loss is remarked on.
         landmark_distance: mm a landmark may lie from the surface.
         min_face: share of the grid that must be face.
     """
@@ -57,7 +56,7 @@ class PreprocessingConfig:
     sampled_edge: float = 3.0
     landmark_distance: float = 12.0
     min_face: float = 0.08
-    warn_lost: float = 0.05
+    remarked_loss: float = 0.05
 
     @property
     def grid(self) -> Grid:
@@ -67,9 +66,6 @@ class PreprocessingConfig:
 
 def preprocess(scan: Scan, config: PreprocessingConfig | None = None) -> FaceMaps:
     """Makes the aligned maps of one face.
-
-    Warns:
-        LostSurface: a considerable part of the inner face was taken for outliers or bridges.
 
     Raises:
         ScanError: the scan's landmarks give no pose, lie off the surface, or the surface is not a face's.
@@ -101,8 +97,6 @@ def _preprocess(scan: Scan, config: PreprocessingConfig) -> FaceMaps:
     if valid.mean() < config.min_face:
         raise _fault(scan, f"the face fills {valid.mean():.1%} of the grid, at least {config.min_face:.0%} expected")
     lost = losses(points, scan.triangles, clean, raster, landmarks, grid)
-    if lost["inner_lost"] > config.warn_lost:
-        _warn_lost(scan, lost)
     inside = _inside_large(clean.longest[clean.triangles], raster, grid, config)
     edge = min(clean.edge, config.sampled_edge) if len(inside) else clean.edge
     smoothness = max(config.smoothness_per_noise * clean.noise, config.smoothness_per_edge * edge)
@@ -127,16 +121,17 @@ def _preprocess(scan: Scan, config: PreprocessingConfig) -> FaceMaps:
             "filled": float(1 - raster.seen[valid].mean()),
             "face": float(valid.mean()),
         },
+        remarks=scan.remarks + _loss_remark(lost, config),
     )
 
 
-def _warn_lost(scan: Scan, lost: dict[str, float]) -> None:
-    warnings.warn(
-        f"{scan.path or scan.id.name}: {lost['inner_lost']:.1%} of the inner face is filled in or left out, as its "
-        f"triangles count as outliers or as bridges over gaps ({lost['bridges']:.1%} of all triangles, "
-        f"{lost['bridge_area']:.1%} of the area); look at the mesh there",
-        LostSurface,
-        stacklevel=4,
+def _loss_remark(lost: dict[str, float], config: PreprocessingConfig) -> tuple[str, ...]:
+    """Returns a remark where much of the inner face is lost; alike for all such scans, so that they can be listed."""
+    if lost["inner_lost"] <= config.remarked_loss:
+        return ()
+    return (
+        f"more than {config.remarked_loss:.0%} of the inner face is filled in or left out, as its triangles count as "
+        f"outliers or as bridges over gaps (inner_lost of the scan's quality): look at the mesh there",
     )
 
 

@@ -10,7 +10,6 @@ import scipy.spatial
 
 from afnet_jax.preprocessing import preprocess
 from afnet_jax.preprocessing.evaluation import evaluate
-from afnet_jax.preprocessing.losses import LostSurface
 from afnet_jax.preprocessing.surface import SurfaceConfig, clean_surface
 from afnet_jax.preprocessing.truth import mesh_truth
 
@@ -136,15 +135,15 @@ def test_bends_of_a_coarse_mesh_are_no_noise(face):
     assert clean_surface(points, face.scan(7.0).triangles, SurfaceConfig()).noise < 0.3
 
 
-def test_a_lost_part_of_the_face_is_counted_and_warned_of(face):
+def test_a_lost_part_of_the_face_is_counted_and_remarked_on(face):
     scan = face.scan(1.5)
     near = np.hypot(*(scan.points[:, :2] - (25, -40)).T) < 20
     points = scan.points.copy()
     points[near, 2] += np.random.default_rng(0).uniform(-30, 30, near.sum())
     inner = scipy.spatial.ConvexHull(np.stack(list(scan.landmarks.values()))[:, :2])
     share = np.pi * 20**2 / (inner.volume + 20 * inner.area + np.pi * 20**2)  # of the hull grown by 20 mm (Steiner)
-    with pytest.warns(LostSurface, match=r"F0001_HA04WH: .*% of the inner face") as caught:
-        maps = preprocess(dataclasses.replace(scan, points=points))
-    assert len(caught) == 1
+    assert preprocess(scan).remarks == ()
+    maps = preprocess(dataclasses.replace(scan, points=points, remarks=("of the reader",)))
+    assert maps.remarks[0] == "of the reader" and "more than 5% of the inner face" in maps.remarks[1]
     assert maps.quality["inner_lost"] == pytest.approx(share, rel=0.35)
     assert maps.quality["bridges"] >= 0 and maps.quality["bridge_area"] >= 0
