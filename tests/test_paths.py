@@ -18,10 +18,10 @@ from afnet_jax.errors import AFNetError
 from afnet_jax.models.pretrained import load_pretrained, save_ported
 from afnet_jax.paths import user_path
 from afnet_jax.protocol import read_splits
+from afnet_jax.runs.folder import RunFolder
 from afnet_jax.scans import find_scans, read_scan
 from afnet_jax.scans.databases import use_reader
 from afnet_jax.scans.synthetic import write_people
-from afnet_jax.training.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[1]
 

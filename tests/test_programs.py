@@ -16,6 +16,7 @@ from tests.training.conftest import make_config
 
 # At 64 px stages 3 and 4 are 4×4 and 2×2 pixels, which a CPU computes by matmuls and a GPU does not.
 SIZE = 64
+BATCH = 4
 CONVOLUTIONS, ON_FEW_PIXELS = 17, 8  # of a trunk, 1×1 shortcuts apart; the last with 16 outputs or fewer
 NETWORKS = {"bfloat16": ("afnet", 2), "float32": ("texture", 1)}  # variant and its trunks: half the work for one dtype
 CASES = [(name, dtype, 2) for name in PROGRAMS for dtype in ("bfloat16", "float32")] + [("evaluate", "bfloat16", 1)]
@@ -33,7 +34,7 @@ def _nobody_asks_where_this_runs(monkeypatch):
 def traced(name, platform, dtype, folds):
     function, arguments = make_program(
         name,
-        Shape(platform, folds=folds, image_size=SIZE, dtype=dtype, batch=4, steps=2, variant=NETWORKS[dtype][0]),
+        Shape(platform, folds=folds, image_size=SIZE, dtype=dtype, batch=BATCH, steps=2, variant=NETWORKS[dtype][0]),
     )
     return function.trace(*arguments)
 
@@ -108,6 +109,8 @@ def test_each_platform_has_its_own_forms_and_no_others(name, dtype, folds):
     expected = trunks * CONVOLUTIONS, trunks * (CONVOLUTIONS - ON_FEW_PIXELS)
     if name == "train":  # and both gradients of each, but for the images
         expected = tuple(3 * number - trunks for number in expected)
+        # On a CPU the gradient of the stem's kernel is taken scan by scan: 32×32 outputs are all that a part may have.
+        expected = expected[0], expected[1] + trunks * (BATCH - 1)
         assert "HIGHEST" in here and "HIGHEST" not in there  # sums as products with ones
     assert (convolutions(there), convolutions(here)) == expected
 

@@ -56,9 +56,7 @@ MEASURES = (
     Measure("filled", "holes filled", "{:.1%}", +1, 0.005, "share of the face without a scanned surface"),
     Measure("noise", "roughness", "{:.2f} mm", +1, 0.02, "how far points stand off the surface around them"),
     Measure("points_removed", "outliers", "{:.1%}", +1, 0.003, "share of the scan's points left out as outliers"),
-    Measure(
-        "inner_lost", "inner face lost", "{:.1%}", +1, 0.005, "share of the inner face that was dropped"
-    ),
+    Measure("inner_lost", "inner face lost", "{:.1%}", +1, 0.005, "share of the inner face that was dropped"),
     Measure("face", "face", "{:.1%}", 0, 0.01, "share of the picture that the face fills"),
     Measure("turn", "head turn", "{:.1f}°", +1, 1.0, "angle between the head as scanned and the frontal pose"),
     Measure(

@@ -148,7 +148,7 @@ def _name_damaged(path: Path, reason: str) -> None:
 
 def open_checkpoints(run_folder: Path) -> Checkpoints:
     """The checkpoints of a run folder, whoever holds it."""
-    return Checkpoints(run_folder / "checkpoints")
+    return Checkpoints(run_folder.absolute() / "checkpoints")  # Orbax takes no relative path
 
 
 def write_summary(run_folder: Path, summary: dict) -> None:

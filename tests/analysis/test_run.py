@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 
+import jax
 import numpy as np
 import pytest
 
@@ -72,6 +73,12 @@ def test_an_unfinished_run(copy):
             ask()
     with pytest.raises(RunError, match="round 0 fold 0 are not stored"):
         run.params(0)
+
+
+def test_a_relative_path_leads_to_the_same_weights(run, monkeypatch):
+    monkeypatch.chdir(run.path.parent)
+    found, expected = load_run(run.path.name).params(0), run.params(0)
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
 
 
 def test_weights_of_a_training_under_way(copy):
