@@ -7,20 +7,15 @@
 
 kills: a small run is killed (SIGKILL) at random moments, a part of them while a checkpoint is being written, and run
 again; its predictions, metrics and parameters must be those of the unbroken run, bit for bit. walks: the same for a run
-that is stopped again and again, by SIGKILL, SIGTERM or SIGINT, and goes on each time with other devices, processes,
-group sizes and calls, up to 60 times. flips: bits are flipped in, and ends cut from, files of a checkpoint. data: the
-same for the files of a prepared data set.
+that is stopped again and again, up to 60 times, by SIGKILL, SIGTERM or SIGINT, and goes on each time with other devices,
+processes, group sizes and calls (benchmarks/walks.py). flips: bits are flipped in, and ends cut from, files of a
+checkpoint. data: the same for the files of a prepared data set.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import os
 import random
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -28,16 +23,17 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
-
 from afnet_jax.command_line import command_parser
 from afnet_jax.config import default_config
 from afnet_jax.datasets.loading import load
 from afnet_jax.errors import AFNetError, RunError
 from afnet_jax.runs.checkpoint_files import digest_of_arrays, restore_checkpoint
-from afnet_jax.runs.folder import open_checkpoints
 
 _ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(_ROOT))  # where benchmarks/ stands
+
+from benchmarks.walks import measure_walks, outcome  # noqa: E402
+
 _SMALL = (
     "--config.dataset.synthetic_subjects=4",
     "--config.dataset.image_size=32",
@@ -48,17 +44,11 @@ _SMALL = (
 )
 
 
-def _start(shared: Path, workdir: Path, *extra: str, flags: str = "") -> subprocess.Popen:
+def _start(shared: Path, workdir: Path) -> subprocess.Popen:
     command = [sys.executable, "-m", "afnet_jax.main", "--config=configs/synthetic.py:texture_no_ma", *_SMALL]
     command += [f"--config.dataset.data_dir={shared / 'data'}", f"--config.compilation_cache={shared / 'compiled'}"]
     with (workdir.parent / f"{workdir.name}.log").open("a", encoding="utf-8") as log:
-        return subprocess.Popen(
-            [*command, *extra, f"--workdir={workdir}"],
-            cwd=_ROOT,
-            env={**os.environ, "XLA_FLAGS": flags},
-            stdout=log,
-            stderr=log,
-        )
+        return subprocess.Popen([*command, f"--workdir={workdir}"], cwd=_ROOT, stdout=log, stderr=log)
 
 
 def _finish(shared: Path, workdir: Path) -> float:
@@ -68,24 +58,12 @@ def _finish(shared: Path, workdir: Path) -> float:
     return time.monotonic() - start
 
 
-def _outcome(workdir: Path) -> dict:
-    """All that must be the same: predictions, metrics without their times, the digest of every parameter."""
-    with np.load(workdir / "predictions.npz") as file:
-        predictions = digest_of_arrays(dict(file))
-    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    metrics = [{k: v for k, v in line.items() if not k.endswith("seconds")} for line in lines]
-    checkpoints = open_checkpoints(workdir)
-    stored = sorted(checkpoints.trainings())
-    parameters = {f"{round_}/{fold}": digest_of_arrays(checkpoints.weights((round_, fold))) for round_, fold in stored}
-    return {"predictions": predictions, "metrics": metrics, "parameters": parameters}
-
-
 def measure_kills(count: int, seed: int, folder: Path) -> bool:
     """Prints each kill of a living run and returns whether every run came to the same end."""
     draw = random.Random(seed)
     _finish(folder, folder / "first")  # makes the data and the compiled programs
     seconds = _finish(folder, folder / "unbroken")
-    expected = _outcome(folder / "unbroken")
+    expected = outcome(folder / "unbroken")
     killed = writing = same = 0
     while killed < count:
         workdir = folder / "killed"
@@ -105,88 +83,13 @@ def measure_kills(count: int, seed: int, folder: Path) -> bool:
         if not alive:  # it was faster this time: no kill
             continue
         _finish(folder, workdir)
-        equal = _outcome(workdir) == expected
+        equal = outcome(workdir) == expected
         killed += 1
         writing += was_writing
         same += equal
         moment = " (during a checkpoint's write)" if was_writing else ""
         print(f"kill {killed}/{count} after {after:.1f} s{moment}: {'same' if equal else 'DIFFERENT'}", flush=True)
     print(f"{same} of {count} resumed runs equal the unbroken one; {writing} were killed while writing a checkpoint")
-    return same == count
-
-
-@dataclasses.dataclass(frozen=True)
-class _Step:
-    """One stretch of a walk: how the run is started, and how and when it is stopped."""
-
-    processes: int
-    devices: int
-    group: str
-    dispatch: str
-    signal: signal.Signals
-    seconds: float
-    in_write: bool
-
-    @classmethod
-    def draw(cls, draw: random.Random, longest: float) -> _Step:
-        return cls(
-            processes=draw.choice((1, 1, 2)),
-            devices=draw.choice((1, 2, 4)),
-            group=draw.choice(("auto", "1", "3", "4")),
-            dispatch=draw.choice(("1", "1000")),  # a whole epoch
-            signal=draw.choice((signal.SIGKILL, signal.SIGTERM, signal.SIGINT)),
-            seconds=draw.uniform(0.3, 1.0) * longest,
-            in_write=draw.random() < 0.3,
-        )
-
-    def start(self, shared: Path, workdir: Path) -> list[subprocess.Popen]:
-        with socket.socket() as free:
-            free.bind(("localhost", 0))
-            address = f"localhost:{free.getsockname()[1]}"
-        extra = [f"--config.train.folds_per_group={self.group}", f"--config.train.steps_per_dispatch={self.dispatch}"]
-        if self.processes > 1:
-            extra += [f"--config.distributed.coordinator={address}", "--config.distributed.processes=2"]
-        flags = f"--xla_force_host_platform_device_count={self.devices}"
-        of_each = [[f"--config.distributed.process={p}"] if self.processes > 1 else [] for p in range(self.processes)]
-        return [_start(shared, workdir, *extra, *own, flags=flags) for own in of_each]
-
-    def stop(self, processes: list[subprocess.Popen], workdir: Path) -> None:
-        """Sends the signal when its time has come; all processes have ended when this returns."""
-        end = time.monotonic() + self.seconds
-        if self.in_write:
-            _wait_for_write(processes[0], workdir, skip=0)
-        while time.monotonic() < end and processes[0].poll() is None and not self.in_write:
-            time.sleep(0.02)
-        for process in processes:
-            process.send_signal(self.signal)
-        for process in processes:
-            try:
-                process.wait(timeout=60)
-            except subprocess.TimeoutExpired:  # it waits for one that has gone
-                process.kill()
-                process.wait()
-
-
-def measure_walks(count: int, seed: int, folder: Path, steps: int = 60) -> bool:
-    """Prints each walk and returns whether all came to the end of the unbroken run."""
-    _finish(folder, folder / "first")
-    longest = _finish(folder, folder / "unbroken")
-    expected = _outcome(folder / "unbroken")
-    same = 0
-    for walk in range(count):
-        draw, workdir, taken = random.Random(f"{seed}/{walk}"), folder / f"walk{walk}", 0
-        while taken < steps and not (workdir / "summary.json").exists():
-            step = _Step.draw(draw, longest)
-            step.stop(step.start(folder, workdir), workdir)
-            taken += 1
-        if not (workdir / "summary.json").exists():
-            _finish(folder, workdir)
-        equal = _outcome(workdir) == expected
-        same += equal
-        print(f"walk {walk + 1}/{count}: {taken} stretches: {'same' if equal else 'DIFFERENT'}", flush=True)
-        if equal:
-            shutil.rmtree(workdir)
-    print(f"{same} of {count} walks ended with the unbroken run's predictions, metrics and parameters")
     return same == count
 
 

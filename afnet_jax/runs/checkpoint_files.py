@@ -95,9 +95,10 @@ def _checkpointer() -> ocp.Checkpointer:
         ),
     )
     record = ocp.JsonCheckpointHandler(_RECORD_FILE, multiprocessing_options=alone)
-    both = ocp.CompositeCheckpointHandler(
-        arrays=arrays, record=record, composite_options=ocp.CompositeOptions(multiprocessing_options=alone)
-    )
+    # Processes would take one another's signal that a folder has been made for their own.
+    at_once = ocp.AsyncOptions(create_directories_asynchronously=False)
+    options = ocp.CompositeOptions(multiprocessing_options=alone, async_options=at_once)
+    both = ocp.CompositeCheckpointHandler(arrays=arrays, record=record, composite_options=options)
     return ocp.Checkpointer(both, multiprocessing_options=alone)
 
 
