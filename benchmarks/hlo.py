@@ -21,6 +21,7 @@ class Instruction:
         opcode: what it does: "fusion", "custom-call", …
         bytes: of its result, all parts of a tuple together.
         elements: of its result, likewise.
+        shape: of its result, as the text has it.
         operands: names of the instructions that it reads.
         attributes: the rest of the line.
     """
@@ -29,6 +30,7 @@ class Instruction:
     opcode: str
     bytes: int
     elements: int
+    shape: str
     operands: tuple[str, ...]
     attributes: str
 
@@ -37,6 +39,12 @@ class Instruction:
         """Where the source asked for it, as JAX puts it: "jit(f)/jvp(scope)/add"."""
         found = re.search(r'op_name="([^"]*)"', self.attributes)
         return found.group(1) if found else ""
+
+    @property
+    def dimensions(self) -> tuple[int, ...]:
+        """Of its result, or of the first part of a tuple."""
+        found = _ARRAY.search(self.shape)
+        return tuple(map(int, filter(None, found.group(2).split(",")))) if found else ()
 
     def called(self, attribute: str) -> str | None:
         """Name of the computation that an attribute ("calls", "body") names."""
@@ -76,7 +84,7 @@ def _instruction(name: str, rest: str) -> Instruction:
     attributes = rest[closing + 1 :]
     if "custom_call_target" in attributes:  # whose last result is scratch memory
         shape = re.sub(r", [su]8\[\d+\]\S*\)$", ")", shape)
-    return Instruction(name, rest[:opening], *_size(shape), operands, attributes)
+    return Instruction(name, rest[:opening], *_size(shape), shape, operands, attributes)
 
 
 def _closing(text: str, opening: int) -> int:

@@ -25,7 +25,6 @@ _ONE_FOR_ONE = {
     "slice",
     "dynamic-slice",
     "gather",
-    "concatenate",
     "pad",
     "broadcast",
     "select",
@@ -36,11 +35,19 @@ _ONE_FOR_ONE = {
 
 @dataclasses.dataclass(frozen=True)
 class Kernel:
-    """One kernel of the program's inner loop: its name, what kind of work it is, and the bytes it reads and writes."""
+    """One kernel of a step.
+
+    Attributes:
+        name: of its instruction.
+        kind: of KINDS.
+        bytes: it reads and writes.
+        flops: of a convolution; 0 for all else, which takes as long as its bytes do.
+    """
 
     name: str
     kind: str
     bytes: int
+    flops: int = 0
 
 
 def kernels(module: Module) -> list[Kernel]:
@@ -49,7 +56,7 @@ def kernels(module: Module) -> list[Kernel]:
     step = module.computations[module.entry] if body is None or len(body) < 100 else body
     by_name = {instruction.name: instruction for instruction in step}
     return [
-        Kernel(one.name, _kind(one, module), _moved(one, by_name, module))
+        Kernel(one.name, _kind(one, module), _moved(one, by_name, module), _flops(one, by_name))
         for one in step
         if one.opcode not in _FREE and not one.opcode.endswith(_FREE_ENDS)
     ]
@@ -61,6 +68,25 @@ def bytes_by_kind(found: list[Kernel]) -> dict[str, int]:
     for kernel in found:
         totals[kernel.kind] += kernel.bytes
     return {kind: totals[kind] for kind in KINDS}
+
+
+def seconds(found: list[Kernel], *, flops_per_second: float, bytes_per_second: float) -> float:
+    """Least time of all kernels one after the other: each takes its arithmetic or its bytes, whichever is longer."""
+    return sum(max(kernel.flops / flops_per_second, kernel.bytes / bytes_per_second) for kernel in found)
+
+
+def _flops(one: Instruction, by_name: dict[str, Instruction]) -> int:
+    """Of a convolution by cuDNN, forward or either gradient: 2 × outputs of the layer × window × input channels."""
+    target = re.search(r'custom_call_target="__cudnn\$conv(\w+)"', one.attributes)
+    labels = re.search(r"dim_labels=\w+_(\w+)->", one.attributes)
+    if not target or not labels:
+        return 0
+    first, second = (by_name[name] for name in one.operands[:2])
+    outputs, kernel = {"BackwardInput": (first, second), "BackwardFilter": (second, one)}.get(
+        target.group(1), (one, second)
+    )
+    features = kernel.dimensions[labels.group(1).index("o")]
+    return 2 * math.prod(outputs.dimensions) * math.prod(kernel.dimensions) // features
 
 
 def _loop_bodies(module: Module) -> list[str]:
@@ -101,7 +127,11 @@ def _is_overwritten(one: Instruction, operand: str) -> bool:
 
 
 def _share(wanted: int, one: Instruction, operand: Instruction) -> int:
-    """Elements of an operand that so many elements of a result need: as many, or in a sum so many times as many."""
+    """Elements of an operand that so many elements of a result need.
+
+    As many as are wanted where an element is one of the operand's; else the same share of the operand as of the result:
+    of what is summed, and of each part of what is put together.
+    """
     if one.opcode in _ONE_FOR_ONE:
         return min(operand.elements, wanted)
     return math.ceil(operand.elements * min(1.0, wanted / max(one.elements, 1)))

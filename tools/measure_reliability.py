@@ -7,7 +7,7 @@
 
 kills: a small run is killed (SIGKILL) at random moments, a part of them while a checkpoint is being written, and run
 again; its predictions, metrics and parameters must be those of the unbroken run, bit for bit. walks: the same for a run
-that is stopped again and again, up to 60 times, by SIGKILL, SIGTERM or SIGINT, and goes on each time with other devices,
+that is stopped up to 60 times, by SIGKILL, SIGTERM or SIGINT, and goes on each time with other devices,
 processes, group sizes and calls (benchmarks/walks.py). flips: bits are flipped in, and ends cut from, files of a
 checkpoint. data: the same for the files of a prepared data set.
 """

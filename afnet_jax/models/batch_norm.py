@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from afnet_jax.models.convolution import stored
+
 EPSILON = 1e-5
 SCOPE = "normalisation"  # by which profiles and programs name it
 MOMENTUM = 0.9  # share of the old running value that is kept; PyTorch calls its complement momentum (0.1)
@@ -44,7 +46,7 @@ class BatchNorm(nnx.Module):
             features: (N, H, W, C).
             train: by the batch's statistics, which update the running ones; otherwise by the running ones.
             relu: apply a ReLU last.
-            shortcut: (N, H, W, C) to add before the ReLU, or None.
+            shortcut: (N, H, W, C) to add before a ReLU, which then follows in any case, or None.
         """
         if not train:
             return _finish(_affine(features, *self.running, self.scale[...], self.bias[...]), shortcut, relu)
@@ -68,7 +70,8 @@ class BatchNorm(nnx.Module):
 
 
 def _finish(outputs, shortcut, relu):
-    outputs = outputs if shortcut is None else outputs + shortcut
+    if shortcut is not None:
+        return jax.nn.relu(outputs + shortcut)
     return jax.nn.relu(outputs) if relu else outputs
 
 
@@ -77,12 +80,16 @@ def widen(features):
     return features.astype(jnp.promote_types(features.dtype, jnp.float32))
 
 
-def channel_sum(platform: str, values: jax.Array) -> jax.Array:
-    """(N, H, W, C) -> (C,). One axis after the other loses five times less to rounding than all at once."""
+def channel_sums(platform: str, *values: jax.Array) -> tuple[jax.Array, ...]:
+    """Arrays (N, H, W, C) -> their sums (C,). One axis after the other loses five times less than all at once."""
     if platform == "cpu":  # where a product with ones takes two thirds of a sum's time
-        ones = jnp.ones(values.shape[2], values.dtype)
-        return jnp.einsum("nhwc,w->nhc", values, ones, precision="highest").sum(1).sum(0)
-    return values.sum((1, 2)).sum(0)
+        ones = jnp.ones(values[0].shape[2], values[0].dtype)
+        return tuple(jnp.einsum("nhwc,w->nhc", each, ones, precision="highest").sum(1).sum(0) for each in values)
+    # As one reduction of all, so that what they are made of is read once. The barrier keeps both stages apart: the
+    # compiler would join them, and then store what is summed of the smallest maps.
+    zeros = tuple(jnp.zeros((), each.dtype) for each in values)
+    sums = jax.lax.reduce(values, zeros, lambda left, right: tuple(map(jnp.add, left, right)), (1, 2))
+    return tuple(each.sum(0) for each in jax.lax.optimization_barrier(sums))
 
 
 def to_affine(mean, var, scale, bias):
@@ -103,15 +110,16 @@ def statistics(platform: str, features: jax.Array) -> tuple[jax.Array, jax.Array
     wide = widen(features)
     count = features.size // features.shape[-1]
     if platform == "cpu":
-        mean = channel_sum(platform, wide) / count
-        return mean, channel_sum(platform, jnp.square(wide - mean)) / count
+        (total,) = channel_sums(platform, wide)
+        (squares,) = channel_sums(platform, jnp.square(wide - total / count))
+        return total / count, squares / count
     # Both sums in one reading. About a value of the features' own range, or squares much larger than the variance
     # would cancel.
     shift = wide[0, wide.shape[1] // 2, wide.shape[2] // 2]
     shifted = wide - shift
-    mean = channel_sum(platform, shifted) / count
-    var = channel_sum(platform, jnp.square(shifted)) / count - jnp.square(mean)
-    return shift + mean, jnp.maximum(var, 0)
+    total, squares = channel_sums(platform, shifted, jnp.square(shifted))
+    mean = total / count
+    return shift + mean, jnp.maximum(squares / count - jnp.square(mean), 0)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
@@ -120,16 +128,14 @@ def _normalise(platform, relu, features, shortcut, scale, bias):
     with jax.named_scope(SCOPE):
         mean, var = statistics(platform, features)
         factor, offset = to_affine(mean, var, scale, bias)
-        wide = features * factor + offset
-        outputs = _finish(wide, shortcut, relu)
-        return outputs.astype(features.dtype), mean, var
+        outputs = _finish(features * factor + offset, shortcut, relu).astype(features.dtype)
+        return outputs if shortcut is None else stored(outputs), mean, var
 
 
 def _normalise_forward(platform, relu, features, shortcut, scale, bias):
     outputs, mean, var = _normalise(platform, relu, features, shortcut, scale, bias)
-    # Where nothing was added the features tell themselves where the ReLU let through.
-    sums = outputs if relu and shortcut is not None else None
-    return (outputs, mean, var), (features, sums, scale, bias, mean, var)
+    # Where nothing was added the features themselves tell what the ReLU let through.
+    return (outputs, mean, var), (features, None if shortcut is None else outputs, scale, bias, mean, var)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -138,25 +144,30 @@ def _normalise_backward(platform, relu, saved, cotangents):
 
     The statistics come out for the running averages alone, which take no gradient.
     """
-    features, sums, scale, bias, mean, var = saved
+    features, outputs, scale, bias, mean, var = saved
     with jax.named_scope(SCOPE):
-        grad = cotangents[0]
-        if sums is not None:
-            grad = jnp.where(sums > 0, grad, 0)
-        elif relu:
-            factor, offset = to_affine(mean, var, scale, bias)
-            grad = jnp.where(features * factor + offset > 0, grad, 0)
-        grad_shortcut = None if sums is None else grad
-        wide = widen(grad)
-        grad_scale, grad_bias = sums_of_gradient(platform, wide, features, mean, var)
-        grad_features = gradient_of_features(wide, features, scale, mean, var, grad_scale, grad_bias)
+        grad_shortcut = None if outputs is None else jnp.where(outputs > 0, cotangents[0], 0)
+        grad = grad_again = widen(cotangents[0] if grad_shortcut is None else grad_shortcut)
+        if relu and outputs is None:
+            affine = scale * jax.lax.rsqrt(var + EPSILON), bias
+            grad = grad * _let_through(features, mean, *affine)
+            # Computed anew for its second reader: the barrier keeps the compiler from storing it for both.
+            grad_again = grad_again * _let_through(features, mean, *jax.lax.optimization_barrier(affine))
+        grad_scale, grad_bias = sums_of_gradient(platform, grad, features, mean, var)
+        grad_features = gradient_of_features(grad_again, features, scale, mean, var, grad_scale, grad_bias)
         return grad_features, grad_shortcut, grad_scale, grad_bias
+
+
+def _let_through(features, mean, factor, bias):
+    """1 where a ReLU after the normalisation lets a feature through, else 0. As a comparison it would be stored."""
+    return jnp.sign(jnp.maximum((widen(features) - mean) * factor + bias, 0))
 
 
 def sums_of_gradient(platform, grad, features, mean, var):
     """Gradients of scale and bias, each (C,), from that of the outputs."""
     centred = widen(features) - mean
-    return channel_sum(platform, grad * centred) * jax.lax.rsqrt(var + EPSILON), channel_sum(platform, grad)
+    products, grad_bias = channel_sums(platform, grad * centred, grad)
+    return products * jax.lax.rsqrt(var + EPSILON), grad_bias
 
 
 def gradient_of_features(grad, features, scale, mean, var, grad_scale, grad_bias):

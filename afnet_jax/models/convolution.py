@@ -97,6 +97,8 @@ def convolve(
     rows, cols = map(tuple, padding)
     geometry = _Geometry(tuple(window_strides), (rows, cols), platform, precision)
     if kernel.shape[:2] == (1, 1) and not any(sum(geometry.padding, ())) and name != "grouped":
+        if platform != "cpu" and geometry.strides != (1, 1):
+            inputs = stored(inputs)
         return jnp.matmul(_every(inputs, geometry.strides), kernel[0, 0], precision=precision)
     if name == "grouped":
         return _library_convolution(geometry, inputs, kernel)
@@ -200,7 +202,7 @@ def _even_parts(count: int, pixels_each: int) -> list[slice]:
     return [slice(start, stop) for start, stop in itertools.pairwise(bounds)]
 
 
-def _over_folds(function: Callable, one_at_a_time: bool) -> Callable:
+def _over_folds(function: Callable, one_at_a_time: bool = False) -> Callable:
     """`function`, whose `vmap` calls it once per fold instead of batching its operations."""
     batched = jax.custom_batching.custom_vmap(function)
 
@@ -233,3 +235,18 @@ def _fold_by_fold(geometry, one_at_a_time):
     convolution = jax.custom_vjp(forward)
     convolution.defvjp(lambda x, w: (forward(x, w), (x, w)), lambda residuals, dy: backward(*residuals, dy))
     return convolution
+
+
+_store = _over_folds(lax.optimization_barrier)
+
+
+@jax.custom_vjp
+def stored(x: jax.Array) -> jax.Array:
+    """x, for a GPU: written to memory once, fold by fold as convolutions read it, and read from there by all others.
+
+    Otherwise each reader may compute it again, from arrays of its size that are then read once more.
+    """
+    return _store(x)
+
+
+stored.defvjp(lambda x: (stored(x), None), lambda _, grad: (grad,))

@@ -36,7 +36,7 @@ class BasicBlock(nnx.Module):
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         y = self.bn1(self.conv1(x), train=train, relu=True)
         shortcut = self.downsample_bn(self.downsample_conv(x), train=train) if self.projects else x
-        return self.bn2(self.conv2(y), train=train, relu=True, shortcut=shortcut)
+        return self.bn2(self.conv2(y), train=train, shortcut=shortcut)
 
 
 class ResNet18(nnx.Module):
