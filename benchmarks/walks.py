@@ -41,7 +41,8 @@ from afnet_jax.training.loop import train_and_evaluate
 from afnet_jax.training.step import StepMetrics, TrainState
 
 _SUBJECTS, _FOLDS, _EPOCHS, _BATCH, _SIZE = 8, 4, 12, 4, 8
-_MOMENTS = ("any", "any", "checkpoint", "metrics", "predictions", "last step")
+# Those that come early are the more likely, or walks would be short.
+_MOMENTS = ("any",) * 2 + ("checkpoint",) * 4 + ("metrics",) * 4 + ("predictions", "last step")
 _SECONDS_TO_END = 10.0  # of a process that waits for one that has gone
 
 
@@ -139,8 +140,8 @@ class Stretch:
             dispatch=draw.choice(("1", "1000")),  # a step, or an epoch
             stopped_by=draw.choice((signal.SIGKILL, signal.SIGTERM, signal.SIGINT)),
             moment=moment,
-            delay=draw.uniform(0.2, 0.8) * longest if moment == "any" else draw.choice((0.0, 0.002, 0.02)),
-            skipped=draw.choice((0, 0, 1)),
+            delay=draw.uniform(0.1, 0.6) * longest if moment == "any" else draw.choice((0.0, 0.002, 0.02)),
+            skipped=draw.choice((0, 0, 1)) if moment in ("checkpoint", "metrics") else 0,
         )
 
     def walk(self, workdir: Path) -> str:
