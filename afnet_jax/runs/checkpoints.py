@@ -12,6 +12,7 @@ import functools
 import hashlib
 import json
 import shutil
+import threading
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -113,7 +114,8 @@ class Checkpoints:
 
     def __init__(self, folder: Path):
         self._folder = folder
-        self._known: list[Checkpoint] = []
+        self._known: list[Checkpoint] = []  # made anew at each change: another thread may be going through it
+        self._changing = threading.Lock()  # states are saved in one thread and damaged ones removed in another
         # All folds of a round are asked for one after the other.
         self._weights_of = functools.lru_cache(maxsize=1)(_read_weights)
         for path in sorted(folder.glob("*/*/")):
@@ -212,7 +214,7 @@ class Checkpoints:
         Raises:
             RunError: it cannot be written.
         """
-        path = self._folder / label(trainings) / str(step)
+        path = self._free_path(trainings, step)
         record = {
             "trainings": [list(key) for key in trainings],
             "step": step,
@@ -220,7 +222,16 @@ class Checkpoints:
             "failed": failed,
         }
         checkpoint_files.save_checkpoint(path, arrays, record)
-        self._known = [c for c in self._known if c.path != path] + [_open(path)]
+        saved = _open(path)
+        with self._changing:
+            self._known = [*self._known, saved]
+
+    def _free_path(self, trainings: Sequence[Key], step: int) -> Path:
+        """A folder for a new checkpoint: never that of a good one, which is needed until the new one is there."""
+        taken, name = {c.path for c in self._known}, str(step)
+        while (path := self._folder / label(trainings) / name) in taken:
+            name = f"0{name}"
+        return path
 
     def drop_superseded(self, finished: Collection[Key], mine: Collection[Key] | None = None) -> None:
         """Removes what nobody needs: neither finished weights nor one of the newest two of a training under way.
@@ -237,7 +248,8 @@ class Checkpoints:
                 self._remove(checkpoint)
 
     def _remove(self, checkpoint: Checkpoint) -> None:
-        self._known = [c for c in self._known if c is not checkpoint]  # anew: another thread may be going through it
+        with self._changing:
+            self._known = [c for c in self._known if c is not checkpoint]
         shutil.rmtree(checkpoint.path, ignore_errors=True)
         with contextlib.suppress(OSError):  # it holds more
             checkpoint.path.parent.rmdir()

@@ -149,6 +149,31 @@ def test_a_full_disk_is_one_line_and_costs_nothing(folder, monkeypatch):
         assert found.reached((0, 0)) == Progress(3, 2)
 
 
+def test_the_state_stays_until_the_weights_of_the_same_step_are_there(folder, monkeypatch):
+    """As when a run is stopped in its very last step, goes on, and is killed while its finished weights are written."""
+
+    def killed(*_, **__):
+        raise OSError("killed")
+
+    checkpoints = Checkpoints(folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint_files.ocp.CompositeCheckpointHandler, "save", killed)
+        with pytest.raises(RunError, match="killed"):
+            _save(checkpoints, 30, final=True)
+    assert Checkpoints(folder).reached((0, 0)) == Progress(3, 2) and not checkpoints.final((0, 0))
+    _save(checkpoints, 30, final=True)
+    checkpoints.drop_superseded(finished=GROUP)
+    assert Checkpoints(folder).final((0, 0)) and len(list(folder.glob("*/*"))) == 1
+
+
+def test_a_checkpoint_takes_the_place_of_a_damaged_one(folder):
+    (_of_step(folder, 30) / "record" / "metadata").write_text("{}")
+    checkpoints = Checkpoints(folder)
+    _save(checkpoints, 30)
+    assert Checkpoints(folder).reached((0, 0)) == Progress(3, 2)
+    assert {path.name for path in folder.glob("*/*")} == {"20", "30"}
+
+
 def test_a_disk_that_has_no_room_is_not_written_to(folder, monkeypatch):
     usage = shutil.disk_usage(folder)
     monkeypatch.setattr(checkpoint_files.shutil, "disk_usage", lambda _: usage._replace(free=1000))
