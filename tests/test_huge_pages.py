@@ -26,5 +26,5 @@ def test_same_process_and_arguments(tmp_path, before, after):
     process = subprocess.Popen(
         [sys.executable, "-m", "program", "--config=a b", "c"], env=environment, stdout=subprocess.PIPE, text=True
     )
-    told = process.communicate(timeout=60)[0]
+    told = process.communicate(timeout=600)[0]
     assert told == f"{process.pid} {after} ['--config=a b', 'c']\n"

@@ -94,7 +94,7 @@ def test_what_is_written_goes_home(home):
 def call(*arguments, home: Path, **variables) -> subprocess.CompletedProcess:
     environment = os.environ | {"PYTHONPATH": str(ROOT), "HOME": str(home)} | variables
     return subprocess.run(
-        [sys.executable, *arguments], env=environment, capture_output=True, timeout=300, check=False, text=True
+        [sys.executable, *arguments], env=environment, capture_output=True, timeout=600, check=False, text=True
     )
 
 

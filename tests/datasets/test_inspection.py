@@ -229,7 +229,7 @@ def test_refuses_damage(tmp_path, inspection):
 
 def test_command_line(data_dir, tmp_path):
     def run(*arguments):
-        return subprocess.run([sys.executable, TOOL, *arguments], capture_output=True, text=True, timeout=120)
+        return subprocess.run([sys.executable, TOOL, *arguments], capture_output=True, text=True, timeout=600)
 
     done = run(f"--data_dir={data_dir}", f"--out={tmp_path / 'look'}")
     assert done.returncode == 0 and done.stderr == ""

@@ -107,7 +107,7 @@ def test_of_two_processes_at_once_one_makes_the_set(tmp_path):
     for process in both:
         process.stdin.write("go\n")
         process.stdin.flush()
-    said = [process.communicate(timeout=60) for process in both]
+    said = [process.communicate(timeout=600) for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     folder = prepare_synthetic(tmp_path, 1, 0)
     assert [out for out, _ in said] == [f"{folder}\n"] * 2

@@ -63,7 +63,7 @@ def test_says_what_is_wrong_with_a_truth(tmp_path):
 
 
 def run_tool(*arguments):
-    return subprocess.run([sys.executable, TOOL, *arguments], capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run([sys.executable, TOOL, *arguments], capture_output=True, text=True, timeout=600, check=False)
 
 
 def test_the_tool_measures_a_folder(samples, tmp_path):

@@ -161,7 +161,7 @@ def test_folders_hold_whole_people_and_go_on_where_they_stopped(tmp_path):
 
 
 def run_tool(*arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, TOOL, *arguments], capture_output=True, text=True, timeout=120)
+    return subprocess.run([sys.executable, TOOL, *arguments], capture_output=True, text=True, timeout=600)
 
 
 def test_tool_writes_and_says_what_is_wrong(tmp_path):

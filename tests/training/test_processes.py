@@ -42,7 +42,7 @@ def start(workdir: Path, flags: str = "", late: float = 0, **changes) -> subproc
 
 
 def finish(process: subprocess.Popen) -> None:
-    told = process.communicate(timeout=120)[1]
+    told = process.communicate(timeout=600)[1]
     assert process.returncode == 0, told
 
 
