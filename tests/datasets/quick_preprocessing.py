@@ -29,6 +29,7 @@ def quick_maps(scan: Scan) -> FaceMaps:
         mm_per_pixel=0.8123456789,
         landmarks={name: at for name, at in scan.landmarks.items() if name == "chin"},
         quality={"holes": 0.125, "odd": float("nan")},
+        remarks=scan.remarks,
     )
 
 

@@ -113,4 +113,4 @@ def test_of_two_processes_at_once_one_makes_the_set(tmp_path):
     assert [out for out, _ in said] == [f"{folder}\n"] * 2
     quiet, waiting = sorted(error for _, error in said)
     assert quiet == "" and len(waiting.splitlines()) == 1
-    assert waiting.startswith(f"{folder}: the synthetic data set is being made by process ")
+    assert waiting.startswith(f"{folder}: the synthetic data set is being made by ")
