@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from afnet_jax.paths import user_path
-from afnet_jax.scans import bosphorus, bu3dfe
+from afnet_jax.scans import bosphorus, bu3dfe, meshes
 from afnet_jax.scans.scan import EXPRESSION_CODES, NEUTRAL_CODE, Scan, ScanError, ScanId, ScanIdError
 from afnet_jax.scans.validity import validated
 
 # Made-up people are written in BU-3DFE's format.
-DATABASES = {"bu3dfe": bu3dfe, "bosphorus": bosphorus, "synthetic": bu3dfe}
-_BY_SUFFIX = {".wrl": bu3dfe, ".bnt": bosphorus}
+DATABASES = {"bu3dfe": bu3dfe, "bosphorus": bosphorus, "synthetic": bu3dfe, "mesh": meshes}
+_BY_SUFFIX = {".wrl": bu3dfe, ".bnt": bosphorus, **dict.fromkeys(meshes.FORMATS, meshes)}
 OWN = "own"  # scans of the user's own, once `use_reader` has been told how to read them
 _OF_A_READER = ("SUFFIXES", "scan_id", "read_scan")
 

@@ -2,9 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 _CELL = 5.0  # mm: of the places at which the foremost triangle is looked up
+
+
+_EYES = (("right_eye_outer", "right_eye_inner"), ("left_eye_inner", "left_eye_outer"))
+_BELOW = (
+    "mouth_right",
+    "mouth_left",
+    "upper_lip_outer",
+    "lower_lip_outer",
+    "chin",
+    "right_nose_wing",
+    "left_nose_wing",
+)
+
+
+def front_of(landmarks: Mapping[str, np.ndarray]) -> np.ndarray | None:
+    """Returns the (3, 3) rotation that turns a face towards the camera, None where landmarks do not tell.
+
+    Its rows are the directions to the face's left, to its top and to its front: x' = x @ rotation.T is seen from +z'.
+    """
+    eyes = [[landmarks[name] for name in side if name in landmarks] for side in _EYES]
+    below = [landmarks[name] for name in _BELOW if name in landmarks]
+    if not all(eyes) or not below:
+        return None
+    right, left, under = (np.mean(each, axis=0) for each in (*eyes, below))
+    across, up = left - right, (left + right) / 2 - under
+    front = np.cross(across, up)
+    if not np.linalg.norm(across) or not np.linalg.norm(front) > 1e-6 * np.linalg.norm(across) * np.linalg.norm(up):
+        return None
+    x, z = across / np.linalg.norm(across), front / np.linalg.norm(front)
+    return np.stack([x, np.cross(z, x), z])
 
 
 def clockwise_share(points: np.ndarray, triangles: np.ndarray) -> float:
