@@ -17,7 +17,7 @@ from afnet_jax.errors import RunError
 from afnet_jax.machine import usable_cores
 from afnet_jax.paths import user_path
 from afnet_jax.preprocessing import preprocess
-from afnet_jax.scans import ScanError, read_scan
+from afnet_jax.scans import ScanError, meshes, read_scan
 from afnet_jax.scans.databases import files_below, in_one_line, is_scan
 from afnet_jax.scans.scan import EXPRESSION_CODES, EXPRESSIONS
 
@@ -96,7 +96,8 @@ def _scans_below(folder: Path) -> list[Path | ScanError]:
                 found.append(error)
     except ScanError as error:  # a folder that cannot be read
         found.append(error)
-    none = ScanError(folder, "holds no scan (…_F3D.wrl of BU-3DFE, ….bnt of Bosphorus), nor do its subfolders")
+    known = f"…_F3D.wrl of BU-3DFE, ….bnt of Bosphorus, or {', '.join(meshes.FORMATS)}"
+    none = ScanError(folder, f"holds no scan ({known}), nor do its subfolders")
     return found or [none]
 
 

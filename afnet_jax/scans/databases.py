@@ -56,7 +56,8 @@ def read_scan(path: str | Path, database: str | None = None) -> Scan:
     """Reads one scan of any database, which its file's name tells.
 
     Args:
-        path: a BU-3DFE face mesh (…_F3D.wrl) or a Bosphorus range grid (….bnt), its texture and landmarks beside it.
+        path: a BU-3DFE face mesh (…_F3D.wrl), a Bosphorus range grid (….bnt) or a mesh of any origin (.obj, .ply,
+            .glb, .gltf, .stl), its texture and landmarks beside it.
         database: name for the scan's id, where it is not the format's own ("synthetic").
 
     Raises:
@@ -67,7 +68,8 @@ def read_scan(path: str | Path, database: str | None = None) -> Scan:
         return _read_own(path)
     if path.suffix.lower() not in _BY_SUFFIX:
         what = "a folder" if path.is_dir() else f"a {path.suffix or 'nameless'} file"
-        raise ScanError(path, f"found {what}, expected a BU-3DFE mesh (…_F3D.wrl) or a Bosphorus range grid (….bnt)")
+        known = f"a BU-3DFE mesh (…_F3D.wrl), a Bosphorus range grid (….bnt) or a mesh ({', '.join(meshes.FORMATS)})"
+        raise ScanError(path, f"found {what}, expected {known}")
     reader = _BY_SUFFIX[path.suffix.lower()]
     return reader.read_scan(path, database) if database else reader.read_scan(path)
 

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from afnet_jax.scans.arrays import fault, with_checked_arrays
-from afnet_jax.scans.orientation import clockwise_share, mirrored_share
+from afnet_jax.scans.orientation import clockwise_share, front_of, mirrored_share
 from afnet_jax.scans.scan import LANDMARKS, Scan
 
 # A face, from the smallest crop of a child to a head with shoulders; in metres or inches it falls far outside.
@@ -15,20 +15,19 @@ SMALLEST_FACE_MM, LARGEST_FACE_MM = 60.0, 1000.0
 LARGEST_COORDINATE_MM = 1e4
 FURTHEST_LANDMARK_MM = 10.0
 UV_SLACK = 0.05  # texture points may miss the picture by this much; beyond its edge they take the edge's colour
-CAMERA = np.eye(3)  # of scanners' files, where the face looks along +z
+_CAMERA = np.eye(3)
 MIXED = 0.25  # share of the surface seen that may run the other way round than the rest
 
 
-def validated(scan: Scan, front: np.ndarray | None = CAMERA, charted: bool = True) -> Scan:
+def validated(scan: Scan, charted: bool = True) -> Scan:
     """Returns the scan as the rest of the project takes it; what was put right or looks odd is added to its remarks.
 
     Texture points are clipped to the picture, degenerate triangles are left out, triangles that show the camera
-    their back are turned round, and landmarks that nothing uses are left out where they are unfit.
+    their back are turned round, and landmarks that nothing uses are left out where they are unfit. Of a scan that is
+    not frontal its landmarks tell where the camera would be; without them triangles keep the way they run.
 
     Args:
         scan: what a reader made.
-        front: (3, 3) rotation after which the face looks along +z with its top along +y; None where nobody knows, so
-            that triangles keep the way they run.
         charted: the texture points come with a picture, which may be mirrored.
 
     Raises:
@@ -36,6 +35,7 @@ def validated(scan: Scan, front: np.ndarray | None = CAMERA, charted: bool = Tru
             landmarks that do not lie on the surface.
     """
     scan = with_checked_arrays(scan)
+    front = _CAMERA if scan.frontal else front_of(scan.landmarks)
     _check_points(scan, front)
     _check_texture_points(scan)
     landmarks, remarks = _fit_landmarks(scan)

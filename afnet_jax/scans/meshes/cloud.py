@@ -1,9 +1,9 @@
 """A surface through a cloud of points, as depth cameras and photogrammetry give.
 
 Points are joined to the neighbours that they have as seen from a centre inside the head: their directions from it lie
-on a sphere, where the convex hull is the Delaunay triangulation (Brown 1979). The centre is that of the sphere that fits the
-cloud best, which for a face alone lies some 9 cm behind it. No axis is taken for up or front. Surfaces that lie behind
-one another from there, such as the back of an ear or of a nostril, are not told apart.
+on a sphere, where the convex hull is the Delaunay triangulation (Brown 1979). The centre is that of the sphere that
+fits the cloud best, which for a face alone lies some 9 cm behind it. No axis is taken for up or front. Surfaces that
+lie behind one another from there, such as the back of an ear or of a nostril, are not told apart.
 """
 
 from __future__ import annotations

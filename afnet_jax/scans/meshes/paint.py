@@ -57,7 +57,7 @@ def painted(surface: Surface, edge_mm: float) -> tuple[np.ndarray, np.ndarray, n
 def _as_it_is(surface: Surface, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     uv_triangles = np.concatenate([part.uv_triangles for part in surface.parts if part.uv_triangles is not None])
     uv = surface.uv
-    if not (np.isfinite(uv).all() and uv.min() >= 0 and uv.max() <= 1):
+    if not ((uv >= 0) & (uv <= 1)).all():
         uv = np.concatenate([_within_picture(surface.uv, part) for part in surface.parts]).reshape(-1, 2)
         uv_triangles = np.arange(len(uv)).reshape(-1, 3)
     return uv.astype(np.float32), uv_triangles.astype(np.int32), picture
@@ -65,6 +65,7 @@ def _as_it_is(surface: Surface, picture: np.ndarray) -> tuple[np.ndarray, np.nda
 
 def _within_picture(uv: np.ndarray, part: Part) -> np.ndarray:
     """(T, 3, 2) texture points of a part's corners; a picture repeats, so whole steps are taken off each triangle."""
+    assert part.uv_triangles is not None  # of a part with a picture
     corners = uv[part.uv_triangles].astype(np.float64)
     if not np.isfinite(corners).all():
         raise MeshError("a texture point is no number; the file is damaged")

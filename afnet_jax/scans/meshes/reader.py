@@ -19,7 +19,7 @@ from afnet_jax.scans.meshes.ply import read_ply
 from afnet_jax.scans.meshes.stl import read_stl
 from afnet_jax.scans.meshes.surface import MeshError, Surface
 from afnet_jax.scans.meshes.units import millimetres
-from afnet_jax.scans.orientation import front_of
+from afnet_jax.scans.orientation import unrolled_share
 from afnet_jax.scans.scan import Scan, ScanError, ScanId
 from afnet_jax.scans.validity import validated
 
@@ -33,6 +33,7 @@ READERS: dict[str, Callable[[Path], Surface]] = {
 FORMATS = tuple(READERS)
 # Of the files that make one scan; a picture or material of another stem is found by its name in the mesh.
 SUFFIXES = (*FORMATS, ".mtl", ".bin", ".jpg", ".jpeg", ".png", ".bmp", *landmark_file.SUFFIXES)
+COLOURLESS = "the mesh has no colours: only networks that see the depth alone can use it"
 UNKNOWN = "?"  # expression of a scan whose name says none
 
 
@@ -51,7 +52,7 @@ def read_scan(path: str | Path, database: str = "mesh") -> Scan:
     """Reads a mesh or a point cloud with its colours, and landmarks where a file beside it holds them.
 
     Points keep the file's frame, whichever way it is turned, and become mm; remarks say what was found about the unit.
-    Without landmarks nothing tells which way the face looks: `landmarks` is {}, and triangles run as the file's do.
+    Without landmarks (`landmarks` is {}) nothing tells which way the face looks, and triangles run as the file's do.
 
     Raises:
         ScanError: the file or one that belongs to it is missing, broken or not supported.
@@ -72,11 +73,12 @@ def read_scan(path: str | Path, database: str = "mesh") -> Scan:
         raise ScanError(path, str(error)) from None
     landmarks = {name: at * factor for name, at in landmarks.items()}
     remarks += surface.remarks + ((remark,) if remark else ())
-    if len(texture) and not (texture != texture[0, 0]).any():
-        remarks += ("it has no colours: networks that see the depth alone can use it, others cannot",)
-    scan = Scan(identity, points, triangles, uv, uv_triangles, texture, landmarks, path=path, remarks=remarks)
-    charted = any(part.picture is not None for part in surface.parts)
-    return validated(scan, front=front_of(landmarks), charted=charted)
+    scan = Scan(
+        identity, points, triangles, uv, uv_triangles, texture, landmarks, path=path, remarks=remarks, frontal=False
+    )
+    if not scan.coloured:
+        scan = dataclasses.replace(scan, remarks=(*remarks, COLOURLESS))
+    return validated(scan, charted=any(part.picture is not None for part in surface.parts))
 
 
 def _with_picture(path: Path, surface: Surface) -> Surface:
@@ -93,7 +95,17 @@ def _with_picture(path: Path, surface: Surface) -> Surface:
         part if part.uv_triangles is None else dataclasses.replace(part, picture=picture) for part in surface.parts
     )
     remark = f"the mesh names no picture; {found.name}, which lies beside it, was taken"
-    return dataclasses.replace(surface, parts=parts, remarks=(*surface.remarks, remark))
+    uv = surface.uv
+    if _is_upside_down(surface):
+        uv, remark = uv * (1, -1) + (0, 1), f"{remark}, with v from its bottom"
+    return dataclasses.replace(surface, parts=parts, uv=uv, remarks=(*surface.remarks, remark))
+
+
+def _is_upside_down(surface: Surface) -> bool:
+    """Whether the picture, laid on as the format says, would be mirrored: programs differ in where v begins."""
+    parts = [(part.triangles, part.uv_triangles) for part in surface.parts if part.uv_triangles is not None]
+    triangles, uv_triangles = (np.concatenate(each) for each in zip(*parts, strict=True))
+    return unrolled_share(surface.points, triangles, surface.uv, uv_triangles) > 0.75
 
 
 def _without_unused(surface: Surface) -> Surface:
