@@ -14,15 +14,13 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def to_images(architecture: Architecture, maps: Maps, dtype) -> dict[str, jax.Array]:
-    """What each trunk sees: (N, H, W, 3) of `dtype` by trunk; 6 channels, texture first, for the stacked one."""
+    """Returns the images of each modality that is used: (N, H, W, 3) of `dtype`."""
     wide = jnp.promote_types(dtype, jnp.float32)
     images = {}
     if "texture" in architecture.modalities:
         images["texture"] = _standardise(maps.texture.astype(wide) / 255, dtype)
     if "depth" in architecture.modalities:
         images["depth"] = _standardise(depth_to_grey(maps.depth.astype(wide), architecture.depth_range_mm), dtype)
-    if architecture.fusion == "input":
-        return {"stacked": jnp.concatenate(list(images.values()), axis=-1)}
     return images
 
 
