@@ -13,9 +13,9 @@ def test_damaged_files_are_read_or_refused_and_nothing_else():
 
 
 def test_damaged_meshes_are_read_or_refused_and_nothing_else():
-    tallies = fuzz(mutations=40, seed=1, groups=("meshes",))
-    assert len(tallies) == 13 and sum(tally.read + tally.refused for tally in tallies.values()) == 13 * 40
+    tallies = fuzz(mutations=12, seed=1, groups=("meshes",))
+    assert len(tallies) == 13 and sum(tally.read + tally.refused for tally in tallies.values()) == 13 * 12
     for kind, tally in tallies.items():
         assert not tally.crashes, (kind, tally.crashes[:3])
-        assert tally.refused > 3
         assert tally.bytes < 16 * 2**20, kind
+    assert sum(tally.refused for tally in tallies.values()) > 6 * 12
