@@ -37,12 +37,14 @@ class Face:
         name: of the scan.
         maps: as in `Maps`, without the axis of scans.
         remarks: what looked odd, see `Scan`.
+        coloured: the scan has colours, see `Scan.coloured`.
     """
 
     path: Path
     name: str
     maps: Maps
     remarks: tuple[str, ...] = ()
+    coloured: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,7 +146,7 @@ def _read_face(path: Path | ScanError, image_size: int, databases: Sequence[Data
         return error
     except (Exception, SystemExit) as error:  # of a reader, or a bug of ours: the others go on
         return ScanError(path, f"unexpected {in_one_line(error)}")
-    return Face(path, scan.id.name, reduce_maps(drawn_maps(maps), image_size), maps.remarks)
+    return Face(path, scan.id.name, reduce_maps(drawn_maps(maps), image_size), maps.remarks, scan.coloured)
 
 
 def stack(faces: Sequence[Maps]) -> Maps:
@@ -168,6 +170,7 @@ class Predictor:
         folds = run.folds(round) if fold is None else [fold]
         self._weights = [jax.tree.map(lambda leaf: leaf[0], run.stacked_weights(round, [k])) for k in folds]
         self._size = run.config.dataset.image_size
+        self.sees_texture = "texture" in run.config.model.modalities
         self._probabilities = jax.jit(run.trainer.probabilities)
         # Compiled before the first face is asked for, while faces are still being made.
         maps = {n: jax.ShapeDtypeStruct((BATCH, *m.shape(self._size)), m.dtype) for n, m in INPUT_MAPS.items()}
@@ -199,11 +202,19 @@ def predict(predictor: Predictor, faces: Iterable[Face | ScanError]) -> Iterator
     """Predictions batch by batch; faults are passed on in their places."""
     waiting: list[Face | ScanError] = []
     for face in faces:
-        waiting.append(face)
+        waiting.append(_fit(predictor, face))
         if len(waiting) == BATCH:
             yield from _predict_batch(predictor, waiting)
             waiting = []
     yield from _predict_batch(predictor, waiting)
+
+
+def _fit(predictor: Predictor, face: Face | ScanError) -> Face | ScanError:
+    """The face, or the fault where it lacks what the networks see."""
+    if isinstance(face, ScanError) or face.coloured or not predictor.sees_texture:
+        return face
+    reason = "the scan has no colours, and this run's networks see the texture: use a run of the variant depth"
+    return ScanError(face.path, reason)
 
 
 def _predict_batch(predictor: Predictor, waiting: Sequence[Face | ScanError]) -> Iterator[Prediction | ScanError]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from afnet_jax.errors import DatasetError
 from afnet_jax.paths import user_path
-from afnet_jax.scans import bosphorus, bu3dfe
+from afnet_jax.scans import bosphorus, bu3dfe, meshes
 from afnet_jax.scans.database import Database, OwnReader
 from afnet_jax.scans.scan import Scan, ScanError
 
@@ -73,7 +73,15 @@ SYNTHETIC = Database(
     is_synthetic=True,
 )
 
-DATABASES = {database.name: database for database in (BU3DFE, BOSPHORUS, SYNTHETIC)}
+MESH = Database(
+    name="mesh",
+    title="meshes",
+    reader=meshes,
+    scans=f"a mesh ({', '.join(meshes.FORMATS)})",
+    description="Meshes of any origin; their names tell no expression, so that they are for prediction alone.",
+)
+
+DATABASES = {database.name: database for database in (BU3DFE, BOSPHORUS, SYNTHETIC, MESH)}
 OWN = "own"  # of scans of the user's own, where no other name is given
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")  # of a folder, and of a tfds data set
 
@@ -138,7 +146,8 @@ def is_synthetic(name: str) -> bool:
 
 def scans_of(databases: Sequence[Database]) -> str:
     """Returns what the databases' scans are, for messages: "a BU-3DFE mesh (…) or a Bosphorus range grid (…)"."""
-    return " or ".join(dict.fromkeys(database.scans for database in databases))
+    *others, last = dict.fromkeys(database.scans for database in databases)
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def is_scan(path: Path, databases: Sequence[Database]) -> bool:
@@ -154,7 +163,8 @@ def read_scan(path: str | Path, database: str | None = None, databases: Sequence
     """Reads one scan of any database, which its file's name tells.
 
     Args:
-        path: a BU-3DFE face mesh (…_F3D.wrl) or a Bosphorus range grid (….bnt), its texture and landmarks beside it.
+        path: a BU-3DFE face mesh (…_F3D.wrl), a Bosphorus range grid (….bnt) or a mesh of any origin (.obj, .ply,
+            .glb, .gltf, .stl), its texture and landmarks beside it.
         database: name for the scan's id, where it is not the format's own ("synthetic").
         databases: those to choose from, of `readable_databases`; DATABASES by default.
 
