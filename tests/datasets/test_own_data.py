@@ -85,11 +85,7 @@ def test_a_reader_that_is_none(tmp_path, code, told):
 @pytest.mark.parametrize(
     ("database", "has_reader", "told"),
     [
-        (
-            "own",
-            False,
-            "'own' is unknown; expected one of bosphorus, bu3dfe, synthetic, or your own with --reader=FILE",
-        ),
+        ("own", False, "'own' is unknown; expected one of bosphorus, bu3dfe, mesh, synthetic, or your own"),
         ("bu3df", False, "'bu3df' is unknown; expected one of"),
         ("bu3dfe", True, "'bu3dfe' has its own reader; give your scans another name, such as own"),
         ("../frgc", True, "expected a name of small letters, digits and _"),
