@@ -4,12 +4,12 @@ import sys
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from quick_preprocessing import quick_maps
 
 from afnet_jax.datasets.builder import BUILDERS, SPLIT, write_dataset
 from afnet_jax.datasets.records import record_of, save_record
 from afnet_jax.scans import EXPRESSIONS
 from afnet_jax.scans.databases import DATABASES, OWN, find_scans, read_scan
+from tests.support.quick_preprocessing import quick_maps
 
 
 @pytest.fixture

@@ -12,19 +12,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from quick_preprocessing import killed_maps, picky_maps, quick_maps
 
 from afnet_jax.config import default_config
 from afnet_jax.datasets import digests
 from afnet_jax.datasets.builder import SPLIT
-from afnet_jax.datasets.inspection import inspect
 from afnet_jax.datasets.loading import load
 from afnet_jax.datasets.preparation import prepare
 from afnet_jax.errors import DatasetError
 from afnet_jax.file_lock import write_lock
+from afnet_jax.quality.inspection import inspect
 from afnet_jax.scans import ScanError, find_scans, read_scan
+from tests.support.quick_preprocessing import killed_maps, picky_maps, quick_maps
 
-TOOL = Path(__file__).parents[2] / "tools" / "prepare_dataset.py"
+ROOT = Path(__file__).parents[2]
+TOOL = ROOT / "tools" / "prepare_dataset.py"
 
 
 def examples(folder):
@@ -119,9 +120,9 @@ def test_workers_import_neither_jax_nor_tfds():
 
 
 INTERRUPTED = """
-import sys; sys.path.insert(0, {tests!r})
+import sys; sys.path.insert(0, {root!r})
 from afnet_jax.datasets.preparation import prepare
-from quick_preprocessing import slow_maps
+from tests.support.quick_preprocessing import slow_maps
 if __name__ == "__main__":
     prepare("bu3dfe", {raw!r}, {data!r}, workers=2, preprocess=slow_maps)
 """
@@ -130,7 +131,7 @@ if __name__ == "__main__":
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_goes_on_where_it_was_stopped(raw, tmp_path, how):
     script = tmp_path / "script.py"
-    script.write_text(INTERRUPTED.format(tests=str(Path(__file__).parent), raw=str(raw), data=str(tmp_path / "data")))
+    script.write_text(INTERRUPTED.format(root=str(ROOT), raw=str(raw), data=str(tmp_path / "data")))
     finished = tmp_path / "data" / ".finished" / "bu3dfe"
     first = subprocess.Popen([sys.executable, script], stderr=subprocess.PIPE, start_new_session=True, text=True)
     deadline = time.monotonic() + 60
@@ -156,7 +157,7 @@ def test_goes_on_where_it_was_stopped(raw, tmp_path, how):
 @pytest.mark.parametrize("end", ["finishes", "is killed"])
 def test_of_two_at_once_the_second_waits_and_takes_what_is_there(raw, tmp_path, end):
     script = tmp_path / "script.py"
-    script.write_text(INTERRUPTED.format(tests=str(Path(__file__).parent), raw=str(raw), data=str(tmp_path / "data")))
+    script.write_text(INTERRUPTED.format(root=str(ROOT), raw=str(raw), data=str(tmp_path / "data")))
     finished = tmp_path / "data" / ".finished" / "bu3dfe"
     start = lambda: subprocess.Popen([sys.executable, script], stderr=subprocess.PIPE, text=True)  # noqa: E731
     first = start()

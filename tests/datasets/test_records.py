@@ -3,11 +3,11 @@ import json
 
 import numpy as np
 import pytest
-from quick_preprocessing import quick_maps
 
 from afnet_jax.datasets.records import load_record, record_of, save_record
 from afnet_jax.errors import DatasetError
 from afnet_jax.scans.scan import LANDMARKS
+from tests.support.quick_preprocessing import quick_maps
 
 
 def test_saved_record_comes_back(surface, tmp_path):

@@ -12,7 +12,7 @@ import functools
 import numpy as np
 
 from afnet_jax.scans.scan import EXPRESSION_CODES, NEUTRAL_CODE
-from afnet_jax.scans.synthetic.template import (
+from afnet_jax.synthetic.template import (
     ABOVE_MOUTH,
     MOUTH_LINE,
     MOUTH_PROFILE,

@@ -12,8 +12,8 @@ import scipy.spatial
 
 from afnet_jax.errors import AFNetError
 from afnet_jax.preprocessing import preprocess
-from afnet_jax.preprocessing.evaluation import evaluate, ssim
-from afnet_jax.preprocessing.truth import Truth, read_truth
+from afnet_jax.quality.evaluation import evaluate, ssim
+from afnet_jax.quality.truth import Truth, read_truth
 
 TOOL = Path(__file__).parents[2] / "tools" / "measure_preprocessing.py"
 

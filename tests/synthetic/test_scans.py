@@ -10,8 +10,8 @@ import pytest
 import scipy.ndimage
 
 from afnet_jax.scans import bosphorus, bu3dfe, find_scans, read_scan
-from afnet_jax.scans.synthetic import make_scan, write_people
-from afnet_jax.scans.synthetic.sensor import HOLES, NOISE, SPIKE_HEIGHT, SPIKES
+from afnet_jax.synthetic import make_scan, write_people
+from afnet_jax.synthetic.sensor import HOLES, NOISE, SPIKE_HEIGHT, SPIKES
 
 TOOL = Path(__file__).parents[2] / "tools" / "make_synthetic.py"
 SHOWN = [(0, "AN"), (1, "HA"), (2, "SU"), (3, "DI")]

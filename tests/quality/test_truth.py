@@ -3,8 +3,8 @@
 import numpy as np
 
 from afnet_jax.preprocessing import preprocess
-from afnet_jax.preprocessing.evaluation import evaluate
-from afnet_jax.preprocessing.truth import mesh_truth
+from afnet_jax.quality.evaluation import evaluate
+from afnet_jax.quality.truth import mesh_truth
 
 
 def heights_met_by_rays(points, triangles, x, y):

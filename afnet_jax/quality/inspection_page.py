@@ -9,8 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from afnet_jax.datasets import thumbnails
-from afnet_jax.datasets.inspection import FEWEST, MEASURES, ODD, InspectedScan, Inspection
 from afnet_jax.errors import DatasetError
 from afnet_jax.html_page import (
     Section,
@@ -24,6 +22,8 @@ from afnet_jax.html_page import (
     text,
 )
 from afnet_jax.paths import user_path
+from afnet_jax.quality import thumbnails
+from afnet_jax.quality.inspection import FEWEST, MEASURES, ODD, InspectedScan, Inspection
 from afnet_jax.scans.scan import EXPRESSIONS
 
 FILE_NAME = "inspection.html"

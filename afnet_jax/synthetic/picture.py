@@ -11,9 +11,9 @@ import dataclasses
 import numpy as np
 import scipy.ndimage
 
-from afnet_jax.scans.synthetic import template
-from afnet_jax.scans.synthetic.head import Head
-from afnet_jax.scans.synthetic.skin import look_up
+from afnet_jax.synthetic import template
+from afnet_jax.synthetic.head import Head
+from afnet_jax.synthetic.skin import look_up
 
 
 @dataclasses.dataclass(frozen=True)

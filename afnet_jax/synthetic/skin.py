@@ -7,9 +7,9 @@ import functools
 import numpy as np
 import scipy.ndimage
 
-from afnet_jax.scans.synthetic.head import EYE_PATCHES, MOUTH_PATCH, TEETH_EDGE
-from afnet_jax.scans.synthetic.identity import Person
-from afnet_jax.scans.synthetic.template import (
+from afnet_jax.synthetic.head import EYE_PATCHES, MOUTH_PATCH, TEETH_EDGE
+from afnet_jax.synthetic.identity import Person
+from afnet_jax.synthetic.template import (
     BROW_LOWER,
     BROW_UPPER,
     EYE_INNER,

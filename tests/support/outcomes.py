@@ -15,10 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from made_up import from_reference, scans, tensor
 
 from afnet_jax.models.afnet import AFNet
 from afnet_jax.models.architecture import VARIANTS
+from tests.support.named_values import from_reference, scans, tensor
 
 BATCH = 2
 
@@ -83,7 +83,8 @@ def named(state: nnx.State) -> dict[str, np.ndarray]:
 def reference(variant: str, dtype: str = "float32"):
     """The PyTorch reference, filled with made-up values."""
     import torch
-    from pytorch_reference import Reference
+
+    from tests.support.pytorch_reference import Reference
 
     model = Reference(variant).to(getattr(torch, dtype))
     for name, parameter in model.state_dict().items():

@@ -15,7 +15,7 @@ from afnet_jax.preprocessing.masks import inner_face
 from afnet_jax.preprocessing.pipeline import PreprocessingConfig
 from afnet_jax.preprocessing.rendering import rasterize
 from afnet_jax.preprocessing.surface import clean_surface
-from afnet_jax.preprocessing.truth import Truth
+from afnet_jax.quality.truth import Truth
 from afnet_jax.scans.scan import Scan
 
 _STEP = 4.0  # mm between neighbouring pixels of the truth: one thing hides another

@@ -6,8 +6,8 @@ import dataclasses
 
 import numpy as np
 
-from afnet_jax.scans.synthetic import template
-from afnet_jax.scans.synthetic.template import ABOVE_MOUTH, EYE_LINE, MOUTH_LINE, X, Y, bump, furrow, ramp
+from afnet_jax.synthetic import template
+from afnet_jax.synthetic.template import ABOVE_MOUTH, EYE_LINE, MOUTH_LINE, X, Y, bump, furrow, ramp
 
 # Parameter -> (its unit, the largest value drawn); normal, of deviation 0.6 · largest, cut there.
 PARAMETERS = {

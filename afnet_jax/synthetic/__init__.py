@@ -5,6 +5,6 @@ with eyeballs and teeth (`head`), painted (`skin`), lit and seen (`picture`), po
 scanned as the databases do (`capture`). `population` makes scans of people and writes them.
 """
 
-from afnet_jax.scans.synthetic.population import Truth, make_scan, write_people
+from afnet_jax.synthetic.population import Truth, make_scan, write_people
 
 __all__ = ["Truth", "make_scan", "write_people"]

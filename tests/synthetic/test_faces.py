@@ -6,11 +6,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 
 from afnet_jax.scans.scan import EXPRESSION_CODES, LANDMARKS
-from afnet_jax.scans.synthetic import make_scan, picture, template
-from afnet_jax.scans.synthetic.expression import UNITS, Activation, draw_activation, unit_fields
-from afnet_jax.scans.synthetic.head import person_at_rest, shape_head
-from afnet_jax.scans.synthetic.identity import PARAMETERS, draw_person
-from afnet_jax.scans.synthetic.skin import paint_person
+from afnet_jax.synthetic import make_scan, picture, template
+from afnet_jax.synthetic.expression import UNITS, Activation, draw_activation, unit_fields
+from afnet_jax.synthetic.head import person_at_rest, shape_head
+from afnet_jax.synthetic.identity import PARAMETERS, draw_person
+from afnet_jax.synthetic.skin import paint_person
 
 PEOPLE = range(8)
 

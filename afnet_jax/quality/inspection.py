@@ -16,13 +16,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from afnet_jax.datasets import digests, thumbnails
+from afnet_jax.datasets import digests
 from afnet_jax.datasets.builder import read_records
 from afnet_jax.datasets.records import VERSION
 from afnet_jax.datasets.rejected import REJECTED, Rejection, read_rejected
 from afnet_jax.errors import DatasetError
 from afnet_jax.paths import user_path
 from afnet_jax.preprocessing.alignment import TEMPLATE, WEIGHTS
+from afnet_jax.quality import thumbnails
 from afnet_jax.scans.scan import EXPRESSIONS, LANDMARKS
 
 ODD = 3.5  # modified z-score beyond which a scan is odd

@@ -9,11 +9,11 @@ import scipy.spatial
 
 from afnet_jax.scans import bosphorus, bu3dfe
 from afnet_jax.scans.scan import Scan, ScanId
-from afnet_jax.scans.synthetic import picture, sensor, template
-from afnet_jax.scans.synthetic.head import Head, is_mouth_lining
-from afnet_jax.scans.synthetic.picture import Light
-from afnet_jax.scans.synthetic.sensor import Pose
-from afnet_jax.scans.synthetic.template import ABOVE_EYES, ABOVE_MOUTH, ARC, EYE_LINE, MOUTH_LINE, SHAPE, Y
+from afnet_jax.synthetic import picture, sensor, template
+from afnet_jax.synthetic.head import Head, is_mouth_lining
+from afnet_jax.synthetic.picture import Light
+from afnet_jax.synthetic.sensor import Pose
+from afnet_jax.synthetic.template import ABOVE_EYES, ABOVE_MOUTH, ARC, EYE_LINE, MOUTH_LINE, SHAPE, Y
 
 _EDGE = 2.0  # mm between the vertices of a free mesh, laid out flat
 _ATLAS = 450, 630  # pixels

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import scipy.spatial
 
-from afnet_jax.scans.synthetic.template import ARC, Y
+from afnet_jax.synthetic.template import ARC, Y
 
 NOISE = 0.2, 0.4  # mm, least and greatest standard deviation of a scan
 SPIKES, SPIKE_HEIGHT = (24, 60), (5.0, 40.0)  # points of a scan; mm off the surface

@@ -19,10 +19,10 @@ from afnet_jax.machine import usable_cores
 from afnet_jax.paths import user_path
 from afnet_jax.scans import bosphorus, bu3dfe
 from afnet_jax.scans.scan import EXPRESSION_CODES, NEUTRAL_CODE, Scan, ScanError, ScanId
-from afnet_jax.scans.synthetic import capture, picture, sensor, skin, template
-from afnet_jax.scans.synthetic.expression import draw_activation
-from afnet_jax.scans.synthetic.head import person_at_rest, shape_head
-from afnet_jax.scans.synthetic.identity import Person
+from afnet_jax.synthetic import capture, picture, sensor, skin, template
+from afnet_jax.synthetic.expression import draw_activation
+from afnet_jax.synthetic.head import person_at_rest, shape_head
+from afnet_jax.synthetic.identity import Person
 
 _CODES = (*EXPRESSION_CODES, NEUTRAL_CODE)
 _WORDS = {code: f"E_{word}" for word, code in bosphorus.EXPRESSION_WORDS.items()} | {NEUTRAL_CODE: "N_N"}

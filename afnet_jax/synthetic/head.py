@@ -7,10 +7,10 @@ import functools
 
 import numpy as np
 
-from afnet_jax.scans.synthetic import template
-from afnet_jax.scans.synthetic.expression import Activation, displacement
-from afnet_jax.scans.synthetic.identity import Person, draw_person, resting_skin
-from afnet_jax.scans.synthetic.template import ABOVE_EYES, ARC, EYE_LINE, SHAPE, X, Y, bump
+from afnet_jax.synthetic import template
+from afnet_jax.synthetic.expression import Activation, displacement
+from afnet_jax.synthetic.identity import Person, draw_person, resting_skin
+from afnet_jax.synthetic.template import ABOVE_EYES, ARC, EYE_LINE, SHAPE, X, Y, bump
 
 _UPPER_LID_AT_REST, _LOWER_LID_AT_REST = 5.4, 2.8  # mm off the eyes' line
 _LEAST_APERTURE = 0.8  # mm: eyes never shut, as the databases ask of people

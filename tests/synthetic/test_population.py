@@ -7,7 +7,7 @@ import scipy.ndimage
 import scipy.spatial
 
 from afnet_jax.scans import ScanError, bosphorus, bu3dfe, find_scans, read_scan
-from afnet_jax.scans.synthetic import make_scan, write_people
+from afnet_jax.synthetic import make_scan, write_people
 
 PEOPLE = range(4)
 

@@ -1,6 +1,6 @@
 """Feeds the readers damaged files: whatever stands in a file, they return what they promise or raise their own error.
 
-    python tools/fuzz_readers.py --mutations=20000
+    python -m benchmarks.fuzz_readers --mutations=20000
 
 Scans of both databases with their pictures and landmarks, and files of ResNet18 weights. Prints, per kind of file, how
 many of the mutations were read and refused, the slowest read and the most memory, and exits with 1 if a reader ever
@@ -27,34 +27,11 @@ import safetensors.numpy
 from afnet_jax.command_line import command_parser
 from afnet_jax.errors import AFNetError, WeightsError
 from afnet_jax.models.weight_files import read_weights
-from afnet_jax.scans import Scan, ScanError, ScanId, bosphorus, bu3dfe, read_scan
-from afnet_jax.scans.scan import LANDMARKS
+from afnet_jax.scans import Scan, ScanError, bosphorus, bu3dfe, read_scan
+from tests.support.dome import as_bu3dfe, dome
 
 SLOWEST_SECONDS = 5.0  # on a machine that does other things, too
 MOST_BYTES = 64 * 2**20  # the base files are small; what a header merely announces must not be allocated
-
-
-def dome() -> Scan:
-    """A small textured ellipsoid, 155 × 125 mm, as a range grid with every landmark name of both databases."""
-    rows, cols = np.mgrid[0:22, 0:18]
-    x, y = (cols - 8.5) * 7.5, (rows - 10.5) * 7.5
-    inside = (x / 70) ** 2 + (y / 85) ** 2 < 1
-    z = 60 * np.sqrt(np.where(inside, 1 - (x / 80) ** 2 - (y / 100) ** 2, 0))
-    grid = np.where(inside, np.cumsum(inside).reshape(inside.shape) - 1, -1).astype(np.int32)
-    points = np.stack([x, y, z], axis=-1)[inside].round(5)
-    uv = np.stack([(cols + 0.5) / 18, 1 - (rows + 0.5) / 22], axis=-1)[inside].round(6).astype(np.float32)
-    texture = np.random.default_rng(0).integers(0, 256, (66, 54, 3), np.uint8)
-    names = [*LANDMARKS, *bu3dfe.POINT_NAMES]
-    landmarks = {name: points[20 + 2 * k] for k, name in enumerate(names)}
-    triangles = bosphorus.grid_triangles(grid)
-    identity = ScanId("bosphorus", "bs000", "HA", None, None, "bs000_E_HAPPY_0")
-    return Scan(identity, points, triangles, uv, triangles, texture, landmarks, grid)
-
-
-def as_bu3dfe(scan: Scan) -> Scan:
-    """The same surface as a free mesh of a BU-3DFE subject."""
-    identity = ScanId("bu3dfe", "F0001", "HA", 4, "WH", "F0001_HA04WH")
-    return dataclasses.replace(scan, id=identity, grid=None)
 
 
 def mutate(data: bytes, rng: random.Random) -> bytes:

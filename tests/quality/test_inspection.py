@@ -11,13 +11,13 @@ import pytest
 
 from afnet_jax.datasets import digests
 from afnet_jax.datasets.builder import write_dataset
-from afnet_jax.datasets.inspection import find_dataset, inspect
-from afnet_jax.datasets.inspection_page import to_html, write_page
 from afnet_jax.datasets.records import record_of, save_record
-from afnet_jax.datasets.thumbnails import TILE, relief, strip
 from afnet_jax.errors import DatasetError
 from afnet_jax.preprocessing.alignment import TEMPLATE
 from afnet_jax.preprocessing.face_maps import FaceMaps
+from afnet_jax.quality.inspection import find_dataset, inspect
+from afnet_jax.quality.inspection_page import to_html, write_page
+from afnet_jax.quality.thumbnails import TILE, relief, strip
 from afnet_jax.scans.scan import EXPRESSION_CODES, ScanId
 
 TOOL = Path(__file__).parents[2] / "tools" / "inspect_dataset.py"
