@@ -4,7 +4,8 @@ A checkpoint is a folder in Orbax's format:
 
     arrays/          an OCDBT store of tensorstore: an uncompressed zarr array for each leaf of the tree, whose name is
                      the leaf's path joined by dots; `_METADATA` tells Orbax the tree
-    record/metadata  JSON: "record", "digests" (SHA-256 of each array), "seal" (SHA-256 of these two)
+    record/metadata  JSON: "record", "digests" (SHA-256 of each array), "empty" (paths of dicts without arrays, which
+                     an optimizer's state has), "seal" (SHA-256 of the others)
 
 It is written with tensorstore itself: Orbax takes NumPy arrays for copies of the same on every process and writes those
 of the first process alone, while each process of a run saves its own trainings at its own time. Orbax opens `arrays/`
@@ -31,7 +32,7 @@ from afnet_jax.runs.atomic_files import write_atomically
 
 PARTIAL = "*.orbax-checkpoint-tmp*"
 _RECORD = Path("record", "metadata")
-_DICT_KEY = 2  # Orbax's number for it
+_DICT_KEY, _EMPTY_DICT = 2, "Dict"  # Orbax's words for them
 
 
 def digest_of_arrays(tree: Any) -> dict[str, str]:
@@ -41,8 +42,16 @@ def digest_of_arrays(tree: Any) -> dict[str, str]:
 
 def _leaves(tree: Any) -> dict[str, np.ndarray]:
     """Path of each array in a tree, its keys joined by slashes -> the array."""
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf) for path, leaf in leaves}
+    return {_joined(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def _empty_dicts(tree: Any) -> list[str]:
+    nodes = jax.tree_util.tree_leaves_with_path(tree, is_leaf=lambda node: type(node) is dict and not node)
+    return [_joined(path) for path, node in nodes if type(node) is dict]
+
+
+def _joined(path: tuple) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
 def _digest(array: np.ndarray) -> str:
@@ -74,14 +83,15 @@ def save_checkpoint(path: Path, arrays: Any, record: dict) -> None:
     Raises:
         RunError: it cannot be written, for want of space for example.
     """
-    sealed: dict[str, Any] = {"record": record, "digests": digest_of_arrays(arrays)}
+    empty = _empty_dicts(arrays)
+    sealed: dict[str, Any] = {"record": record, "digests": digest_of_arrays(arrays), "empty": empty}
     sealed["seal"] = _digest_of_json(sealed)
     partial = path.with_name(f"{path.name}.orbax-checkpoint-tmp")
     try:
         _make_sure_of_space(path, arrays)
         shutil.rmtree(partial, ignore_errors=True)
         (partial / _RECORD).parent.mkdir(parents=True)
-        _write_arrays(partial / "arrays", _leaves(arrays))
+        _write_arrays(partial / "arrays", _leaves(arrays), empty)
         write_atomically(partial / _RECORD, json.dumps(sealed))
         shutil.rmtree(path, ignore_errors=True)
         partial.rename(path)
@@ -106,7 +116,7 @@ def _spec(folder: Path, leaf: str) -> dict:
     return {"driver": "zarr", "kvstore": {"driver": "ocdbt", "base": base, "path": f"{leaf.replace('/', '.')}/"}}
 
 
-def _write_arrays(folder: Path, arrays: dict[str, np.ndarray]) -> None:
+def _write_arrays(folder: Path, arrays: dict[str, np.ndarray], empty: list[str]) -> None:
     context = tensorstore.Context()
 
     def created(leaf: str, array: np.ndarray) -> tensorstore.Future[tensorstore.TensorStore]:
@@ -122,15 +132,16 @@ def _write_arrays(folder: Path, arrays: dict[str, np.ndarray]) -> None:
         stores = {leaf: created(leaf, array) for leaf, array in arrays.items()}
         for leaf, array in arrays.items():
             stores[leaf].result().write(array, can_reference_source_data_indefinitely=True).copy.result()
-    tree = {str(tuple(leaf.split("/"))): _tree_metadata(leaf) for leaf in arrays}
+    kinds = dict.fromkeys(arrays, "np.ndarray") | dict.fromkeys(empty, _EMPTY_DICT)
+    tree = {str(tuple(path.split("/"))): _tree_metadata(path, kind) for path, kind in kinds.items()}
     flags = {"use_ocdbt": True, "use_zarr3": False, "store_array_data_equal_to_fill_value": True}
     write_atomically(folder / "_METADATA", json.dumps({"tree_metadata": tree, **flags}))
 
 
-def _tree_metadata(leaf: str) -> dict:
+def _tree_metadata(path: str, kind: str) -> dict:
     return {
-        "key_metadata": [{"key": key, "key_type": _DICT_KEY} for key in leaf.split("/")],
-        "value_metadata": {"value_type": "np.ndarray", "skip_deserialize": False},
+        "key_metadata": [{"key": key, "key_type": _DICT_KEY} for key in path.split("/")],
+        "value_metadata": {"value_type": kind, "skip_deserialize": kind == _EMPTY_DICT},
     }
 
 
@@ -140,24 +151,23 @@ def read_record(path: Path) -> tuple[dict, frozenset[str]]:
     Raises:
         RunError: damaged or unreadable.
     """
-    record, digests = _read_sealed(path)
-    return record, frozenset(digests)
+    sealed = _read_sealed(path)
+    return sealed["record"], frozenset(sealed["digests"])
 
 
-def _read_sealed(path: Path) -> tuple[dict, dict[str, str]]:
-    """A checkpoint's record and the digest of each of its arrays."""
+def _read_sealed(path: Path) -> dict:
+    """Content of record/metadata, whose seal is right."""
     try:
         sealed = json.loads((path / _RECORD).read_bytes())
     except (OSError, ValueError) as error:
         raise RunError(f"{path}: checkpoint cannot be read ({_reason(error)})") from error
     try:
-        content = {name: sealed[name] for name in ("record", "digests")}
-        whole = sealed["seal"] == _digest_of_json(content)
-    except (KeyError, TypeError):
+        whole = sealed.pop("seal") == _digest_of_json(sealed) and sealed.keys() >= {"record", "digests"}
+    except (AttributeError, KeyError, TypeError):
         whole = False
     if not whole:
         raise RunError(f"{path}: checkpoint record is damaged (its digest does not match)")
-    return content["record"], content["digests"]
+    return sealed
 
 
 def restore_checkpoint(path: Path) -> tuple[dict, dict]:
@@ -166,15 +176,17 @@ def restore_checkpoint(path: Path) -> tuple[dict, dict]:
     Raises:
         RunError: damaged or unreadable.
     """
-    record, digests = _read_sealed(path)
+    sealed = _read_sealed(path)
+    digests = sealed["digests"]
     try:
         arrays = _read_arrays(path / "arrays", digests)
+        empty = sealed["empty"] if "empty" in sealed else _empty_dicts_by_orbax(path / "arrays")
     except Exception as error:  # whatever tensorstore raises for a damaged file
         raise RunError(f"{path}: checkpoint cannot be read ({_reason(error)})") from error
     for leaf, array in arrays.items():
         if _digest(array) != digests[leaf]:
             raise RunError(f"{path}: checkpoint is damaged: {leaf} does not match its digest")
-    return _nested(arrays), record
+    return _nested({**arrays, **{leaf: {} for leaf in empty}}), sealed["record"]
 
 
 def _read_arrays(folder: Path, leaves: Iterable[str]) -> dict[str, np.ndarray]:
@@ -184,14 +196,24 @@ def _read_arrays(folder: Path, leaves: Iterable[str]) -> dict[str, np.ndarray]:
     return {leaf: read.result() for leaf, read in reads.items()}
 
 
-def _nested(arrays: dict[str, np.ndarray]) -> dict:
+def _empty_dicts_by_orbax(folder: Path) -> list[str]:
+    """Paths of the dicts without arrays where Orbax itself has written them, before they were sealed."""
+    entries = json.loads((folder / "_METADATA").read_bytes())["tree_metadata"].values()
+    return [
+        "/".join(key["key"] for key in entry["key_metadata"])
+        for entry in entries
+        if entry["value_metadata"]["value_type"] == _EMPTY_DICT
+    ]
+
+
+def _nested(leaves: dict[str, Any]) -> dict:
     tree: dict = {}
-    for leaf, array in arrays.items():
-        *parents, name = leaf.split("/")
+    for path, leaf in leaves.items():
+        *parents, name = path.split("/")
         node = tree
         for parent in parents:
             node = node.setdefault(parent, {})
-        node[name] = array
+        node[name] = leaf
     return tree
 
 
