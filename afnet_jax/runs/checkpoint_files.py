@@ -16,7 +16,6 @@ Neither Orbax nor tensorstore notices flipped bits: of 25, Orbax restored 23 wit
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Iterable
@@ -27,8 +26,9 @@ import jax
 import numpy as np
 import tensorstore
 
+from afnet_jax.atomic_files import write_atomically
 from afnet_jax.errors import RunError
-from afnet_jax.runs.atomic_files import write_atomically
+from afnet_jax.sha256 import digest_of
 
 PARTIAL = "*.orbax-checkpoint-tmp*"
 _RECORD = Path("record", "metadata")
@@ -55,14 +55,11 @@ def _joined(path: tuple) -> str:
 
 
 def _digest(array: np.ndarray) -> str:
-    digest = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
-    # Not of a copy; and other threads go on, since hashlib gives the interpreter free for large buffers.
-    digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-    return digest.hexdigest()
+    return digest_of(f"{array.dtype.str}{array.shape}", array)
 
 
 def _digest_of_json(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+    return digest_of(json.dumps(value, sort_keys=True))
 
 
 def _reason(error: Exception) -> str:
