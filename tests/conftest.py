@@ -5,6 +5,7 @@ from pathlib import Path
 import jax
 import pytest
 
+from tests.support.calls import call  # noqa: F401  # a fixture
 from tests.support.samples import provide_samples
 
 

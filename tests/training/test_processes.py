@@ -17,6 +17,8 @@ from afnet_jax.runs.folder import open_checkpoints
 from afnet_jax.training import processes
 from tests.support.small_training import make_config, make_faces
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 GROUPS = {"train.folds_per_group": "2", "train.epochs": 1}
 
