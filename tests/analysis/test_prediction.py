@@ -117,6 +117,7 @@ def good(tmp_path) -> Path:
     return bosphorus.write_scan(make_scan(0, "HA", None, database="bosphorus", seed=1)[0], tmp_path / "good")
 
 
+@pytest.mark.slow
 def test_a_scan_at_which_everything_fails_stops_no_other(run_folder, good, tmp_path, monkeypatch, capsys):
     (tmp_path / "reader.py").write_text(ODD_READER)
     (tmp_path / "odd").mkdir()

@@ -149,6 +149,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_goes_on_where_it_was_stopped(raw, tmp_path, how):
     script = tmp_path / "script.py"
@@ -175,6 +176,7 @@ def test_goes_on_where_it_was_stopped(raw, tmp_path, how):
     assert len(examples(tmp_path / "data" / "bu3dfe" / "1.0.0")) == 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ["finishes", "is killed"])
 def test_of_two_at_once_the_second_waits_and_takes_what_is_there(raw, tmp_path, end):
     script = tmp_path / "script.py"
@@ -201,6 +203,7 @@ def test_of_two_at_once_the_second_waits_and_takes_what_is_there(raw, tmp_path, 
     assert len(examples(folder)) == 12
 
 
+@pytest.mark.slow
 def test_loading_waits_for_preparing(raw, tmp_path, capsys):
     prepare("bu3dfe", raw, tmp_path, workers=1, preprocess=quick_maps)
     settings = default_config().dataset
@@ -238,6 +241,7 @@ def test_command_line_tells_its_faults_in_one_line(call, tmp_path):
     assert done.stderr.startswith("error: ") and len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_command_line_prepares_samples_and_lists_the_bad_ones(samples, tmp_path):
     raw, data_dir = tmp_path / "raw", tmp_path / "data"
     source = sorted((samples / "bosphorus").glob("*/"))[0]

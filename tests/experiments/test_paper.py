@@ -185,6 +185,7 @@ def test_tables_escape_what_latex_takes_for_its_own():
     assert signed(-0.001) == "+0.00" and signed(-1.5) == "−1.50"
 
 
+@pytest.mark.slow
 def test_heat_maps_of_all_folds(run, faces):
     drawn = figures.heat_maps(run, run, faces)
     assert [len(drawn[name].axes) for name in ("fig_6", "fig_6_mean")] == [24, 24]
@@ -195,6 +196,7 @@ def test_heat_maps_of_all_folds(run, faces):
         assert set(faces.subjects[row]) == {fold.test[0]}
 
 
+@pytest.mark.slow
 def test_heat_maps_leave_out_folds_that_were_given_up(tmp_path, faces):
     whole = load_run(write_run(tmp_path / "whole", faces, make_config(), weights=True))
     lost = load_run(write_run(tmp_path / "lost", faces, make_config(), weights=True, given_up=[(0, 0)]))

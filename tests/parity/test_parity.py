@@ -38,7 +38,10 @@ GOLDEN = Path(__file__).parent / "golden.json"
 DISTINCT = [name for name in VARIANTS if name != "fuse_34"]  # which is no_ma under the name that Fig. 5 gives it
 
 
-@pytest.fixture(scope="module", params=DISTINCT)
+@pytest.fixture(
+    scope="module",
+    params=[name if name == "afnet" else pytest.param(name, marks=pytest.mark.slow) for name in DISTINCT],
+)
 def variant(request):
     """Of module scope, so that all tests of a variant run one after the other and share what is computed for it."""
     return request.param

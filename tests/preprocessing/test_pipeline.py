@@ -184,6 +184,7 @@ def test_synthetic_subjects_come_out_as_they_are(samples, name, most):
     assert figures["good_kept"] > 0.99
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [SAMPLES[2][0], SAMPLES[3][0]])
 def test_synthetic_subjects_scanned_again_in_another_pose_keep_their_shape(samples, name):
     agreement = pose_agreement(read_scan(sorted(samples.glob(name))[0]))
