@@ -34,7 +34,7 @@ def run_command(main: Callable[[], int | None], argv: Sequence[str], description
     print_whatever_the_locale()
     flags.FLAGS.set_gnu_getopt(True)
     if any(argument in ("--help", "-h", "-help") for argument in argv[1:]):
-        print(_help(argv[0], description))
+        print(_help(description))
         return 0
     try:
         argv = [_expanded(argument) for argument in argv]
@@ -128,7 +128,7 @@ def _own_flags() -> list[flags.Flag]:
     return flags.FLAGS.get_key_flags_for_module(sys.modules["__main__"])
 
 
-def _help(program: str, description: str) -> str:
+def _help(description: str) -> str:
     lines = [f"  --{flag.name}: {flag.help}" for flag in _own_flags()]
     fields = [f"  --config.{name}={_as_typed(value)}" for name, value in _fields().items()]
     told = "fields of the config and their defaults, explained in afnet_jax/config.py:"
