@@ -8,7 +8,6 @@ another scan.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,6 +24,7 @@ from afnet_jax.paths import user_path
 from afnet_jax.preprocessing.alignment import TEMPLATE, WEIGHTS
 from afnet_jax.quality import thumbnails
 from afnet_jax.scans.scan import EXPRESSIONS, LANDMARKS
+from afnet_jax.sha256 import digest_of
 
 ODD = 3.5  # modified z-score beyond which a scan is odd
 FEWEST = 6  # scans from which a median and a spread can be told
@@ -200,7 +200,7 @@ def measure(record: Mapping) -> InspectedScan:
         figures=json.loads(record["quality"])
         | {"turn": _turn(record["to_scan"]), "residual": residual, "contrast": float(grey.std()) if len(grey) else 0.0},
         farthest=farthest,
-        content=hashlib.sha256(depth.tobytes()).hexdigest(),
+        content=digest_of(depth),
         picture=thumbnails.strip(texture, depth / step, record["mask56"], at),
     )
 

@@ -15,6 +15,7 @@ import numpy as np
 import threadpoolctl
 from tqdm import tqdm
 
+from afnet_jax.atomic_files import write_arrays_atomically
 from afnet_jax.machine import usable_cores
 from afnet_jax.paths import user_path
 from afnet_jax.scans import bosphorus, bu3dfe
@@ -59,10 +60,7 @@ class Truth:
 
     def save(self, path: Path) -> None:
         """Writes NAME_truth.npz, whole or not at all."""
-        unfinished = path.with_suffix(".part")
-        with unfinished.open("wb") as file:
-            np.savez(file, **{field.name: getattr(self, field.name) for field in dataclasses.fields(self)})
-        unfinished.replace(path)
+        write_arrays_atomically(path, {field.name: getattr(self, field.name) for field in dataclasses.fields(self)})
 
 
 def make_scan(

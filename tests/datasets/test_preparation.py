@@ -14,7 +14,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from afnet_jax.config import default_config
-from afnet_jax.datasets import digests
+from afnet_jax.datasets import digests, preparation
 from afnet_jax.datasets.builder import SPLIT
 from afnet_jax.datasets.loading import load
 from afnet_jax.datasets.preparation import prepare
@@ -54,6 +54,26 @@ def test_prepared_scans_are_not_prepared_again(raw, tmp_path, monkeypatch):
     first = prepare("bu3dfe", raw, tmp_path / "data", workers=1, preprocess=quick_maps)
     monkeypatch.setattr("afnet_jax.datasets.preparation._finish_all", None)
     assert prepare("bu3dfe", raw, tmp_path / "data", workers=1, preprocess=quick_maps) == first
+
+
+def test_a_docstring_costs_no_preparing_and_code_does(raw, tmp_path, monkeypatch):
+    first = prepare("bu3dfe", raw, tmp_path / "data", workers=1, preprocess=quick_maps)
+    read, prepared = Path.read_bytes, []
+    finish_all = preparation._finish_all
+
+    def finish(jobs, *rest):
+        prepared.append(len(jobs))
+        return finish_all(jobs, *rest)
+
+    monkeypatch.setattr(preparation, "_finish_all", finish)
+    for old, new, expected in (
+        (b"83 landmarks (Yin et al., FG 2006)", b"landmarks", []),
+        (b'("contour_7",)', b'("contour_6",)', [12]),  # the chin's place
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "read_bytes", lambda p, o=old, n=new: read(p).replace(o, n))
+            assert prepare("bu3dfe", raw, tmp_path / "data", workers=1, preprocess=quick_maps) == first
+        assert prepared == expected
 
 
 def test_changed_scans_and_damaged_data_sets_are_prepared_again(raw, tmp_path):
@@ -302,7 +322,7 @@ def test_a_part_follows_its_folder_and_the_last_of_one_name_counts(parts, tmp_pa
 def test_parts_of_other_versions_and_damaged_ones_are_not_mixed(parts, tmp_path, monkeypatch):
     folder = prepare_quickly(parts[0], tmp_path / "data").folder
     with monkeypatch.context() as patch:
-        patch.setattr("afnet_jax.datasets.preparation._code_digest", lambda: "another")
+        patch.setattr("afnet_jax.datasets.preparation._code_digest", lambda *_: "another")
         with pytest.raises(DatasetError, match=r"holds 6 scans of .*part 1, which another version .*; remove .*1.0.0"):
             prepare_quickly(parts[1], tmp_path / "data")
         assert len(examples(folder)) == 6
@@ -310,7 +330,7 @@ def test_parts_of_other_versions_and_damaged_ones_are_not_mixed(parts, tmp_path,
     record = next(folder.glob("*.array_record*"))
     record.write_bytes(record.read_bytes()[:-1])
     with monkeypatch.context() as patch:
-        patch.setattr("afnet_jax.datasets.preparation._code_digest", lambda: "another")
+        patch.setattr("afnet_jax.datasets.preparation._code_digest", lambda *_: "another")
         with pytest.raises(DatasetError, match=r"holds 6 scans of .*part 1, but is damaged"):
             prepare_quickly(parts[1], tmp_path / "data")
     (folder / "sources.json").write_text("{")

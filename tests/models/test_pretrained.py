@@ -16,7 +16,8 @@ import safetensors.numpy
 from afnet_jax.errors import WeightsError
 from afnet_jax.models import pretrained
 from afnet_jax.models.pretrained import load_pretrained, save_ported
-from afnet_jax.models.weight_files import file_digest, read_weights
+from afnet_jax.models.weight_files import read_weights
+from afnet_jax.sha256 import digest_of_file
 from tests.support.torchvision_weights import torchvision_tensors
 
 PORT = Path(__file__).parents[2] / "tools" / "port_imagenet.py"
@@ -231,7 +232,7 @@ def test_the_stacked_stem_sees_two_equal_images_as_the_original_sees_one(safeten
 
 
 def test_imagenet_is_downloaded_checked_and_refused_when_altered(published, safetensors_file, monkeypatch, tmp_path):
-    blob = tmp_path / "blobs" / file_digest(safetensors_file)
+    blob = tmp_path / "blobs" / digest_of_file(safetensors_file)
     blob.parent.mkdir()
     safetensors_file.rename(blob)
     cached = tmp_path / "snapshots" / "model.safetensors"
@@ -250,7 +251,7 @@ def test_imagenet_is_downloaded_checked_and_refused_when_altered(published, safe
 
 def test_where_the_cache_keeps_no_digest_the_hub_is_asked(published, safetensors_file, monkeypatch):
     class Metadata:
-        etag = file_digest(safetensors_file)
+        etag = digest_of_file(safetensors_file)
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *names: str(safetensors_file))
     monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", lambda url: Metadata)

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from afnet_jax.atomic_files import write_arrays_atomically
 from afnet_jax.datasets import digests
 from afnet_jax.datasets.builder import write_dataset
-from afnet_jax.datasets.records import record_of, save_record
+from afnet_jax.datasets.records import record_of
 from afnet_jax.errors import DatasetError
 from afnet_jax.preprocessing.alignment import TEMPLATE
 from afnet_jax.preprocessing.face_maps import FaceMaps
@@ -75,7 +76,7 @@ def write(maps: list[FaceMaps], data_dir: Path, database: str = "bu3dfe") -> Pat
     finished = data_dir / ".finished"
     finished.mkdir(parents=True, exist_ok=True)
     for one in maps:
-        save_record(record_of(one), finished / f"{one.id.name}.npz")
+        write_arrays_atomically(finished / f"{one.id.name}.npz", record_of(one))
     folder = write_dataset(database, finished, data_dir)
     digests.write_digests(folder, "formula")
     return folder

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -15,18 +17,29 @@ from afnet_jax.errors import RunError
 UNREADABLE_ARRAYS = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile)
 
 
+@contextlib.contextmanager
+def _whole_or_none(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write beside the path, moved onto it at the end; the process's id keeps two writers apart."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
 def write_atomically(path: Path, text: str) -> None:
-    """Writes a whole file or, if interrupted, none."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    """Writes a text in UTF-8."""
+    with _whole_or_none(path) as file:
+        file.write(text.encode("utf-8"))
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Writes JSON likewise; NaN, which JSON lacks, is refused.
+    """Writes JSON; NaN, which JSON lacks, is refused.
 
     Raises:
         ValueError: the content holds NaN or infinity.
@@ -34,14 +47,10 @@ def write_json(path: Path, content: Any) -> None:
     write_atomically(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
-def write_arrays_atomically(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Writes an .npz likewise."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
+def write_arrays_atomically(path: Path, arrays: Mapping[str, np.ndarray | np.generic]) -> None:
+    """Writes arrays as .npz."""
+    with _whole_or_none(path) as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]  # none of them is named allow_pickle
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def read_json(path: Path, *, remedy: str) -> Any:
