@@ -101,7 +101,7 @@ class _Run:
             steps = config.train.epochs * self.shape.steps
             self.program = program(
                 Trainer(config, load_pretrained(config.model.pretrained), steps=steps),
-                self.data.arrays,
+                self.data.faces,
                 seed=config.seed,
                 folds_per_call=config.train.folds_per_call,
             )
@@ -129,7 +129,7 @@ class _Run:
             most,
             batch=self.shape.batch,
             per_call=self.program.places(1, most),
-            data_bytes=sum(array.nbytes for array in self.data.arrays),
+            data_bytes=sum(array.nbytes for array in jax.tree.leaves(self.data.faces)),
         )
 
     def train(self, stop: StopRequest) -> None:
