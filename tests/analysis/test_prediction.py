@@ -45,6 +45,14 @@ def test_faults_keep_their_place_and_stop_nobody(faces, predictor):
     assert sum(line["probabilities"].values()) == pytest.approx(1)
 
 
+def test_a_face_without_colours_is_refused_where_networks_see_the_texture(faces, predictor):
+    maps = jax.tree.map(lambda m: m[0], faces.maps)
+    stream = [Face(Path("grey.stl"), "grey", maps, coloured=False), Face(Path("a.obj"), "a", maps)]
+    refused, predicted = predict(predictor, stream)
+    assert isinstance(refused, ScanError) and "grey.stl: the scan has no colours" in str(refused)
+    assert isinstance(predicted, Prediction)
+
+
 def test_maps_of_another_size_are_refused(predictor, faces):
     with pytest.raises(RunError, match="64 x 64"):
         predictor(jax.tree.map(lambda m: m[:1, ::2, ::2], faces.maps))
