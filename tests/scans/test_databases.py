@@ -104,8 +104,13 @@ def test_says_what_is_accepted(tmp_path, name):
 
 
 def test_samples_are_found(samples):
-    assert len(find_scans("bu3dfe", samples / "bu3dfe")) == 18
-    assert len(find_scans("bosphorus", samples / "bosphorus")) == 12
+    """All that show an emotion."""
+    assert [path for _, path in find_scans("bu3dfe", samples / "bu3dfe")] == sorted(
+        (samples / "bu3dfe").glob("*/*_F3D.wrl")
+    )
+    assert [path for _, path in find_scans("bosphorus", samples / "bosphorus")] == sorted(
+        (samples / "bosphorus").glob("*/*_E_*.bnt")
+    )
 
 
 def test_links_are_followed_once(tmp_path):
