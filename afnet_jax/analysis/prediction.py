@@ -12,13 +12,17 @@ import jax
 import numpy as np
 
 from afnet_jax.analysis.run import Run
-from afnet_jax.datasets.loading import Maps, reduce_maps
-from afnet_jax.errors import RunError
+from afnet_jax.datasets.loading import reduce_maps
+from afnet_jax.datasets.records import drawn_maps
+from afnet_jax.errors import RunError, in_one_line
 from afnet_jax.machine import usable_cores
+from afnet_jax.maps import INPUT_MAPS, Maps
 from afnet_jax.paths import user_path
 from afnet_jax.preprocessing import preprocess
 from afnet_jax.scans import ScanError, read_scan
-from afnet_jax.scans.databases import files_below, in_one_line, is_scan
+from afnet_jax.scans.database import Database
+from afnet_jax.scans.databases import is_scan, readable_databases, scans_of
+from afnet_jax.scans.raw_folder import files_below
 from afnet_jax.scans.scan import EXPRESSION_CODES, EXPRESSIONS
 
 BATCH = 16  # faces of one call; one program serves any number of them
@@ -33,12 +37,14 @@ class Face:
         name: of the scan.
         maps: as in `Maps`, without the axis of scans.
         remarks: what looked odd, see `Scan`.
+        coloured: the scan has colours, see `Scan.coloured`.
     """
 
     path: Path
     name: str
     maps: Maps
     remarks: tuple[str, ...] = ()
+    coloured: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,36 +77,43 @@ class Prediction:
         )
 
 
-def find_files(paths: Iterable[str | Path]) -> list[Path | ScanError]:
+def find_files(paths: Iterable[str | Path], databases: Sequence[Database] = ()) -> list[Path | ScanError]:
     """Scan files among paths: files as they are, folders with all the scans below them, sorted.
 
     A path that is not there, a folder without scans, or a name at which a reader fails comes out as its error, in its
     place.
+
+    Args:
+        paths: files and folders.
+        databases: whose scans; by default all that can be read without a reader of the user's own.
     """
+    databases = databases or readable_databases()
     found: list[Path | ScanError] = []
     for path in map(user_path, paths):
         if not path.exists():
             found.append(ScanError(path, "no such file or folder"))
         else:
-            found += _scans_below(path) if path.is_dir() else [path]
+            found += _scans_below(path, databases) if path.is_dir() else [path]
     return list(dict.fromkeys(found))
 
 
-def _scans_below(folder: Path) -> list[Path | ScanError]:
+def _scans_below(folder: Path, databases: Sequence[Database]) -> list[Path | ScanError]:
     found: list[Path | ScanError] = []
     try:
         for path in files_below(folder):
             try:
-                found += [path] if is_scan(path) else []
+                found += [path] if is_scan(path, databases) else []
             except ScanError as error:
                 found.append(error)
     except ScanError as error:  # a folder that cannot be read
         found.append(error)
-    none = ScanError(folder, "holds no scan (…_F3D.wrl of BU-3DFE, ….bnt of Bosphorus), nor do its subfolders")
+    none = ScanError(folder, f"holds no scan, nor do its subfolders; expected {scans_of(databases)}")
     return found or [none]
 
 
-def read_faces(paths: Sequence[Path | ScanError], image_size: int) -> Iterator[Face | ScanError]:
+def read_faces(
+    paths: Sequence[Path | ScanError], image_size: int, databases: Sequence[Database] = ()
+) -> Iterator[Face | ScanError]:
     """Reads and preprocesses scans; one that cannot be used comes out as its error, in its place.
 
     The work starts in the background at once, beside whatever the caller does until the first face is asked for.
@@ -108,9 +121,10 @@ def read_faces(paths: Sequence[Path | ScanError], image_size: int) -> Iterator[F
     Args:
         paths: of `find_files`.
         image_size: edge in pixels of the run's images.
+        databases: as in `find_files`.
     """
     executor = ThreadPoolExecutor(usable_cores())
-    futures = [executor.submit(_read_face, path, image_size) for path in paths]
+    futures = [executor.submit(_read_face, path, image_size, databases) for path in paths]
 
     def in_order():
         try:
@@ -122,24 +136,22 @@ def read_faces(paths: Sequence[Path | ScanError], image_size: int) -> Iterator[F
     return in_order()
 
 
-def _read_face(path: Path | ScanError, image_size: int) -> Face | ScanError:
+def _read_face(path: Path | ScanError, image_size: int, databases: Sequence[Database]) -> Face | ScanError:
     if isinstance(path, ScanError):
         return path
     try:
-        scan = read_scan(path)
+        scan = read_scan(path, databases=databases)
         maps = preprocess(scan)
     except ScanError as error:
         return error
     except (Exception, SystemExit) as error:  # of a reader, or a bug of ours: the others go on
         return ScanError(path, f"unexpected {in_one_line(error)}")
-    label = np.array(-1 if scan.id.label is None else scan.id.label, np.int32)
-    reduced = reduce_maps(maps.texture, maps.depth, maps.masks, image_size)
-    return Face(path, scan.id.name, Maps(**reduced, labels=label), maps.remarks)
+    return Face(path, scan.id.name, reduce_maps(drawn_maps(maps), image_size), maps.remarks, scan.coloured)
 
 
 def stack(faces: Sequence[Maps]) -> Maps:
     """Maps of several faces, stacked on axis 0."""
-    return Maps(*(np.stack(column) for column in zip(*faces, strict=True)))
+    return jax.tree.map(lambda *column: np.stack(column), *faces)
 
 
 class Predictor:
@@ -158,14 +170,11 @@ class Predictor:
         folds = run.folds(round) if fold is None else [fold]
         self._weights = [jax.tree.map(lambda leaf: leaf[0], run.stacked_weights(round, [k])) for k in folds]
         self._size = run.config.dataset.image_size
+        self.sees_texture = "texture" in run.config.model.modalities
         self._probabilities = jax.jit(run.trainer.probabilities)
         # Compiled before the first face is asked for, while faces are still being made.
-        shapes = [((3,), np.uint8, 1), ((1,), np.float16, 1), ((1,), np.float16, 4), ((1,), np.float16, 8)]
-        maps = [
-            jax.ShapeDtypeStruct((BATCH, self._size // part, self._size // part, *channels), dtype)
-            for channels, dtype, part in shapes
-        ]
-        self._compiled = self._probabilities.lower(*self._weights[0], tuple(maps)).compile()
+        maps = {n: jax.ShapeDtypeStruct((BATCH, *m.shape(self._size)), m.dtype) for n, m in INPUT_MAPS.items()}
+        self._compiled = self._probabilities.lower(*self._weights[0], Maps(**maps)).compile()
 
     def __call__(self, maps: Maps) -> np.ndarray:
         """(N, …) maps -> (N, 6) probabilities.
@@ -179,12 +188,13 @@ class Predictor:
                 f"reduce them with afnet_jax.datasets.loading.reduce_maps"
             )
         count = len(maps.texture)
-        chunks = [self._mean(tuple(m[start : start + BATCH] for m in maps[:4])) for start in range(0, count, BATCH)]
+        starts = range(0, count, BATCH)
+        chunks = [self._mean(jax.tree.map(lambda m, start=start: m[start : start + BATCH], maps)) for start in starts]
         return np.concatenate(chunks) if chunks else np.zeros((0, len(EXPRESSIONS)), np.float32)
 
-    def _mean(self, maps: tuple[np.ndarray, ...]) -> np.ndarray:
-        count = len(maps[0])
-        full = tuple(np.concatenate([m, np.zeros((BATCH - count, *m.shape[1:]), m.dtype)]) for m in maps)
+    def _mean(self, maps: Maps) -> np.ndarray:
+        count = len(maps.texture)
+        full = jax.tree.map(lambda m: np.concatenate([m, np.zeros((BATCH - count, *m.shape[1:]), m.dtype)]), maps)
         return np.mean([self._compiled(*weights, full)[:count] for weights in self._weights], axis=0)
 
 
@@ -192,11 +202,19 @@ def predict(predictor: Predictor, faces: Iterable[Face | ScanError]) -> Iterator
     """Predictions batch by batch; faults are passed on in their places."""
     waiting: list[Face | ScanError] = []
     for face in faces:
-        waiting.append(face)
+        waiting.append(_fit(predictor, face))
         if len(waiting) == BATCH:
             yield from _predict_batch(predictor, waiting)
             waiting = []
     yield from _predict_batch(predictor, waiting)
+
+
+def _fit(predictor: Predictor, face: Face | ScanError) -> Face | ScanError:
+    """The face, or the fault where it lacks what the networks see."""
+    if isinstance(face, ScanError) or face.coloured or not predictor.sees_texture:
+        return face
+    reason = "the scan has no colours, and this run's networks see the texture: use a run of the variant depth"
+    return ScanError(face.path, reason)
 
 
 def _predict_batch(predictor: Predictor, waiting: Sequence[Face | ScanError]) -> Iterator[Prediction | ScanError]:
