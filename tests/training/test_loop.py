@@ -20,8 +20,7 @@ from afnet_jax.training import loop
 from afnet_jax.training.checkpoint_clock import CheckpointClock
 from afnet_jax.training.devices import GroupProgram
 from afnet_jax.training.group import GroupTraining, Interrupted
-from afnet_jax.training.loop import evaluate, train_and_evaluate
-from tests.support.small_training import make_config, make_faces
+from tests.support.small_training import evaluate, make_config, make_faces, train_and_evaluate
 
 
 @pytest.fixture(scope="session")
@@ -237,7 +236,8 @@ def test_a_lowered_batch_size_is_told(faces, tmp_path, capsys):
     with pytest.raises(ConfigError):
         train_and_evaluate(make_config(**{"train.batch_size": 500, "protocol.folds": 7}), tmp_path, faces)
     config = make_config(**{"train.batch_size": 500})
-    loop._Run(config, tmp_path, faces).folder.close()
+    with RunFolder(tmp_path) as folder:
+        loop._Run(config, folder, faces)
     assert "train.batch_size=500 is lowered to 24" in capsys.readouterr().err
 
 
