@@ -12,9 +12,11 @@ import jax
 import numpy as np
 
 from afnet_jax.analysis.run import Run
-from afnet_jax.datasets.loading import Maps, reduce_maps
+from afnet_jax.datasets.loading import reduce_maps
+from afnet_jax.datasets.records import drawn_maps
 from afnet_jax.errors import RunError
 from afnet_jax.machine import usable_cores
+from afnet_jax.maps import INPUT_MAPS, Maps
 from afnet_jax.paths import user_path
 from afnet_jax.preprocessing import preprocess
 from afnet_jax.scans import ScanError, read_scan
@@ -132,14 +134,12 @@ def _read_face(path: Path | ScanError, image_size: int) -> Face | ScanError:
         return error
     except (Exception, SystemExit) as error:  # of a reader, or a bug of ours: the others go on
         return ScanError(path, f"unexpected {in_one_line(error)}")
-    label = np.array(-1 if scan.id.label is None else scan.id.label, np.int32)
-    reduced = reduce_maps(maps.texture, maps.depth, maps.masks, image_size)
-    return Face(path, scan.id.name, Maps(**reduced, labels=label), maps.remarks)
+    return Face(path, scan.id.name, reduce_maps(drawn_maps(maps), image_size), maps.remarks)
 
 
 def stack(faces: Sequence[Maps]) -> Maps:
     """Maps of several faces, stacked on axis 0."""
-    return Maps(*(np.stack(column) for column in zip(*faces, strict=True)))
+    return jax.tree.map(lambda *column: np.stack(column), *faces)
 
 
 class Predictor:
@@ -160,12 +160,8 @@ class Predictor:
         self._size = run.config.dataset.image_size
         self._probabilities = jax.jit(run.trainer.probabilities)
         # Compiled before the first face is asked for, while faces are still being made.
-        shapes = [((3,), np.uint8, 1), ((1,), np.float16, 1), ((1,), np.float16, 4), ((1,), np.float16, 8)]
-        maps = [
-            jax.ShapeDtypeStruct((BATCH, self._size // part, self._size // part, *channels), dtype)
-            for channels, dtype, part in shapes
-        ]
-        self._compiled = self._probabilities.lower(*self._weights[0], tuple(maps)).compile()
+        maps = {n: jax.ShapeDtypeStruct((BATCH, *m.shape(self._size)), m.dtype) for n, m in INPUT_MAPS.items()}
+        self._compiled = self._probabilities.lower(*self._weights[0], Maps(**maps)).compile()
 
     def __call__(self, maps: Maps) -> np.ndarray:
         """(N, …) maps -> (N, 6) probabilities.
@@ -179,12 +175,13 @@ class Predictor:
                 f"reduce them with afnet_jax.datasets.loading.reduce_maps"
             )
         count = len(maps.texture)
-        chunks = [self._mean(tuple(m[start : start + BATCH] for m in maps[:4])) for start in range(0, count, BATCH)]
+        starts = range(0, count, BATCH)
+        chunks = [self._mean(jax.tree.map(lambda m, start=start: m[start : start + BATCH], maps)) for start in starts]
         return np.concatenate(chunks) if chunks else np.zeros((0, len(EXPRESSIONS)), np.float32)
 
-    def _mean(self, maps: tuple[np.ndarray, ...]) -> np.ndarray:
-        count = len(maps[0])
-        full = tuple(np.concatenate([m, np.zeros((BATCH - count, *m.shape[1:]), m.dtype)]) for m in maps)
+    def _mean(self, maps: Maps) -> np.ndarray:
+        count = len(maps.texture)
+        full = jax.tree.map(lambda m: np.concatenate([m, np.zeros((BATCH - count, *m.shape[1:]), m.dtype)]), maps)
         return np.mean([self._compiled(*weights, full)[:count] for weights in self._weights], axis=0)
 
 
