@@ -19,7 +19,7 @@ from afnet_jax.machine import usable_cores
 from afnet_jax.maps import INPUT_MAPS, Maps
 from afnet_jax.paths import user_path
 from afnet_jax.preprocessing import preprocess
-from afnet_jax.scans import ScanError, read_scan
+from afnet_jax.scans import ScanError, meshes, read_scan
 from afnet_jax.scans.databases import files_below, in_one_line, is_scan
 from afnet_jax.scans.scan import EXPRESSION_CODES, EXPRESSIONS
 
@@ -35,12 +35,14 @@ class Face:
         name: of the scan.
         maps: as in `Maps`, without the axis of scans.
         remarks: what looked odd, see `Scan`.
+        coloured: the scan has colours, see `Scan.coloured`.
     """
 
     path: Path
     name: str
     maps: Maps
     remarks: tuple[str, ...] = ()
+    coloured: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +100,8 @@ def _scans_below(folder: Path) -> list[Path | ScanError]:
                 found.append(error)
     except ScanError as error:  # a folder that cannot be read
         found.append(error)
-    none = ScanError(folder, "holds no scan (…_F3D.wrl of BU-3DFE, ….bnt of Bosphorus), nor do its subfolders")
+    known = f"…_F3D.wrl of BU-3DFE, ….bnt of Bosphorus, or {', '.join(meshes.FORMATS)}"
+    none = ScanError(folder, f"holds no scan ({known}), nor do its subfolders")
     return found or [none]
 
 
@@ -134,7 +137,7 @@ def _read_face(path: Path | ScanError, image_size: int) -> Face | ScanError:
         return error
     except (Exception, SystemExit) as error:  # of a reader, or a bug of ours: the others go on
         return ScanError(path, f"unexpected {in_one_line(error)}")
-    return Face(path, scan.id.name, reduce_maps(drawn_maps(maps), image_size), maps.remarks)
+    return Face(path, scan.id.name, reduce_maps(drawn_maps(maps), image_size), maps.remarks, scan.coloured)
 
 
 def stack(faces: Sequence[Maps]) -> Maps:
@@ -158,6 +161,7 @@ class Predictor:
         folds = run.folds(round) if fold is None else [fold]
         self._weights = [jax.tree.map(lambda leaf: leaf[0], run.stacked_weights(round, [k])) for k in folds]
         self._size = run.config.dataset.image_size
+        self.sees_texture = "texture" in run.config.model.modalities
         self._probabilities = jax.jit(run.trainer.probabilities)
         # Compiled before the first face is asked for, while faces are still being made.
         maps = {n: jax.ShapeDtypeStruct((BATCH, *m.shape(self._size)), m.dtype) for n, m in INPUT_MAPS.items()}
@@ -189,11 +193,19 @@ def predict(predictor: Predictor, faces: Iterable[Face | ScanError]) -> Iterator
     """Predictions batch by batch; faults are passed on in their places."""
     waiting: list[Face | ScanError] = []
     for face in faces:
-        waiting.append(face)
+        waiting.append(_fit(predictor, face))
         if len(waiting) == BATCH:
             yield from _predict_batch(predictor, waiting)
             waiting = []
     yield from _predict_batch(predictor, waiting)
+
+
+def _fit(predictor: Predictor, face: Face | ScanError) -> Face | ScanError:
+    """The face, or the fault where it lacks what the networks see."""
+    if isinstance(face, ScanError) or face.coloured or not predictor.sees_texture:
+        return face
+    reason = "the scan has no colours, and this run's networks see the texture: use a run of the variant depth"
+    return ScanError(face.path, reason)
 
 
 def _predict_batch(predictor: Predictor, waiting: Sequence[Face | ScanError]) -> Iterator[Prediction | ScanError]:

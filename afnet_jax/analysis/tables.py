@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from afnet_jax.analysis import paper
 from afnet_jax.analysis.run import Run
 from afnet_jax.analysis.significance import Comparison
-from afnet_jax.models.parameters import table_iv
+from afnet_jax.models.architecture import VARIANTS
+from afnet_jax.models.parameters import size, sizes
 from afnet_jax.training.progress import duration
 
 _NOTHING = "–"
@@ -137,9 +138,19 @@ def paper_tables(runs: Mapping[str, Run], database: str) -> list[Table]:
 
 
 def _table_iv() -> Table:
+    parts = sizes(VARIANTS["afnet"])
+    here = {
+        "two trunks, no head": parts["trunks"],
+        "without MA": size(VARIANTS["no_ma"]),
+        "without IWC": size(VARIANTS["no_iwc"]),
+        "IWC alone": parts["importance_weights"],
+        "MA alone": parts["mask_attention"],
+        "AFNet-M": size(VARIANTS["afnet"]),
+    }
     peers = [(name, percent(mib), _NOTHING, _NOTHING) for name, mib in paper.TABLE_IV_PEERS.items()]
     ours = [
-        (row["model"], percent(row["paper"]), percent(row["mib_per_call"]), percent(row["mib"])) for row in table_iv()
+        (name, percent(mib), percent(here[name].mib_per_call), percent(here[name].mib))
+        for name, mib in paper.TABLE_IV.items()
     ]
     return Table(
         "table_4",

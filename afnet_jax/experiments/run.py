@@ -11,11 +11,11 @@ from afnet_jax.analysis.figures import confusion_matrices, to_pixels
 from afnet_jax.analysis.report import write_report
 from afnet_jax.analysis.run import Run, load_run
 from afnet_jax.analysis.summary import summarize
+from afnet_jax.compiler import check_compiler
 from afnet_jax.config import validate
 from afnet_jax.datasets.loading import FaceDataset, load
 from afnet_jax.errors import RunError
 from afnet_jax.gpu import check_gpu
-from afnet_jax.models.compiler_check import check_compiler
 from afnet_jax.paths import user_path
 from afnet_jax.runs.folder import RunFolder, write_summary
 from afnet_jax.runs.tensorboard import write_picture
