@@ -165,6 +165,7 @@ def run_tool(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, TOOL, *arguments], capture_output=True, text=True, timeout=600)
 
 
+@pytest.mark.slow
 def test_tool_writes_and_says_what_is_wrong(tmp_path):
     out = ("--out", str(tmp_path / "people"), "--subjects=1", "--database=bu3dfe", "--levels=4", "--workers=1")
     done = run_tool(*out, "--seed=0")
