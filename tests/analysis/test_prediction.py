@@ -11,7 +11,7 @@ import pytest
 from afnet_jax.analysis.gradcam import explain
 from afnet_jax.analysis.prediction import Face, Prediction, Predictor, find_files, predict, read_faces
 from afnet_jax.errors import RunError
-from afnet_jax.scans import ScanError, bosphorus, databases
+from afnet_jax.scans import ScanError, bosphorus
 from afnet_jax.synthetic import make_scan
 from tests.support.finished_run import repeated
 
@@ -133,10 +133,7 @@ def test_a_scan_at_which_everything_fails_stops_no_other(run_folder, good, tmp_p
         (tmp_path / "odd" / name).touch()
     scans = (tmp_path / "odd", good)
     arguments = ["--workdir", run_folder, "--json", "--fold", 0, "--reader", tmp_path / "reader.py", *scans]
-    try:
-        assert _tool(monkeypatch, *arguments) == 1
-    finally:
-        databases.DATABASES.pop(databases.OWN, None)
+    assert _tool(monkeypatch, *arguments) == 1
     output = capsys.readouterr()
     assert [json.loads(line)["scan"] for line in output.out.splitlines()] == [good.stem]
     first, second = (line for line in output.err.splitlines() if line.startswith("error"))

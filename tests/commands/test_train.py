@@ -66,7 +66,7 @@ def test_wrong_arguments(arguments, told, call, monkeypatch):
         (("--config.dataset.levels=x",), "config.dataset.levels: expected whole numbers of at least 1"),
         (("--config.protocol.subjects=-1",), "config.protocol.subjects: expected 0 or more, found -1"),
         (("--config.dataset.name=bu3dfe",), "tools/prepare_dataset.py"),
-        (("--config.dataset.name=ck",), "config.dataset.name: expected one of"),
+        (("--config.dataset.name=../ck",), "config.dataset.name: expected one of"),
     ],
 )
 def test_faults(arguments, told, tmp_path, call, monkeypatch):
