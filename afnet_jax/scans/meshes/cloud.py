@@ -9,7 +9,6 @@ lie behind one another from there, such as the back of an ear or of a nostril, a
 from __future__ import annotations
 
 import numpy as np
-import scipy.spatial
 
 from afnet_jax.scans.meshes.surface import MeshError, Part, Surface
 
@@ -82,6 +81,8 @@ def _center(points: np.ndarray) -> np.ndarray:
 
 
 def _triangles(points: np.ndarray, directions: np.ndarray) -> np.ndarray:
+    import scipy.spatial  # not above: it takes longer to load than all else here, and few scans are clouds
+
     try:
         hull = scipy.spatial.ConvexHull(directions)
     except scipy.spatial.QhullError:

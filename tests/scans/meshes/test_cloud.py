@@ -1,5 +1,8 @@
 """Surfaces through point clouds: near the true surface, whole, outward, whichever way the cloud is turned."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -116,3 +119,8 @@ def test_a_file_of_points_becomes_a_scan(tmp_path):
     scan = read_scan(path)
     assert scan.coloured and len(scan.triangles) > 1500
     assert any("cloud of points" in remark for remark in scan.remarks)
+
+
+def test_what_only_clouds_need_is_not_loaded_with_the_readers():
+    code = "import sys, afnet_jax.scans; sys.exit('scipy.spatial' in sys.modules or 'DracoPy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=600, check=False).returncode == 0
