@@ -1,0 +1,238 @@
+"""Landmarks of a face of which nothing is known: found in a scan's own view or any other, then upright, twice over.
+
+The coarse network says where in a view a face is and how it is turned. The fine one sees the surface from where that
+face looks and places its landmarks, from which the pose follows anew (`preprocessing.alignment`); the last views are
+from that pose.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+import scipy.ndimage
+from flax import nnx
+
+from afnet_jax.landmarks import views
+from afnet_jax.landmarks.disturbances import MIRRORED
+from afnet_jax.landmarks.network import CELL, HEIGHT_UNIT, features
+from afnet_jax.landmarks.plausibility import Prior, judged
+from afnet_jax.landmarks.weights import Detector, load_detector
+from afnet_jax.preprocessing.alignment import AlignmentFault, align, to_canonical
+from afnet_jax.preprocessing.surface import SurfaceConfig, clean_surface
+from afnet_jax.scans.scan import LANDMARKS, Scan, ScanError
+
+_ROUNDS = 3  # of fine views
+_LEAST_HEAT = 0.25  # chance of a face in a cell, below which another view is tried
+_PEAKS = 2  # places of a view that are looked at closely
+_LEAST_PRESENCE = 0.5  # chance that the upright view shows a face
+_LEAST_CONFIDENCE = 0.3  # mean over the landmarks
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """Landmarks of one face.
+
+    Attributes:
+        landmarks: name -> (3,) mm in the scan's frame.
+        confidence: name -> 0 to 1.
+        to_scan: (4, 4) from the canonical frame to the scan's.
+        presence: chance that the upright view shows a face.
+    """
+
+    landmarks: dict[str, np.ndarray]
+    confidence: dict[str, float]
+    to_scan: np.ndarray
+    presence: float
+
+    @property
+    def mean_confidence(self) -> float:
+        return float(np.mean(list(self.confidence.values())))
+
+
+def find_landmarks(scan: Scan) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """Finds the landmarks of a scan's face by its surface alone.
+
+    The view along −z is tried first, then views from all sides.
+
+    Returns:
+        name -> (3,) mm in the scan's frame, for each of LANDMARKS; name -> confidence, 0 to 1.
+
+    Raises:
+        ScanError: no face is found.
+    """
+    found = find_face(scan.points, scan.triangles)
+    if isinstance(found, str):
+        reason = f"no face found: {found}; expected one face's surface in mm, or give its landmarks"
+        raise ScanError(scan.path or scan.id.name, reason)
+    return found.landmarks, found.confidence
+
+
+def find_face(points: np.ndarray, triangles: np.ndarray) -> Found | str:
+    """Finds the face of a mesh, (N, 3) mm and (T, 3) indices; where there is none, says why in a few words."""
+    points = np.asarray(points, np.float64)
+    triangles = _surface(points, triangles)
+    if len(triangles) < 50:
+        return "the surface is made of loose bits"
+    detector = load_detector()
+    best: Found | None = None
+    seen_heat = 0.0
+    for turn in _views():
+        for heat, to_scan in _candidates(detector, points, triangles, turn):
+            seen_heat = max(seen_heat, heat)
+            if heat < _LEAST_HEAT:
+                continue
+            found = _upright(detector, points, triangles, to_scan)
+            if found and (best is None or found.mean_confidence > best.mean_confidence):
+                best = found
+        if best and best.presence >= _LEAST_PRESENCE and best.mean_confidence >= _LEAST_CONFIDENCE:
+            return best
+    if best is None:
+        return f"nothing looks like one from any side (at best {seen_heat:.0%} likely)"
+    if best.presence < _LEAST_PRESENCE:
+        return f"what looks like one at first is none from the front ({best.presence:.0%} likely)"
+    return f"its landmarks do not fit together (mean confidence {best.mean_confidence:.2f})"
+
+
+def _surface(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """The triangles without spikes and, in a scanner's mesh, without bridges over gaps."""
+    if not len(triangles):
+        return triangles
+    clean = clean_surface(points, triangles, SurfaceConfig())
+    kept = clean.triangles
+    if clean.area[clean.bridges].sum() > 0.1 * clean.area.sum():
+        kept = kept | clean.bridges
+    return triangles[kept]
+
+
+@functools.cache
+def _all_turns() -> tuple[np.ndarray, ...]:
+    """The 24 rotations of a cube, the identity first, then those that keep y up."""
+    turns = []
+    for axes in itertools.permutations(range(3)):
+        for signs in itertools.product((1, -1), repeat=3):
+            turn = np.zeros((3, 3))
+            turn[range(3), axes] = signs
+            if np.linalg.det(turn) > 0:
+                turns.append(turn)
+    return tuple(sorted(turns, key=lambda turn: (-np.trace(turn) - turn[1, 1], tuple(turn.ravel()))))
+
+
+def _views() -> Iterator[np.ndarray]:
+    yield from _all_turns()
+
+
+def _candidates(
+    detector: Detector, points: np.ndarray, triangles: np.ndarray, turn: np.ndarray
+) -> list[tuple[float, np.ndarray]]:
+    """Likely faces of one view: (chance, (4, 4) from the face's frame to the scan's), the likeliest first."""
+    turned = points @ turn.T
+    low, high = np.percentile(turned[np.unique(triangles)][::7, :2], [1, 99], axis=0)
+    size = next((s for s in views.COARSE_SIZES if (high - low).max() < views.COARSE_STEP * s), views.COARSE_SIZES[-1])
+    grid = views.square_grid((low + high) / 2, size, views.COARSE_STEP)
+    out, mean = (np.asarray(x)[0] for x in _coarse(detector.face_finder, views.depth_image(turned, triangles, grid)[None]))
+    chance = 1 / (1 + np.exp(-out[..., 0]))
+    peaks = (chance == scipy.ndimage.maximum_filter(chance, 3)) & (chance > 0.02)
+    order = sorted(np.argwhere(peaks).tolist(), key=lambda at: -chance[at[0], at[1]])[:_PEAKS]
+    found = []
+    for row, col in order:
+        middle, rotation = _voted(chance, out, mean, row, col)
+        at = [grid.origin[0] + grid.step * middle[0], grid.origin[1] - grid.step * middle[1], middle[2]]
+        to_scan = np.eye(4)
+        to_scan[:3, :3] = turn.T @ rotation
+        to_scan[:3, 3] = turn.T @ np.array(at) - to_scan[:3, :3] @ views.FACE_MIDDLE
+        found.append((float(chance[row, col]), to_scan))
+    return found
+
+
+@nnx.jit
+def _coarse(net, depth: jax.Array) -> tuple[jax.Array, jax.Array]:
+    inputs, mean = features(depth, views.COARSE_STEP)
+    return net(inputs), mean[:, CELL // 2 :: CELL, CELL // 2 :: CELL]
+
+
+def _voted(chance: np.ndarray, out: np.ndarray, mean: np.ndarray, row: int, col: int) -> tuple[np.ndarray, np.ndarray]:
+    """The middle (col, row in pixels, z in mm) and the rotation on which the cells round a peak agree."""
+    rows, cols = (slice(max(at - 1, 0), at + 2) for at in (row, col))
+    weights = chance[rows, cols].ravel()
+    weights = weights / weights.sum()
+    block = out[rows, cols].reshape(-1, out.shape[-1])
+    at_row, at_col = (at.ravel() for at in np.mgrid[rows.start : rows.start + out[rows, cols].shape[0],
+                                                    cols.start : cols.start + out[rows, cols].shape[1]])  # fmt: skip
+    cell = np.stack([at_col + block[:, 1], at_row + block[:, 2]], axis=1)
+    pixel = CELL * (weights @ cell + 0.5) - 0.5
+    height = weights @ (mean[rows, cols].ravel() + HEIGHT_UNIT * block[:, 3])
+    x, y = weights @ block[:, 4:7], weights @ block[:, 7:10]
+    u, _, vt = np.linalg.svd(np.stack([x, y, np.cross(x, y)], axis=1))
+    return np.array([*pixel, height]), u @ np.diag([1, 1, np.sign(np.linalg.det(u @ vt))]) @ vt
+
+
+def _upright(detector: Detector, points: np.ndarray, triangles: np.ndarray, to_scan: np.ndarray) -> Found | None:
+    """Places the landmarks of the face in a pose near `to_scan`; None where the pose leads to no face."""
+    for number in range(_ROUNDS):
+        upright = to_canonical(points, to_scan)
+        depth = views.depth_image(upright, triangles, views.fine_grid())
+        if np.isfinite(depth).mean() < 0.05:
+            return None
+        places, confidence, presence = _placed(detector, depth)
+        if number == 0 and presence < 0.05:
+            return None
+        at = places @ to_scan[:3, :3].T + to_scan[:3, 3]
+        landmarks = dict(zip(LANDMARKS, at, strict=True))
+        try:
+            to_scan = align(landmarks)
+        except AlignmentFault:
+            return None
+    return Found(landmarks, dict(zip(LANDMARKS, map(float, confidence), strict=True)), to_scan, presence)
+
+
+def _placed(detector: Detector, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """(22, 3) canonical mm, (22,) confidence, and the chance of a face, from an upright view and its mirror image."""
+    pixels, face = (np.asarray(x) for x in _fine(detector.landmark_finder, np.stack([depth, depth[:, ::-1]])))
+    mirrored = (pixels[1] * [-1, 1] + [depth.shape[1] - 1, 0])[MIRRORED]
+    pixel = (pixels[0] + mirrored) / 2
+    disagreement = np.linalg.norm(pixels[0] - mirrored, axis=1) * views.FINE_STEP
+    grid = views.fine_grid()
+    x, y = grid.origin[0] + grid.step * pixel[:, 0], grid.origin[1] - grid.step * pixel[:, 1]
+    height, distance = height_at(depth, pixel)
+    seen = np.stack([x, y, height], axis=1)
+    presence = float(1 / (1 + np.exp(-face.mean())))
+    likely, confidence = judged(detector.prior, seen, disagreement, distance * grid.step)
+    col, row = (likely[:, 0] - grid.origin[0]) / grid.step, (grid.origin[1] - likely[:, 1]) / grid.step
+    height, distance = height_at(depth, np.stack([col, row], axis=1))
+    on_surface = (distance * grid.step < 3.0) & (np.abs(height - likely[:, 2]) < 12.0)
+    likely[:, 2] = np.where(on_surface, height, likely[:, 2])
+    return likely, confidence * presence, presence
+
+
+@nnx.jit
+def _fine(net, depth: jax.Array) -> tuple[jax.Array, jax.Array]:
+    pixels, _, face = net(features(depth, views.FINE_STEP)[0])
+    return pixels, face
+
+
+def height_at(depth: np.ndarray, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Heights of the surface at (K, 2) pixels (col, row), and how many pixels off the surface they are read.
+
+    A height is that of the plane that best fits the valid pixels within 1.5 of the nearest valid one.
+    """
+    size = len(depth)
+    known = np.argwhere(np.isfinite(depth))
+    heights, distances = np.full(len(pixels), np.nan), np.full(len(pixels), np.inf)
+    for k, (col, row) in enumerate(pixels.clip(0, size - 1)):
+        off = np.hypot(known[:, 0] - row, known[:, 1] - col)
+        near = known[off < max(1.6, off.min() + 0.8)]
+        values = depth[near[:, 0], near[:, 1]].astype(np.float64)
+        good = np.abs(values - np.median(values)) < 8.0
+        near, values = near[good], values[good]
+        heights[k], distances[k] = values.mean(), max(off.min() - 0.75, 0.0)
+        if len(near) >= 4:
+            terms = np.column_stack([near - [row, col], np.ones(len(near))])
+            solution, _, rank, _ = np.linalg.lstsq(terms, values, rcond=None)
+            if rank == 3 and off.min() < 1.0:
+                heights[k] = np.clip(solution[2], values.min(), values.max())
+    return heights, distances
