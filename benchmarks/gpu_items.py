@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 
 from afnet_jax.machine import usable_cores, usable_memory
-from benchmarks.training import PARITY, matmul_peak, ours, pytorch, random_faces, row_of, time_in_turn
+from benchmarks.training import matmul_peak, ours, pytorch, random_faces, row_of, time_in_turn
 
 _ROOT = Path(__file__).parents[1]
 _PACKAGES = (
@@ -127,9 +127,9 @@ def accuracy() -> dict:
     At 64 px, for at less the last stage normalises so few values that gradients are rounding alone.
     `float32` is what this device computes by default (TF32, on many GPUs), `float32, highest` without such.
     """
-    sys.path.insert(0, str(PARITY))
     import numpy as np
-    import outcomes
+
+    from tests.support import outcomes
 
     truth = outcomes.pytorch("afnet", _ACCURACY_SIZE, "float64")
     found = {}

@@ -7,10 +7,8 @@ takes a step untimed before the one that counts, for idle threads of the one bef
 from __future__ import annotations
 
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -23,7 +21,6 @@ from afnet_jax.training.devices import GroupProgram
 from afnet_jax.training.plan import Training
 from afnet_jax.training.step import FaceArrays, Trainer
 
-PARITY = Path(__file__).parents[1] / "tests" / "parity"  # where the independent implementation stands
 _GFLOP_PER_SCAN = 21.8 / 224**2  # of AFNet-M forward and backward, per pixel of the image
 _SCANS = 64
 PYTORCH = ("eager", "channels last", "compiled, channels last")
@@ -189,8 +186,7 @@ def pytorch(faces: FaceArrays, batch: int, dtype: str, how: str) -> Contender:
     """
     import torch
 
-    sys.path.insert(0, str(PARITY))
-    from pytorch_reference import Reference
+    from tests.support.pytorch_reference import Reference
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = Reference("afnet").to(device).train()

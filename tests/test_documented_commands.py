@@ -20,12 +20,12 @@ from PIL import Image
 
 from afnet_jax.preprocessing import preprocess
 from afnet_jax.scans.scan import EXPRESSION_CODES
-from afnet_jax.scans.synthetic import make_scan, write_people
-from tests.models.test_pretrained import torchvision_tensors
+from afnet_jax.synthetic import make_scan, write_people
+from tests.support.torchvision_weights import torchvision_tensors
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", "CONTRIBUTING.md", *sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")))
-OF_CI = ("pip ", "pytest", "ruff ", "mypy ", "bash .ci/run", "python tests/parity/make_golden.py")
+OF_CI = ("pip ", "pytest", "ruff ", "mypy ", "bash .ci/run", "python -m tests.parity.make_golden")
 LONG = ("benchmark", "measure_reliability", "fuzz_readers")
 SMALL = {
     "dataset.image_size": 32,

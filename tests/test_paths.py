@@ -10,7 +10,6 @@ import pytest
 from afnet_jax.analysis import load_run
 from afnet_jax.analysis.prediction import find_files
 from afnet_jax.config import default_config
-from afnet_jax.datasets.inspection import inspect
 from afnet_jax.datasets.loading import load
 from afnet_jax.datasets.preparation import prepare
 from afnet_jax.datasets.records import VERSION
@@ -18,10 +17,11 @@ from afnet_jax.errors import AFNetError
 from afnet_jax.models.pretrained import load_pretrained, save_ported
 from afnet_jax.paths import user_path
 from afnet_jax.protocol import read_splits
+from afnet_jax.quality.inspection import inspect
 from afnet_jax.runs.folder import RunFolder
 from afnet_jax.scans import find_scans, read_scan
 from afnet_jax.scans.databases import use_reader
-from afnet_jax.scans.synthetic import write_people
+from afnet_jax.synthetic import write_people
 
 ROOT = Path(__file__).parents[1]
 

@@ -12,7 +12,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 from afnet_jax.training.devices import steps_per_dispatch
 from afnet_jax.training.step import Trainer
 from benchmarks.programs import PROGRAMS, Shape, make_program
-from tests.training.conftest import make_config
+from tests.support.small_training import make_config
 
 # At 64 px stages 3 and 4 are 4×4 and 2×2 pixels, which a CPU computes by matmuls and a GPU does not.
 SIZE = 64

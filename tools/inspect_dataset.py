@@ -14,8 +14,8 @@ from afnet_jax.command_line import command_parser, report_faults
 
 
 def _main(arguments: argparse.Namespace) -> None:
-    from afnet_jax.datasets.inspection import inspect  # not above: --help must not wait for tfds
-    from afnet_jax.datasets.inspection_page import write_page
+    from afnet_jax.quality.inspection import inspect  # not above: --help must not wait for tfds
+    from afnet_jax.quality.inspection_page import write_page
 
     inspection = inspect(arguments.data_dir, arguments.database)
     path = write_page(inspection, arguments.out)

@@ -12,7 +12,7 @@ import argparse
 import sys
 
 from afnet_jax.command_line import command_parser, positive, report_faults
-from afnet_jax.scans.synthetic import write_people
+from afnet_jax.synthetic import write_people
 
 
 def not_negative(text: str) -> int:

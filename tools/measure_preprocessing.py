@@ -4,7 +4,7 @@
     python tools/measure_preprocessing.py --raw=DIR --reader=FILE
 
 Prints a line per scan, then median and worst of every figure; --json writes both. What the figures mean stands in
-afnet_jax/preprocessing/evaluation.py. With --reader, which reads scans of your own, or with --own_mesh, each scan is
+afnet_jax/quality/evaluation.py. With --reader, which reads scans of your own, or with --own_mesh, each scan is
 held to its own mesh: what preprocessing loses of it, and smooths away. With --turned, each scan (best a clean one) is
 taken for a head instead, turned by 20 degrees in pitch, yaw and roll both ways and scanned again: mm between its depth
 maps, where both scans show the surface. Exit code 0: all scans measured; 1: a scan was rejected or has no truth.
@@ -23,9 +23,9 @@ from afnet_jax.command_line import command_parser, report_faults
 from afnet_jax.errors import AFNetError
 from afnet_jax.paths import user_path
 from afnet_jax.preprocessing import preprocess
-from afnet_jax.preprocessing.evaluation import evaluate
-from afnet_jax.preprocessing.pose_agreement import pose_agreement
-from afnet_jax.preprocessing.truth import mesh_truth, read_truth, truth_path
+from afnet_jax.quality.evaluation import evaluate
+from afnet_jax.quality.pose_agreement import pose_agreement
+from afnet_jax.quality.truth import mesh_truth, read_truth, truth_path
 from afnet_jax.scans import ScanError, read_scan
 from afnet_jax.scans.databases import DATABASES, OWN, use_reader
 

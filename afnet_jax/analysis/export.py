@@ -18,10 +18,10 @@ from safetensors.numpy import save_file
 
 import afnet_jax
 from afnet_jax.analysis.run import Run
+from afnet_jax.atomic_files import write_atomically
 from afnet_jax.errors import RunError
 from afnet_jax.paths import user_path
 from afnet_jax.preprocessing.pipeline import PreprocessingConfig
-from afnet_jax.runs.atomic_files import write_atomically
 from afnet_jax.scans.scan import EXPRESSIONS
 from afnet_jax.training.step import Trainer
 

@@ -20,9 +20,9 @@ from afnet_jax.analysis.metrics import tested_folds
 from afnet_jax.analysis.prediction import Prediction, stack
 from afnet_jax.analysis.run import Run
 from afnet_jax.datasets.loading import FaceDataset, Maps
-from afnet_jax.datasets.thumbnails import relief
 from afnet_jax.errors import RunError
 from afnet_jax.paths import user_path
+from afnet_jax.quality.thumbnails import relief
 from afnet_jax.scans.scan import EXPRESSION_CODES, EXPRESSIONS
 
 _HEAT = matplotlib.colormaps["inferno"]

@@ -16,11 +16,11 @@ from afnet_jax.analysis.report_attention import attention_sections
 from afnet_jax.analysis.report_page import Number, page
 from afnet_jax.analysis.report_predictions import hardest_section, subjects_section, tested_rows
 from afnet_jax.analysis.run import Run
+from afnet_jax.atomic_files import write_atomically
 from afnet_jax.config import default_config, flat
 from afnet_jax.datasets.loading import FaceDataset
 from afnet_jax.errors import RunError
 from afnet_jax.html_page import Section, details, figure, key_figures, paragraph, shaded, table, text
-from afnet_jax.runs.atomic_files import write_atomically
 from afnet_jax.scans.scan import EXPRESSION_CODES, EXPRESSIONS
 from afnet_jax.training.progress import duration
 

@@ -5,11 +5,11 @@ Neither tfds nor array_record promises to notice either.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 
 from afnet_jax.errors import DatasetError
+from afnet_jax.sha256 import digest_of_file
 
 FILE_NAME = "digests.json"
 
@@ -21,7 +21,7 @@ def write_digests(folder: Path, source: str) -> None:
         folder: the data set.
         source: digest of what the data set was made from; `read_source` gives it back.
     """
-    files = {path.name: _digest(path) for path in _files(folder)}
+    files = {path.name: digest_of_file(path) for path in _files(folder)}
     (folder / FILE_NAME).write_text(json.dumps({"source": source, "sha256": files}, indent=1) + "\n", encoding="utf-8")
 
 
@@ -42,7 +42,7 @@ def verify(folder: str | Path) -> None:
             raise DatasetError(f"{folder}: {name} is missing; prepare the data set again")
         if name not in expected and ".array_record" in name:
             raise DatasetError(f"{folder}: {name} is no file of this data set; move it away")
-        if name in expected and _digest(found[name]) != expected[name]:
+        if name in expected and digest_of_file(found[name]) != expected[name]:
             raise DatasetError(f"{folder}: {name} is damaged (its SHA-256 has changed); prepare the data set again")
 
 
@@ -75,8 +75,3 @@ def _files(folder: Path) -> list[Path]:
 
 def _is_left_by_a_file_manager(name: str) -> bool:
     return name.startswith(".") or name.lower() in ("thumbs.db", "desktop.ini")
-
-
-def _digest(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

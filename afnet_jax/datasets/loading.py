@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 import sys
 from collections import Counter
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from afnet_jax.datasets.records import VERSION, being_prepared, lock_file
 from afnet_jax.errors import DatasetError
 from afnet_jax.file_lock import read_lock
 from afnet_jax.paths import user_path
+from afnet_jax.sha256 import digest_of
 
 
 class Maps(NamedTuple):
@@ -65,10 +65,7 @@ class FaceDataset:
     @functools.cached_property
     def digest(self) -> str:
         """SHA-256 of all of it: two runs with the same digest learned from the same bytes."""
-        whole = hashlib.sha256()
-        for array in (*self.arrays, self.scan_ids, self.subjects):
-            whole.update(np.ascontiguousarray(array).tobytes())
-        return whole.hexdigest()
+        return digest_of(*self.arrays, self.scan_ids, self.subjects)
 
 
 def load(dataset: ConfigDict) -> FaceDataset:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import dataclasses
-import functools
-import hashlib
+import inspect
 import multiprocessing
 import os
 import shutil
@@ -20,10 +19,10 @@ from typing import NamedTuple
 import threadpoolctl
 from tqdm import tqdm
 
-import afnet_jax.preprocessing
-import afnet_jax.scans
-from afnet_jax.datasets import digests
-from afnet_jax.datasets.records import VERSION, being_prepared, lock_file, record_of, save_record
+from afnet_jax.atomic_files import write_arrays_atomically
+from afnet_jax.datasets import digests, records
+from afnet_jax.datasets.code_digest import code_digest
+from afnet_jax.datasets.records import VERSION, being_prepared, lock_file, record_of
 from afnet_jax.datasets.rejected import REJECTED, Rejection, read_rejected, write_rejected
 from afnet_jax.datasets.sources import Source, Sources, extract, read_sources, scans_to_keep, write_sources
 from afnet_jax.errors import AFNetError, DatasetError
@@ -35,6 +34,7 @@ from afnet_jax.preprocessing.face_maps import FaceMaps
 from afnet_jax.scans import Scan, ScanError, ScanId, read_scan
 from afnet_jax.scans.databases import DATABASES, OWN, in_one_line, survey_scans, use_reader
 from afnet_jax.scans.files import with_suffix
+from afnet_jax.sha256 import digest_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,9 +109,9 @@ def prepare(
     if reader:
         use_reader(reader)
     survey = survey_scans(database, raw)
-    place, code = str(raw.resolve()), f"{_code_digest()} {preprocess.__module__}.{preprocess.__qualname__}"
+    place, code = str(raw.resolve()), _code_digest(preprocess, database)
     finished = data_dir / ".finished" / database
-    jobs = [_job(scan_id, path, place, finished, code + _digest_of(reader)) for scan_id, path in survey.scans]
+    jobs = [_job(scan_id, path, place, finished, code) for scan_id, path in survey.scans]
     with write_lock(lock_file(data_dir, database), being_prepared(data_dir, database)):
         final = data_dir / database / VERSION
         before = read_sources(final)
@@ -145,22 +145,16 @@ def _job(scan_id: ScanId, path: Path, raw: str, finished: Path, code: str) -> _J
     """The record's name tells what it is made from, so that one that exists is one that is still right."""
     files = [with_suffix(path, suffix) for suffix in DATABASES[scan_id.database].SUFFIXES]
     stamps = [(file.name, (status := file.stat()).st_size, status.st_mtime_ns) for file in files if file.exists()]
-    key = hashlib.sha256(f"{code} {path.absolute()} {stamps}".encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    key = digest_of(f"{code} {path.absolute()} {stamps}")[:16]
     source = Source(raw, key)
     return _Job(scan_id, path, source, source.finished(finished, scan_id.name))
 
 
-@functools.cache
-def _code_digest() -> str:
-    """Of the code that makes a record: finished scans of another version are not to be mixed in."""
-    folders = [Path(package.__path__[0]) for package in (afnet_jax.scans, afnet_jax.preprocessing)]
-    files = [file for folder in folders for file in sorted(folder.glob("*.py"))]
-    files.append(Path(__file__).with_name("records.py"))
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
-
-
-def _digest_of(reader: Path | None) -> str:
-    return hashlib.sha256(reader.read_bytes()).hexdigest() if reader else ""
+def _code_digest(preprocess: Callable[[Scan], FaceMaps], database: str) -> str:
+    """Tells the code that makes a database's records: those of other code are not to be mixed in."""
+    modules = (inspect.getmodule(preprocess), records, DATABASES[database])
+    digest = code_digest(Path(str(module.__file__)) for module in modules if module)
+    return f"{digest} {preprocess.__module__}.{preprocess.__qualname__}"
 
 
 def _of_others(listed: Sequence[Rejection], jobs: list[_Job], raw: Path) -> list[Rejection]:
@@ -244,7 +238,7 @@ def _finish(job: _Job, preprocess: Callable[[Scan], FaceMaps]) -> _Outcome:
         if scan.id.name != job.id.name:
             raise ScanError(job.path, f"read_scan names it {scan.id.name!r}, scan_id {job.id.name!r}: make them agree")
         maps = preprocess(scan)
-        save_record(record_of(maps), job.target)
+        write_arrays_atomically(job.target, record_of(maps))
     except ScanError as error:
         return _rejected(job, error.fault, error.path)
     except AFNetError as error:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from afnet_jax.atomic_files import UNREADABLE_ARRAYS, read_arrays
 from afnet_jax.errors import DatasetError
 from afnet_jax.preprocessing.face_maps import FaceMaps
 from afnet_jax.scans.scan import EXPRESSION_CODES, LANDMARKS
@@ -75,22 +74,13 @@ def _png(pixels: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def save_record(record: Mapping[str, np.ndarray | np.generic], path: Path) -> None:
-    """Saves a record as .npz; the file appears whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(partial, "wb") as file:
-        np.savez(file, **record)  # type: ignore[arg-type]  # no field is named allow_pickle
-    os.replace(partial, path)
-
-
 def load_record(path: Path) -> dict[str, np.ndarray]:
-    """Loads what save_record wrote.
+    """Loads a record that was saved as .npz.
 
     Raises:
         DatasetError: the file is damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return dict(file)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        return read_arrays(path)
+    except UNREADABLE_ARRAYS as error:
         raise DatasetError(f"{path}: the finished scan is damaged ({error}); remove this file and run again") from None

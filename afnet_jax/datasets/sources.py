@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from afnet_jax.atomic_files import write_arrays_atomically
 from afnet_jax.datasets import digests
-from afnet_jax.datasets.records import as_record, save_record
+from afnet_jax.datasets.records import as_record
 from afnet_jax.errors import DatasetError
+from afnet_jax.sha256 import digest_of
 
 FILE_NAME = "sources.json"
 
@@ -46,7 +47,7 @@ class Sources(NamedTuple):
     def digest(self) -> str:
         """One digest of it all."""
         keys = [f"{name}-{source.key}" for name, source in sorted(self.scans.items())]
-        return hashlib.sha256(" ".join([self.code, *keys]).encode()).hexdigest()
+        return digest_of(" ".join([self.code, *keys]))
 
 
 def read_sources(folder: Path) -> Sources:
@@ -120,4 +121,4 @@ def extract(folder: Path, wanted: Mapping[str, Source], finished: Path) -> None:
 
     for example in read_records(folder):
         if (name := example["scan_id"].decode()) in missing:
-            save_record(as_record(example), missing[name])
+            write_arrays_atomically(missing[name], as_record(example))

@@ -8,7 +8,7 @@ from afnet_jax.datasets import digests
 from afnet_jax.datasets.preparation import prepare
 from afnet_jax.datasets.records import VERSION
 from afnet_jax.file_lock import write_lock
-from afnet_jax.scans.synthetic import population
+from afnet_jax.synthetic import population
 
 # Of the maps that preprocessing makes of a scan: whatever changes them raises it, so that no set of an older version is
 # taken for one of this (tests/datasets/test_synthetic_default.py notices).

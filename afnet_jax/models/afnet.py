@@ -16,8 +16,8 @@ from flax import nnx
 from afnet_jax.models.architecture import BLOCKS, STAGES, WIDTHS, Architecture
 from afnet_jax.models.batch_norm import BatchNorm
 from afnet_jax.models.convolution import Conv
+from afnet_jax.models.fusion import concatenate, fusion_of
 from afnet_jax.models.head import Head
-from afnet_jax.models.importance_weights import ImportanceWeights
 from afnet_jax.models.initialisation import initialise, zeros
 from afnet_jax.models.inputs import to_images
 from afnet_jax.models.mask_attention import MaskAttention
@@ -46,26 +46,26 @@ class AFNet(nnx.Module):
         self, architecture: Architecture, *, rngs: nnx.Rngs, dtype=jnp.float32, platform="cpu", precision=None
     ):
         self.architecture = architecture
+        self.fusion = fusion_of(architecture)
         self.dtype = dtype
         layer = {"kernel_init": zeros, "rngs": rngs, "precision": precision}
         conv = functools.partial(Conv, dtype=dtype, platform=platform, **layer)
         linear = functools.partial(nnx.Linear, **layer)
         norm = functools.partial(BatchNorm, platform=platform)
-        in_channels = 3 * len(architecture.modalities) if architecture.fusion == "input" else 3
-        self.trunks = nnx.Dict({name: ResNet18(in_channels, conv=conv, norm=norm) for name in architecture.branches})
-        self.mask_attention: nnx.Dict[nnx.Dict[MaskAttention]] = nnx.Dict(
-            {name: nnx.Dict() for name in architecture.branches}
-        )
-        self.importance_weights: nnx.Dict[nnx.Dict[ImportanceWeights]] = nnx.Dict(
-            {name: nnx.Dict() for name in architecture.branches}
-        )
-        for name, (stage, block) in itertools.product(architecture.branches, _PLACES):
+        trunks = self.fusion.trunks
+        self.trunks = nnx.Dict({name: ResNet18(3 * len(trunks[name]), conv=conv, norm=norm) for name in trunks})
+        self.mask_attention: nnx.Dict[nnx.Dict[MaskAttention]] = nnx.Dict({name: nnx.Dict() for name in trunks})
+        self.importance_weights: nnx.Dict[nnx.Dict[nnx.Module]] = nnx.Dict({name: nnx.Dict() for name in trunks})
+        for stage, block in _PLACES:
             place, channels = _place(stage, block), WIDTHS[stage]
             if architecture.has_mask_attention(stage, block):
-                self.mask_attention[name][place] = MaskAttention(channels, architecture.mask_hidden_width, conv=conv)
-            if architecture.has_fusion(stage, block) and architecture.importance_weights:
-                self.importance_weights[name][place] = ImportanceWeights(channels, conv=conv)
-        self.head = Head(architecture, linear=linear)
+                for name in trunks:
+                    attention = MaskAttention(channels, architecture.mask_hidden_width, conv=conv)
+                    self.mask_attention[name][place] = attention
+            if self.fusion.acts_after(stage, block):
+                for name, weights in self.fusion.weights(channels, conv=conv).items():
+                    self.importance_weights[name][place] = weights
+        self.head = Head(architecture, self.fusion, linear=linear)
         initialise(self, rngs)
 
     def __call__(
@@ -108,7 +108,7 @@ class AFNet(nnx.Module):
         """
         seen = {} if intermediates is None else intermediates
         masks = {1: mask56, 2: mask28}
-        images = to_images(self.architecture, texture, depth, self.dtype)
+        images = concatenate(self.fusion.trunks, to_images(self.architecture, texture, depth, self.dtype))
         x = {name: trunk.stem(images[name], train=train) for name, trunk in self.trunks.items()}
         for stage, block in _PLACES:
             x = {name: trunk.block(x[name], stage, block, train=train) for name, trunk in self.trunks.items()}
@@ -134,13 +134,11 @@ class AFNet(nnx.Module):
         return attended
 
     def _fuse(self, x, stage, block, seen):
-        """Eq. 3 where the architecture has it: the texture trunk goes on with M, the depth trunk with X_d."""
-        if not self.architecture.has_fusion(stage, block):
+        """What the fusion makes of the features of all trunks after a residual block."""
+        if not self.fusion.acts_after(stage, block):
             return x
-        weighted, place = x, _place(stage, block)
-        if self.architecture.importance_weights:
-            weights = {name: self.importance_weights[name][place](x[name]) for name in x}
-            weighted = {name: weights[name] * x[name] for name in x}
-            seen.update({f"importance/{name}/{place}": weights[name] for name in x})
-        goes_on = weighted if self.architecture.depth_goes_on == "weighted" else x
-        return {"texture": weighted["texture"] + weighted["depth"], "depth": goes_on["depth"]}
+        place = _place(stage, block)
+        weights = {name: of_trunk[place] for name, of_trunk in self.importance_weights.items() if place in of_trunk}
+        x, intermediates = self.fusion.exchange(x, weights)
+        seen.update({f"{name}/{place}": value for name, value in intermediates.items()})
+        return x

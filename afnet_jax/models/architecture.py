@@ -19,6 +19,31 @@ MASK_STAGES = (1, 2)  # stages whose resolution has a mask: mask-1 is a quarter 
 
 
 @dataclasses.dataclass(frozen=True)
+class FusionNeeds:
+    """What a fusion strategy needs of the other fields of an `Architecture`.
+
+    Attributes:
+        one_modality: it takes one modality; the others take more.
+        between_stages: it fuses after `fusion_stages`, and can weigh what it fuses.
+        hidden_layers: it needs hidden fully-connected layers.
+    """
+
+    one_modality: bool = False
+    between_stages: bool = False
+    hidden_layers: bool = False
+
+
+# Where the modalities meet, by `Architecture.fusion`; models/fusion.py computes it.
+FUSIONS: dict[str, FusionNeeds] = {
+    "layers": FusionNeeds(between_stages=True),  # after each of fusion_stages, M = X_t + X_d (eq. 3, S4)
+    "input": FusionNeeds(),  # stacked as input channels of one trunk (S1)
+    "decision": FusionNeeds(),  # mean of the softmaxes of two whole networks (S2)
+    "head": FusionNeeds(hidden_layers=True),  # features concatenated after the fully-connected layers (S3)
+    "none": FusionNeeds(one_modality=True),  # one modality alone
+}
+
+
+@dataclasses.dataclass(frozen=True)
 class Architecture:
     """A network: what goes in, which stages carry mask attention, where and how the modalities meet.
 
@@ -32,13 +57,7 @@ class Architecture:
 
     modalities: tuple[str, ...] = ("texture", "depth")  # inputs that are used
 
-    # Where the modalities meet:
-    #   "layers"    after each of fusion_stages, M = X_t + X_d (eq. 3); the texture trunk goes on with M
-    #   "input"     stacked as input channels of one trunk (S1)
-    #   "decision"  mean of the softmaxes of two whole networks (S2)
-    #   "head"      features concatenated after the fully-connected layers (S3)
-    #   "none"      one modality alone
-    fusion: str = "layers"
+    fusion: str = "layers"  # where the modalities meet, a name of FUSIONS
     fusion_stages: tuple[int, ...] = (3, 4)  # stages that fuse where fusion is "layers"; the last one must be 4
     fusion_per: str = "stage"  # open: fuse after a "stage", or after each "block" of it
     importance_weights: bool = True  # weigh the summands of M channel by channel (IWC, eq. 2 and 3)
@@ -58,21 +77,16 @@ class Architecture:
         self._check_fields()
         self._check_combination()
 
-    @property
-    def branches(self) -> tuple[str, ...]:
-        """Names of the trunks: the modalities, or "stacked" for the one trunk that takes both."""
-        return ("stacked",) if self.fusion == "input" else self.modalities
-
     def has_mask_attention(self, stage: int, block: int) -> bool:
         """Whether MA follows this residual block."""
         return stage in self.mask_attention_stages and _after(self.mask_attention_per, block)
 
-    def has_fusion(self, stage: int, block: int) -> bool:
-        """Whether the trunks are fused after this residual block."""
-        return self.fusion == "layers" and stage in self.fusion_stages and _after(self.fusion_per, block)
+    def fuses_after(self, stage: int, block: int) -> bool:
+        """Whether a fusion between stages follows this residual block."""
+        return stage in self.fusion_stages and _after(self.fusion_per, block)
 
     def _check_fields(self):
-        _check_choice("fusion", self.fusion, ("layers", "input", "decision", "head", "none"))
+        _check_choice("fusion", self.fusion, tuple(FUSIONS))
         _check_choice("fusion_per", self.fusion_per, ("stage", "block"))
         _check_choice("mask_attention_per", self.mask_attention_per, ("stage", "block"))
         _check_choice("depth_goes_on", self.depth_goes_on, ("plain", "weighted"))
@@ -86,26 +100,29 @@ class Architecture:
             raise ConfigError(f"model.depth_range_mm: expected {expected}, found {self.depth_range_mm}")
 
     def _check_combination(self):
-        alone = len(self.modalities) == 1
-        if alone != (self.fusion == "none"):
+        needs = FUSIONS[self.fusion]
+        if needs.one_modality != (len(self.modalities) == 1):
             raise ConfigError(
                 f"model.fusion={self.fusion!r} does not go with modalities {self.modalities}: "
                 f"one modality takes 'none', two take another"
             )
-        if self.importance_weights and self.fusion != "layers":
+        if self.importance_weights and not needs.between_stages:
+            between = " or ".join(repr(name) for name in FUSIONS if FUSIONS[name].between_stages)
             raise ConfigError(
-                f"model.importance_weights needs fusion 'layers', found {self.fusion!r}: set it to False or fuse there"
+                f"model.importance_weights needs fusion {between}, found {self.fusion!r}: set it to False or fuse there"
             )
         if self.depth_goes_on == "weighted" and not self.importance_weights:
             raise ConfigError(
                 "model.depth_goes_on='weighted' needs importance_weights=True: without them nothing weighs"
             )
-        if self.fusion == "layers" and STAGES[-1] not in self.fusion_stages:
+        if needs.between_stages and STAGES[-1] not in self.fusion_stages:
             raise ConfigError(
                 f"model.fusion_stages={self.fusion_stages} must hold 4: the head reads only what is fused there"
             )
-        if self.fusion == "head" and not self.head_widths:
-            raise ConfigError("model.fusion='head' fuses after fully-connected layers: head_widths must not be empty")
+        if needs.hidden_layers and not self.head_widths:
+            raise ConfigError(
+                f"model.fusion={self.fusion!r} fuses after fully-connected layers: head_widths must not be empty"
+            )
 
 
 def _after(per: str, block: int) -> bool:

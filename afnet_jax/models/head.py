@@ -6,7 +6,6 @@ Shapes: N scans, features (N, h, w, 512) by trunk, logits (N, num_classes).
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable
 
 import jax
@@ -14,47 +13,37 @@ import jax.numpy as jnp
 from flax import nnx
 
 from afnet_jax.models.architecture import STAGES, WIDTHS, Architecture
+from afnet_jax.models.fusion import Fusion, concatenate
 
 
 class Head(nnx.Module):
-    """Fully-connected layers, ReLU after all but the last, in float32.
-
-    One stack where one trunk is read: the only one, or the texture trunk that carries the fused features.
-    Two stacks for S2 (each to logits of its own; their softmaxes are averaged) and for S3 (their last hidden features
-    are concatenated before the layer that makes the logits).
+    """Fully-connected layers, ReLU after all but the last, in float32: a stack of hidden ones per trunk that is read.
 
     Args:
         architecture: of the network.
+        fusion: its strategy, which says what reads which trunk.
         linear: makes a fully-connected layer, as `nnx.Linear` is called.
     """
 
-    def __init__(self, architecture: Architecture, *, linear: Callable):
-        self.fusion = architecture.fusion
-        self.reads = architecture.branches[:1] if self.fusion == "layers" else architecture.branches
+    def __init__(self, architecture: Architecture, fusion: Fusion, *, linear: Callable):
+        self.fusion = fusion
         widths = (WIDTHS[STAGES[-1]], *architecture.head_widths)
-        self.hidden = nnx.Dict({name: _stack(widths, linear) for name in self.reads})
-        if self.fusion == "head":
-            self.logits = nnx.Dict({"joint": linear(len(self.reads) * widths[-1], architecture.num_classes)})
-        else:
-            self.logits = nnx.Dict({name: linear(widths[-1], architecture.num_classes) for name in self.reads})
+        self.read = tuple(itertools.chain.from_iterable(fusion.logits.values()))
+        self.hidden = nnx.Dict({name: _stack(widths, linear) for name in self.read})
+        self.logits = nnx.Dict(
+            {name: linear(len(read) * widths[-1], architecture.num_classes) for name, read in fusion.logits.items()}
+        )
 
     def __call__(self, features: dict[str, jax.Array]) -> jax.Array:
-        hidden = {name: self._hidden_features(name, features[name]) for name in self.reads}
-        if self.fusion == "head":
-            return self.logits["joint"](jnp.concatenate(list(hidden.values()), axis=-1))
-        logits = [self.logits[name](hidden[name]) for name in self.reads]
-        return _mean_decision(logits) if self.fusion == "decision" else logits[0]
+        hidden = {name: self._hidden_features(name, features[name]) for name in self.read}
+        joined = concatenate(self.fusion.logits, hidden)
+        return self.fusion.decide([self.logits[name](joined[name]) for name in self.fusion.logits])
 
     def _hidden_features(self, name: str, features: jax.Array) -> jax.Array:
         x = features.mean((1, 2), dtype=jnp.promote_types(features.dtype, jnp.float32))
         for linear in self.hidden[name]:
             x = nnx.relu(linear(x))
         return x
-
-
-def _mean_decision(logits: list[jax.Array]) -> jax.Array:
-    """Logits whose softmax is the mean of the given logits' softmaxes."""
-    return jax.nn.logsumexp(jnp.stack([jax.nn.log_softmax(each) for each in logits]), axis=0) - math.log(len(logits))
 
 
 def _stack(widths: tuple[int, ...], linear: Callable) -> nnx.List:

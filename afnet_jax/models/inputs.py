@@ -13,7 +13,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def to_images(architecture: Architecture, texture: jax.Array, depth: jax.Array, dtype) -> dict[str, jax.Array]:
-    """What each trunk sees: (N, H, W, 3) of `dtype` by trunk; 6 channels, texture first, for the stacked one.
+    """The images of each modality that is used: (N, H, W, 3) of `dtype`.
 
     Args:
         texture: (N, H, W, 3) uint8 RGB.
@@ -25,8 +25,6 @@ def to_images(architecture: Architecture, texture: jax.Array, depth: jax.Array, 
         images["texture"] = _standardise(texture.astype(wide) / 255, dtype)
     if "depth" in architecture.modalities:
         images["depth"] = _standardise(depth_to_grey(depth.astype(wide), architecture.depth_range_mm), dtype)
-    if architecture.fusion == "input":
-        return {"stacked": jnp.concatenate(list(images.values()), axis=-1)}
     return images
 
 

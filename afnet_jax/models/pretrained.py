@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -15,8 +14,9 @@ from flax import nnx
 
 from afnet_jax.errors import WeightsError
 from afnet_jax.models.afnet import AFNet
-from afnet_jax.models.weight_files import check_tensors, expected_shapes, file_digest, read_weights
+from afnet_jax.models.weight_files import check_tensors, expected_shapes, read_weights
 from afnet_jax.paths import user_path
+from afnet_jax.sha256 import digest_of, digest_of_file
 
 # torchvision's ResNet18 of 2016, the one that PyTorch gave when the paper was written, as timm publishes it.
 IMAGENET_REPO, IMAGENET_FILE = "timm/resnet18.tv_in1k", "model.safetensors"
@@ -86,7 +86,7 @@ def save_ported(weights: str | Path, out: str | Path) -> PretrainedTrunk:
         checkpointer.save(out.resolve() / _ARRAYS, tensors)
     record = {
         "source": weights.name,
-        "source_sha256": file_digest(weights),
+        "source_sha256": digest_of_file(weights),
         "tensors": {name: _tensor_digest(tensor) for name, tensor in tensors.items()},
     }
     (out / _DIGESTS).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
@@ -121,7 +121,7 @@ def _load_ported(folder: Path) -> PretrainedTrunk:
 
 
 def _tensor_digest(tensor: np.ndarray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(tensor, "<f4").tobytes()).hexdigest()
+    return digest_of(np.asarray(tensor, "<f4"))
 
 
 def _download_imagenet() -> Path:
@@ -137,7 +137,7 @@ def _download_imagenet() -> Path:
             f"({type(error).__name__}): fetch it, or torchvision's resnet18-f37072fd.pth, on another machine and give "
             f"the file's path as config.model.pretrained"
         ) from error
-    if (found := file_digest(path)) != published:
+    if (found := digest_of_file(path)) != published:
         raise WeightsError(
             f"{path}: expected the published SHA-256 {published}, found {found}: delete it and run again"
         )

@@ -7,7 +7,6 @@ Read are torchvision's and timm's names (`layer1.0.conv1.weight`) and transforme
 from __future__ import annotations
 
 import functools
-import hashlib
 import re
 import struct
 import warnings
@@ -23,6 +22,7 @@ from afnet_jax.errors import WeightsError
 from afnet_jax.models.batch_norm import BatchNorm
 from afnet_jax.models.convolution import Conv
 from afnet_jax.models.resnet import ResNet18
+from afnet_jax.sha256 import digest_of_file
 
 _CLASSIFIER = re.compile(r"(fc|classifier\.1)\.(weight|bias)")
 _COUNTER = "num_batches_tracked"  # PyTorch's count of training batches, which nothing here needs
@@ -97,12 +97,6 @@ def check_tensors(source: Path, tensors: Mapping[str, np.ndarray]) -> None:
         raise WeightsError(f"{source}: tensor {surplus[0]}: expected none of this name in ResNet18, found one")
 
 
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _torchvision_name(name: str) -> str:
     if stem := _STEM.fullmatch(name):
         return f"{'conv1' if stem[1] == 'convolution' else 'bn1'}.{stem[2]}"
@@ -120,12 +114,12 @@ def _read_tensors(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise WeightsError(f"{path}: expected a file of ResNet18 weights (.pth or .safetensors), found none")
     # torchvision writes the first digits of the digest into the name: resnet18-f37072fd.pth.
-    if (stated := re.search("^resnet18-(f37072fd|5c106cde)", path.stem)) and not file_digest(path).startswith(
+    if (stated := re.search("^resnet18-(f37072fd|5c106cde)", path.stem)) and not digest_of_file(path).startswith(
         stated[1]
     ):
         raise WeightsError(
             f"{path}: expected a SHA-256 that begins with {stated[1]} as in its name, "
-            f"found {file_digest(path)[: len(stated[1])]}: fetch it anew"
+            f"found {digest_of_file(path)[: len(stated[1])]}: fetch it anew"
         )
     with open(path, "rb") as file:
         # A safetensors file is the length of its header in eight bytes, then the header in JSON.

@@ -7,7 +7,6 @@ So every checkpoint carries the SHA-256 of each of its arrays, compared whenever
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from afnet_jax.errors import RunError
+from afnet_jax.sha256 import digest_of
 
 PARTIAL = "*.orbax-checkpoint-tmp*"
 _RECORD_FILE = "metadata"
@@ -30,14 +30,11 @@ def digest_of_arrays(tree: Any) -> dict[str, str]:
 
 
 def _digest(array: np.ndarray) -> str:
-    digest = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
-    # Not of a copy; and other threads go on, since hashlib gives the interpreter free for large buffers.
-    digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-    return digest.hexdigest()
+    return digest_of(f"{array.dtype.str}{array.shape}", array)
 
 
 def _digest_of_json(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+    return digest_of(json.dumps(value, sort_keys=True))
 
 
 class _EveryProcessWrites(ocp.type_handlers.NumpyHandler):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import hashlib
 import json
 import shutil
 import threading
@@ -23,6 +22,7 @@ from absl import logging
 
 from afnet_jax.errors import RunError
 from afnet_jax.runs import checkpoint_files
+from afnet_jax.sha256 import digest_of
 
 Key = tuple[int, int]  # round and fold of a training
 WEIGHTS = ("params", "batch_stats")  # what a finished training keeps
@@ -100,7 +100,7 @@ def label(trainings: Sequence[Key]) -> str:
     """A folder's name for a group of trainings: its first and last one, and a digest of them all."""
     (first, last), whole = (trainings[0], trainings[-1]), json.dumps(list(map(list, trainings)))
     readable = "-".join(f"round{round_:03d}_fold{fold:02d}" for round_, fold in (first, last))
-    return f"{readable}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
+    return f"{readable}-{digest_of(whole)[:8]}"
 
 
 class Checkpoints:

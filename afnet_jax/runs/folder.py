@@ -19,11 +19,11 @@ from ml_collections import ConfigDict
 
 import afnet_jax
 from afnet_jax import protocol
+from afnet_jax.atomic_files import read_json, write_json
 from afnet_jax.config import flat, without_retired_fields
 from afnet_jax.errors import RunError
 from afnet_jax.paths import user_path
 from afnet_jax.runs import predictions
-from afnet_jax.runs.atomic_files import read_json, write_json
 from afnet_jax.runs.checkpoints import Checkpoints, label, remove_half_written
 from afnet_jax.runs.lock import Lock
 from afnet_jax.runs.metrics import MetricsWriter, gather_metrics

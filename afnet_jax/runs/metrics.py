@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from afnet_jax.runs.atomic_files import write_atomically
+from afnet_jax.atomic_files import write_atomically
 
 _COLUMNS = ("loss", "gradient_norm", "train_accuracy", "test_accuracy")
 _TIMES = ("seconds", "compile_seconds")

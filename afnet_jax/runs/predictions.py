@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from afnet_jax.atomic_files import UNREADABLE_ARRAYS, read_arrays, write_arrays_atomically
 from afnet_jax.errors import RunError
-from afnet_jax.runs.atomic_files import UNREADABLE_ARRAYS, read_arrays, write_arrays_atomically
 
 POOLED = "predictions.npz"
 _OF_GROUP = "predictions.npz"

@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 from afnet_jax.config import architecture
 from afnet_jax.machine import usable_memory
 from afnet_jax.models.architecture import BLOCKS, Architecture
+from afnet_jax.models.fusion import fusion_of
 from afnet_jax.models.parameters import audit
 
 # Trainings of one device. Beyond this a program hardly gains on a GPU, whatever the images' size, and compiles longer:
@@ -102,7 +103,7 @@ def training_bytes(network: Architecture, *, dtype: str, batch: int, size: int) 
         for block in BLOCKS
         if network.has_mask_attention(stage, block)
     )
-    pixels = len(network.branches) * batch * size**2
+    pixels = len(fusion_of(network).trunks) * batch * size**2
     activations = _BYTES[dtype] * (_VALUES_PER_PIXEL + attention) * pixels
     working = _WORKING_BYTES_PER_PARAMETER[dtype] * parameters + activations
     return _STATE_BYTES_PER_PARAMETER * parameters, working

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.analysis.conftest import make_config, write_run
+from tests.support.finished_run import make_config, write_run
 
 PAGE = Path(__file__).parents[2] / "docs" / "analysis.md"
 

@@ -9,9 +9,9 @@ import pytest
 
 from afnet_jax.analysis import experiment, load_run
 from afnet_jax.analysis.experiment import AllGivenUp, run_experiment, summarize
-from tests.analysis.conftest import make_config as analysed_config
-from tests.analysis.conftest import write_run
-from tests.training.conftest import make_config, make_faces
+from tests.support.finished_run import make_config as analysed_config
+from tests.support.finished_run import write_run
+from tests.support.small_training import make_config, make_faces
 
 
 def test_a_run_leaves_summary_report_and_curves(tmp_path):

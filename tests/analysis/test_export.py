@@ -9,7 +9,7 @@ from safetensors.numpy import load_file
 from afnet_jax.analysis.export import export_model
 from afnet_jax.analysis.gradcam import explain
 from afnet_jax.datasets.loading import Maps
-from tests.analysis.conftest import FOLDS
+from tests.support.finished_run import FOLDS
 
 
 def _load(folder, monkeypatch):

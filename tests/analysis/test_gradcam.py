@@ -1,13 +1,13 @@
 """Grad-CAM beside PyTorch's autograd, on the same weights."""
 
 import jax
-import made_up
 import numpy as np
 import pytest
 
 from afnet_jax.analysis.gradcam import enlarge, explain
 from afnet_jax.errors import RunError
-from tests.analysis.conftest import fold_maps
+from tests.support import named_values
+from tests.support.finished_run import fold_maps
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def explanation(run, faces):
 def _pytorch(params, batch_stats, maps, classes):
     """Logits and heat maps of one fold by hooks on the last residual blocks of the PyTorch reference."""
     torch = pytest.importorskip("torch")
-    from pytorch_reference import Reference
+    from tests.support.pytorch_reference import Reference
 
     torch.set_num_threads(1)
     model = Reference("afnet").eval()
@@ -28,7 +28,7 @@ def _pytorch(params, batch_stats, maps, classes):
             ours[jax.tree_util.keystr(path, simple=True, separator=".")] = leaf
     state = model.state_dict()
     for name in state:
-        if (mine := made_up.from_reference(name)) is not None:
+        if (mine := named_values.from_reference(name)) is not None:
             value = np.asarray(ours[mine])
             value = value.transpose(3, 2, 0, 1) if value.ndim == 4 else value.T if value.ndim == 2 else value
             state[name] = torch.tensor(np.ascontiguousarray(value))

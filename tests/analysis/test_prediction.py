@@ -13,8 +13,8 @@ from afnet_jax.analysis.prediction import Face, Prediction, Predictor, find_file
 from afnet_jax.datasets.loading import Maps
 from afnet_jax.errors import RunError
 from afnet_jax.scans import ScanError, bosphorus, databases
-from afnet_jax.scans.synthetic import make_scan
-from tests.analysis.conftest import FOLDS
+from afnet_jax.synthetic import make_scan
+from tests.support.finished_run import FOLDS
 
 
 @pytest.fixture(scope="module")

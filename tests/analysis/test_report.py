@@ -11,7 +11,7 @@ import pytest
 from afnet_jax.analysis import load_run
 from afnet_jax.analysis.experiment import summarize
 from afnet_jax.analysis.report import write_report
-from tests.analysis.conftest import FOLDS, make_config, splits_of, write_run
+from tests.support.finished_run import FOLDS, make_config, splits_of, write_run
 
 _VOID = {"meta", "link", "img", "br"}
 

@@ -14,7 +14,7 @@ from afnet_jax.analysis.experiment import AllGivenUp, summarize
 from afnet_jax.analysis.tables import Table, paper_tables, signed
 from afnet_jax.errors import ConfigError, RunError
 from afnet_jax.models.architecture import VARIANTS
-from tests.analysis.conftest import make_config, write_run
+from tests.support.finished_run import make_config, write_run
 
 
 @pytest.fixture

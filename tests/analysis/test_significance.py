@@ -10,7 +10,7 @@ from afnet_jax.analysis import load_run
 from afnet_jax.analysis.significance import compare, corrected_t_test, subject_bootstrap
 from afnet_jax.analysis.tables import signed, variants_table
 from afnet_jax.errors import RunError
-from tests.analysis.conftest import make_config, splits_of, write_run
+from tests.support.finished_run import make_config, splits_of, write_run
 
 
 def test_published_example():

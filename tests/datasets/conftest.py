@@ -1,21 +1,19 @@
 """A raw BU-3DFE folder of one subject's protocol scans, made of a formula."""
 
 import dataclasses
-import runpy
 from pathlib import Path
 
 import pytest
 
 from afnet_jax.scans import ScanId, bosphorus, bu3dfe
 from afnet_jax.scans.scan import EXPRESSION_CODES
-
-TOOLS = Path(__file__).parents[2] / "tools"
+from tests.support.dome import dome
 
 
 @pytest.fixture(scope="session")
 def surface():
     """A textured ellipsoid with all landmarks, as the readers' own tests use it."""
-    return runpy.run_path(str(TOOLS / "fuzz_readers.py"))["dome"]()
+    return dome()
 
 
 @pytest.fixture

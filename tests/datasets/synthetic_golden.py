@@ -14,7 +14,7 @@ from afnet_jax.datasets import synthetic_default
 from afnet_jax.preprocessing import preprocess
 from afnet_jax.preprocessing.face_maps import FaceMaps
 from afnet_jax.scans import Scan
-from afnet_jax.scans.synthetic import make_scan, population
+from afnet_jax.synthetic import make_scan, population
 
 GOLDEN = Path(__file__).with_name("synthetic_golden.json")
 SHOWN = (("bu3dfe", 0, "HA", 4), ("bu3dfe", 3, "AN", 3), ("bosphorus", 1, "SU", None))

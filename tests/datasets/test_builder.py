@@ -4,12 +4,13 @@ import sys
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from quick_preprocessing import quick_maps
 
+from afnet_jax.atomic_files import write_arrays_atomically
 from afnet_jax.datasets.builder import BUILDERS, SPLIT, write_dataset
-from afnet_jax.datasets.records import record_of, save_record
+from afnet_jax.datasets.records import record_of
 from afnet_jax.scans import EXPRESSIONS
 from afnet_jax.scans.databases import DATABASES, OWN, find_scans, read_scan
+from tests.support.quick_preprocessing import quick_maps
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def maps(raw):
 def test_records_come_back_in_order_and_exactly(maps, tmp_path, capsys):
     (tmp_path / "finished").mkdir()
     for each in reversed(maps):
-        save_record(record_of(each), tmp_path / "finished" / f"{each.id.name}.npz")
+        write_arrays_atomically(tmp_path / "finished" / f"{each.id.name}.npz", record_of(each))
     folder = write_dataset("bu3dfe", tmp_path / "finished", tmp_path / "data")
     assert folder == tmp_path / "data" / "bu3dfe" / "1.0.0" and not capsys.readouterr().out
     source = tfds.builder_from_directory(folder).as_data_source(split=SPLIT)

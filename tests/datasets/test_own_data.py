@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from quick_preprocessing import quick_maps
 
 from afnet_jax.config import default_config
 from afnet_jax.datasets.loading import load
@@ -16,7 +15,8 @@ from afnet_jax.errors import AFNetError, DatasetError
 from afnet_jax.preprocessing import preprocess
 from afnet_jax.scans import databases
 from afnet_jax.scans.scan import EXPRESSION_CODES
-from afnet_jax.scans.synthetic import make_scan
+from afnet_jax.synthetic import make_scan
+from tests.support.quick_preprocessing import quick_maps
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "own_data.md"
 

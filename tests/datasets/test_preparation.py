@@ -12,19 +12,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from quick_preprocessing import killed_maps, picky_maps, quick_maps
 
 from afnet_jax.config import default_config
-from afnet_jax.datasets import digests
+from afnet_jax.datasets import digests, preparation
 from afnet_jax.datasets.builder import SPLIT
-from afnet_jax.datasets.inspection import inspect
 from afnet_jax.datasets.loading import load
 from afnet_jax.datasets.preparation import prepare
 from afnet_jax.errors import DatasetError
 from afnet_jax.file_lock import write_lock
+from afnet_jax.quality.inspection import inspect
 from afnet_jax.scans import ScanError, find_scans, read_scan
+from tests.support.quick_preprocessing import killed_maps, picky_maps, quick_maps
 
-TOOL = Path(__file__).parents[2] / "tools" / "prepare_dataset.py"
+ROOT = Path(__file__).parents[2]
+TOOL = ROOT / "tools" / "prepare_dataset.py"
 
 
 def examples(folder):
@@ -53,6 +54,26 @@ def test_prepared_scans_are_not_prepared_again(raw, tmp_path, monkeypatch):
     first = prepare("bu3dfe", raw, tmp_path / "data", workers=1, preprocess=quick_maps)
     monkeypatch.setattr("afnet_jax.datasets.preparation._finish_all", None)
     assert prepare("bu3dfe", raw, tmp_path / "data", workers=1, preprocess=quick_maps) == first
+
+
+def test_a_docstring_costs_no_preparing_and_code_does(raw, tmp_path, monkeypatch):
+    first = prepare("bu3dfe", raw, tmp_path / "data", workers=1, preprocess=quick_maps)
+    read, prepared = Path.read_bytes, []
+    finish_all = preparation._finish_all
+
+    def finish(jobs, *rest):
+        prepared.append(len(jobs))
+        return finish_all(jobs, *rest)
+
+    monkeypatch.setattr(preparation, "_finish_all", finish)
+    for old, new, expected in (
+        (b"83 landmarks (Yin et al., FG 2006)", b"landmarks", []),
+        (b'("contour_7",)', b'("contour_6",)', [12]),  # the chin's place
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "read_bytes", lambda p, o=old, n=new: read(p).replace(o, n))
+            assert prepare("bu3dfe", raw, tmp_path / "data", workers=1, preprocess=quick_maps) == first
+        assert prepared == expected
 
 
 def test_changed_scans_and_damaged_data_sets_are_prepared_again(raw, tmp_path):
@@ -119,9 +140,9 @@ def test_workers_import_neither_jax_nor_tfds():
 
 
 INTERRUPTED = """
-import sys; sys.path.insert(0, {tests!r})
+import sys; sys.path.insert(0, {root!r})
 from afnet_jax.datasets.preparation import prepare
-from quick_preprocessing import slow_maps
+from tests.support.quick_preprocessing import slow_maps
 if __name__ == "__main__":
     prepare("bu3dfe", {raw!r}, {data!r}, workers=2, preprocess=slow_maps)
 """
@@ -130,7 +151,7 @@ if __name__ == "__main__":
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_goes_on_where_it_was_stopped(raw, tmp_path, how):
     script = tmp_path / "script.py"
-    script.write_text(INTERRUPTED.format(tests=str(Path(__file__).parent), raw=str(raw), data=str(tmp_path / "data")))
+    script.write_text(INTERRUPTED.format(root=str(ROOT), raw=str(raw), data=str(tmp_path / "data")))
     finished = tmp_path / "data" / ".finished" / "bu3dfe"
     first = subprocess.Popen([sys.executable, script], stderr=subprocess.PIPE, start_new_session=True, text=True)
     deadline = time.monotonic() + 60
@@ -156,7 +177,7 @@ def test_goes_on_where_it_was_stopped(raw, tmp_path, how):
 @pytest.mark.parametrize("end", ["finishes", "is killed"])
 def test_of_two_at_once_the_second_waits_and_takes_what_is_there(raw, tmp_path, end):
     script = tmp_path / "script.py"
-    script.write_text(INTERRUPTED.format(tests=str(Path(__file__).parent), raw=str(raw), data=str(tmp_path / "data")))
+    script.write_text(INTERRUPTED.format(root=str(ROOT), raw=str(raw), data=str(tmp_path / "data")))
     finished = tmp_path / "data" / ".finished" / "bu3dfe"
     start = lambda: subprocess.Popen([sys.executable, script], stderr=subprocess.PIPE, text=True)  # noqa: E731
     first = start()
@@ -301,7 +322,7 @@ def test_a_part_follows_its_folder_and_the_last_of_one_name_counts(parts, tmp_pa
 def test_parts_of_other_versions_and_damaged_ones_are_not_mixed(parts, tmp_path, monkeypatch):
     folder = prepare_quickly(parts[0], tmp_path / "data").folder
     with monkeypatch.context() as patch:
-        patch.setattr("afnet_jax.datasets.preparation._code_digest", lambda: "another")
+        patch.setattr("afnet_jax.datasets.preparation._code_digest", lambda *_: "another")
         with pytest.raises(DatasetError, match=r"holds 6 scans of .*part 1, which another version .*; remove .*1.0.0"):
             prepare_quickly(parts[1], tmp_path / "data")
         assert len(examples(folder)) == 6
@@ -309,7 +330,7 @@ def test_parts_of_other_versions_and_damaged_ones_are_not_mixed(parts, tmp_path,
     record = next(folder.glob("*.array_record*"))
     record.write_bytes(record.read_bytes()[:-1])
     with monkeypatch.context() as patch:
-        patch.setattr("afnet_jax.datasets.preparation._code_digest", lambda: "another")
+        patch.setattr("afnet_jax.datasets.preparation._code_digest", lambda *_: "another")
         with pytest.raises(DatasetError, match=r"holds 6 scans of .*part 1, but is damaged"):
             prepare_quickly(parts[1], tmp_path / "data")
     (folder / "sources.json").write_text("{")

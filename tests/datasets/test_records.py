@@ -3,16 +3,17 @@ import json
 
 import numpy as np
 import pytest
-from quick_preprocessing import quick_maps
 
-from afnet_jax.datasets.records import load_record, record_of, save_record
+from afnet_jax.atomic_files import write_arrays_atomically
+from afnet_jax.datasets.records import load_record, record_of
 from afnet_jax.errors import DatasetError
 from afnet_jax.scans.scan import LANDMARKS
+from tests.support.quick_preprocessing import quick_maps
 
 
 def test_saved_record_comes_back(surface, tmp_path):
     record = record_of(quick_maps(surface))
-    save_record(record, tmp_path / "a.npz")
+    write_arrays_atomically(tmp_path / "a.npz", record)
     back = load_record(tmp_path / "a.npz")
     assert list(back) == list(record) and [path.name for path in tmp_path.iterdir()] == ["a.npz"]
     for name, value in record.items():
@@ -44,7 +45,7 @@ def test_refuses_a_face_without_one_of_the_expressions(surface):
 
 def test_refuses_a_damaged_record(surface, tmp_path):
     path = tmp_path / "a.npz"
-    save_record(record_of(quick_maps(surface)), path)
+    write_arrays_atomically(path, record_of(quick_maps(surface)))
     whole = path.read_bytes()
     flipped = bytearray(whole)
     flipped[len(whole) // 2] ^= 4

@@ -6,11 +6,11 @@ import sys
 
 import numpy as np
 import pytest
-from synthetic_golden import GOLDEN, measured
 
 from afnet_jax.datasets import digests, synthetic_default
 from afnet_jax.datasets.synthetic_default import prepare_synthetic
-from afnet_jax.scans.synthetic import population
+from afnet_jax.synthetic import population
+from tests.datasets.synthetic_golden import GOLDEN, measured
 
 # Far above what another processor's rounding changes, far below what a change of the generator does.
 TOLERANCE = {"points": 0.05, "landmarks": 0.05, "depth": 0.1, "valid": 0.02, "texture": 1.0, "masks": 0.01}
@@ -24,7 +24,7 @@ def found():
 @pytest.mark.parametrize(
     ("part", "version", "constant"),
     [
-        ("scans", "generation", "afnet_jax.scans.synthetic.population.GENERATION"),
+        ("scans", "generation", "afnet_jax.synthetic.population.GENERATION"),
         ("maps", "preparation", "afnet_jax.datasets.synthetic_default.PREPARATION"),
     ],
 )
@@ -72,7 +72,7 @@ def test_a_set_of_another_version_is_not_taken(made, tmp_path, monkeypatch, modu
 TWICE = """
 import pathlib, sys, time
 from afnet_jax.datasets import digests, synthetic_default
-from afnet_jax.scans.synthetic import population
+from afnet_jax.synthetic import population
 
 def write_people(folder, **settings):
     folder.mkdir(parents=True)  # fails where another process makes it at the same time

@@ -8,6 +8,7 @@ from flax import nnx
 
 from afnet_jax.models.afnet import AFNet
 from afnet_jax.models.architecture import VARIANTS, Architecture
+from afnet_jax.models.fusion import concatenate, fusion_of
 from afnet_jax.models.inputs import IMAGENET_MEAN, IMAGENET_STD, to_images
 
 
@@ -65,7 +66,7 @@ def test_the_door_makes_of_bytes_and_millimetres_what_imagenet_weights_expect():
     np.testing.assert_allclose(images["texture"][0, 9, 9], ([0, 0.2, 1] - mean) / std, rtol=1e-5)
     grey = np.array([0, 0.5, 1, 0, 0])[:, None]
     np.testing.assert_allclose(images["depth"][0, 0, :5], (grey - mean) / std, rtol=1e-4)
-    stacked = to_images(VARIANTS["s1"], texture, depth, jnp.float32)["stacked"]
+    stacked = concatenate(fusion_of(VARIANTS["s1"]).trunks, images)["stacked"]
     np.testing.assert_array_equal(stacked, np.concatenate([images["texture"], images["depth"]], -1))
 
 

@@ -16,34 +16,11 @@ import safetensors.numpy
 from afnet_jax.errors import WeightsError
 from afnet_jax.models import pretrained
 from afnet_jax.models.pretrained import load_pretrained, save_ported
-from afnet_jax.models.weight_files import file_digest, read_weights
+from afnet_jax.models.weight_files import read_weights
+from afnet_jax.sha256 import digest_of_file
+from tests.support.torchvision_weights import torchvision_tensors
 
 PORT = Path(__file__).parents[2] / "tools" / "port_imagenet.py"
-
-
-def torchvision_tensors() -> dict[str, np.ndarray]:
-    """Made-up ResNet18 weights under the names and shapes of torchvision's resnet18-f37072fd.pth, written out anew."""
-    draw = np.random.RandomState(0)
-    pool = draw.randn(4099).astype(np.float32)
-    shapes = {"conv1.weight": (64, 3, 7, 7), **_norm("bn1", 64)}
-    before = 64
-    for layer, after in enumerate((64, 128, 256, 512), start=1):
-        for block in range(2):
-            name = f"layer{layer}.{block}"
-            shapes[f"{name}.conv1.weight"] = (after, before, 3, 3)
-            shapes[f"{name}.conv2.weight"] = (after, after, 3, 3)
-            shapes |= _norm(f"{name}.bn1", after) | _norm(f"{name}.bn2", after)
-            if before != after:
-                shapes[f"{name}.downsample.0.weight"] = (after, before, 1, 1)
-                shapes |= _norm(f"{name}.downsample.1", after)
-            before = after
-    shapes |= {"fc.weight": (1000, 512), "fc.bias": (1000,)}
-    tensors = {name: np.resize(np.roll(pool, index), shape) for index, (name, shape) in enumerate(shapes.items())}
-    return {name: np.abs(tensor) if name.endswith("running_var") else tensor for name, tensor in tensors.items()}
-
-
-def _norm(name: str, channels: int) -> dict[str, tuple[int, ...]]:
-    return {f"{name}.{last}": (channels,) for last in ("weight", "bias", "running_mean", "running_var")}
 
 
 def to_transformers(name: str) -> str:
@@ -255,7 +232,7 @@ def test_the_stacked_stem_sees_two_equal_images_as_the_original_sees_one(safeten
 
 
 def test_imagenet_is_downloaded_checked_and_refused_when_altered(published, safetensors_file, monkeypatch, tmp_path):
-    blob = tmp_path / "blobs" / file_digest(safetensors_file)
+    blob = tmp_path / "blobs" / digest_of_file(safetensors_file)
     blob.parent.mkdir()
     safetensors_file.rename(blob)
     cached = tmp_path / "snapshots" / "model.safetensors"
@@ -274,7 +251,7 @@ def test_imagenet_is_downloaded_checked_and_refused_when_altered(published, safe
 
 def test_where_the_cache_keeps_no_digest_the_hub_is_asked(published, safetensors_file, monkeypatch):
     class Metadata:
-        etag = file_digest(safetensors_file)
+        etag = digest_of_file(safetensors_file)
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *names: str(safetensors_file))
     monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", lambda url: Metadata)

@@ -1,13 +1,12 @@
-"""Writes golden.json anew from the PyTorch reference: python tests/parity/make_golden.py"""
+"""Writes golden.json anew from the PyTorch reference: python -m tests.parity.make_golden"""
 
 from __future__ import annotations
 
 import json
 
-from outcomes import pytorch, summary
-from test_parity import GOLDEN
-
 from afnet_jax.models.architecture import VARIANTS
+from tests.parity.test_parity import GOLDEN
+from tests.support.outcomes import pytorch, summary
 
 
 def main() -> None:

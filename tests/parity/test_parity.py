@@ -18,9 +18,20 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from outcomes import batch_of, errors, loss_and_statistics, named, network, ours, pytorch, reference, relative, summary
 
 from afnet_jax.models.architecture import VARIANTS
+from tests.support.outcomes import (
+    batch_of,
+    errors,
+    loss_and_statistics,
+    named,
+    network,
+    ours,
+    pytorch,
+    reference,
+    relative,
+    summary,
+)
 
 FULL = os.environ.get("AFNET_PARITY") == "224"
 GOLDEN = Path(__file__).parent / "golden.json"

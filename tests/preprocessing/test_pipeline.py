@@ -8,12 +8,12 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from afnet_jax.preprocessing import PreprocessingConfig, preprocess
-from afnet_jax.preprocessing.evaluation import evaluate
 from afnet_jax.preprocessing.pipeline import face_region
-from afnet_jax.preprocessing.pose_agreement import pose_agreement, scanned_again
-from afnet_jax.preprocessing.truth import read_truth, truth_path
+from afnet_jax.quality.evaluation import evaluate
+from afnet_jax.quality.pose_agreement import pose_agreement, scanned_again
+from afnet_jax.quality.truth import read_truth, truth_path
 from afnet_jax.scans import ScanError, read_scan
-from tests.preprocessing.conftest import moved
+from tests.support.smooth_face import moved
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ import pytest
 import scipy.spatial
 
 from afnet_jax.preprocessing import preprocess
-from afnet_jax.preprocessing.evaluation import evaluate
 from afnet_jax.preprocessing.surface import SurfaceConfig, clean_surface
-from afnet_jax.preprocessing.truth import mesh_truth
+from afnet_jax.quality.evaluation import evaluate
+from afnet_jax.quality.truth import mesh_truth
 
 MOUTH, RADIUS = np.array([0.0, -66.0]), 14.0  # mm; a hole there
 

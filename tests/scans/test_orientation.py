@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from afnet_jax.scans.orientation import clockwise_share, mirrored_share
-from afnet_jax.scans.synthetic import make_scan
 from afnet_jax.scans.validity import validated
+from afnet_jax.synthetic import make_scan
 
 
 def turned(scan):

@@ -21,7 +21,7 @@ from afnet_jax.training.checkpoint_clock import CheckpointClock
 from afnet_jax.training.devices import GroupProgram
 from afnet_jax.training.group import GroupTraining, Interrupted
 from afnet_jax.training.loop import evaluate, train_and_evaluate
-from tests.training.conftest import make_config, make_faces
+from tests.support.small_training import make_config, make_faces
 
 
 @pytest.fixture(scope="session")

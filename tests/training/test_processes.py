@@ -16,7 +16,7 @@ from afnet_jax.analysis.experiment import run_experiment
 from afnet_jax.runs.checkpoint_files import digest_of_arrays
 from afnet_jax.runs.folder import open_checkpoints
 from afnet_jax.training import processes
-from tests.training.conftest import make_config, make_faces
+from tests.support.small_training import make_config, make_faces
 
 ROOT = Path(__file__).parents[2]
 GROUPS = {"train.folds_per_group": "2", "train.epochs": 1}

@@ -7,7 +7,7 @@ import pytest
 import scipy.ndimage
 
 from afnet_jax.training.step import FaceArrays, augment
-from tests.training.conftest import make_config
+from tests.support.small_training import make_config
 
 SIZE = 64
 
