@@ -67,7 +67,7 @@ def views_of(number: int, seed: int) -> Views:
     Returns:
         fine (3, 112, 112) float16 mm, fine_places (3, 22, 2) pixels (col, row), fine_face (3,) bool;
         coarse (3, 96, 96) float16 mm, coarse_middle (3, 3) pixels and mm (col, row, z), coarse_turn (3, 3, 3) the
-        rotation from the face's frame to the view's, coarse_face (3,) bool.
+        rotation from the face's frame to the view's, coarse_face (3,) bool; landmarks (1, 22, 3) canonical mm.
     """
     rng = np.random.default_rng([seed, number, 0x2B])
     head = _canonical_head(number, seed)
@@ -78,9 +78,10 @@ def views_of(number: int, seed: int) -> Views:
     rows = {"fine": fine, "coarse": coarse}
     names = {"fine": ("fine", "fine_places", "fine_face"),
              "coarse": ("coarse", "coarse_middle", "coarse_turn", "coarse_face")}  # fmt: skip
-    return {
+    stacked = {
         name: np.stack([np.asarray(row[k]) for row in rows[kind]]) for kind in names for k, name in enumerate(names[kind])
     }
+    return stacked | {"landmarks": head.landmarks[None]}
 
 
 def _canonical_head(number: int, seed: int) -> TrainingHead:

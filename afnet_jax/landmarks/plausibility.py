@@ -10,8 +10,10 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 
+_POSES, _POSE_DEGREES, _POSE_MM = 4, 2.0, 1.5  # that each face of the prior is seen in; standard deviations
 _MEASURED = 2.0  # mm, standard deviation of a good measurement along each axis
 _DOUBT = 1.0  # mm of it for each mm between the two placings
 _OFF_SURFACE = 2.0  # mm of it for each mm to the nearest surface
@@ -31,9 +33,13 @@ class Prior:
     covariance: np.ndarray
 
 
-def fitted_prior(landmarks: np.ndarray) -> Prior:
-    """Returns the prior of (N, 22, 3) canonical landmarks."""
-    flat = landmarks.reshape(len(landmarks), -1)
+def fitted_prior(landmarks: np.ndarray, seed: int) -> Prior:
+    """Returns the prior of (N, 22, 3) canonical landmarks, seen in poses that are a little off, as found ones are."""
+    rng = np.random.default_rng(seed)
+    turns = Rotation.from_rotvec(np.radians(rng.normal(0, _POSE_DEGREES, (_POSES * len(landmarks), 3)))).as_matrix()
+    shifts = rng.normal(0, _POSE_MM, (len(turns), 1, 3))
+    seen = np.tile(landmarks, (_POSES, 1, 1)) @ turns.swapaxes(1, 2) + shifts
+    flat = seen.reshape(len(seen), -1)
     return Prior(flat.mean(axis=0), np.cov(flat, rowvar=False) + 0.5 * np.eye(flat.shape[1]))
 
 

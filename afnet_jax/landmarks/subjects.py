@@ -8,10 +8,10 @@ import numpy as np
 
 from afnet_jax.landmarks import bodies
 from afnet_jax.scans.scan import EXPRESSION_CODES, LANDMARKS, NEUTRAL_CODE
-from afnet_jax.scans.synthetic import sensor, template
-from afnet_jax.scans.synthetic.expression import UNITS, Activation, draw_activation
-from afnet_jax.scans.synthetic.head import shape_head
-from afnet_jax.scans.synthetic.identity import draw_person, resting_skin
+from afnet_jax.synthetic import sensor, template
+from afnet_jax.synthetic.expression import UNITS, Activation, draw_activation
+from afnet_jax.synthetic.head import shape_head
+from afnet_jax.synthetic.identity import draw_person, resting_skin
 
 _EXAGGERATED = 0.6, 1.7  # least and most that the default subjects' deviations from the average are multiplied by
 _WARP_WIDTH, _WARP_MM = (22.0, 60.0), 3.5  # mm: how far a warp reaches, and its standard deviation
