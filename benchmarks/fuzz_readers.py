@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import safetensors.numpy
 
-from afnet_jax.command_line import command_parser
+from afnet_jax.commands.command_line import command_parser
 from afnet_jax.errors import AFNetError, WeightsError
 from afnet_jax.models.weight_files import read_weights
 from afnet_jax.scans import Scan, ScanError, bosphorus, bu3dfe, read_scan

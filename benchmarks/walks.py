@@ -1,4 +1,4 @@
-"""Random walks over every way of stopping a run and going on: python tools/measure_reliability.py walks
+"""Random walks over every way of stopping a run and going on: python -m benchmarks.measure_reliability walks
 
 A run is stopped again and again, by SIGKILL, SIGTERM or SIGINT, and goes on each time with other processes, devices,
 group sizes and calls. Everything is real, the processes, signals, run folder and `GroupProgram`, but the network: it is

@@ -16,8 +16,10 @@ FLOORS = (
     ("quality",),
     ("config",),
     ("runs",),
-    ("command_line", "training"),
+    ("training",),
     ("analysis",),
+    ("experiments",),
+    ("commands",),
     ("main",),
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -18,7 +18,7 @@ LINE = "warning: JAX is installed for CUDA 13 but cannot use a GPU"
 FAILING = 'def initialize():\n    raise RuntimeError("Unable to load cuPTI. Is it installed?")\n'
 SILENT = "def initialize():\n    pass\n"
 COMPUTE = (
-    "from afnet_jax.command_line import report_faults\n"
+    "from afnet_jax.commands.command_line import report_faults\n"
     "def main():\n"
     "    import jax\n"
     "    from afnet_jax.gpu import check_gpu\n"

@@ -116,7 +116,7 @@ def test_a_locale_without_letters(home):
     for arguments in (["-m", "afnet_jax.main", "--help"], [str(ROOT / "tools" / "predict.py"), "--help"]):
         done = call(*arguments, home=home, **C_LOCALE)
         assert done.returncode == 0 and "Traceback" not in done.stderr
-    code = "from afnet_jax.command_line import report_faults; report_faults(lambda: print(chr(0x2026)))"
+    code = "from afnet_jax.commands.command_line import report_faults; report_faults(lambda: print(chr(0x2026)))"
     assert call("-c", code, home=home, **C_LOCALE).stdout == "\\u2026\n"
     done = call(str(ROOT / "tools" / "inspect_dataset.py"), f"--data_dir={home}", "--out=x", home=home, **C_LOCALE)
     assert done.returncode == 1 and done.stderr.count("\n") == 1 and "set PYTHONUTF8=1" in done.stderr

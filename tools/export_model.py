@@ -1,37 +1,8 @@
-"""A finished run's networks -> a StableHLO program, its weights as safetensors and a description in JSON.
+"""A finished run's networks -> StableHLO and safetensors; the same as `afnet export`."""
 
-    python tools/export_model.py --workdir=runs/bosphorus --out=exported
-
-The program takes any number of faces and gives the mean of the probabilities of the run's folds, or those of one
-(--fold). It runs wherever JAX runs; model.json says how to call it.
-"""
-
-from __future__ import annotations
-
-import argparse
 import sys
 
-from afnet_jax.command_line import command_parser, report_faults
-
-
-def _main(arguments: argparse.Namespace) -> None:
-    from afnet_jax.analysis.export import export_model  # not above: --help must not wait for JAX
-    from afnet_jax.analysis.run import load_run
-
-    folder = export_model(load_run(arguments.workdir), arguments.out, round=arguments.round, fold=arguments.fold)
-    size = sum(path.stat().st_size for path in folder.iterdir())
-    print(f"{folder}: {size / 2**20:.1f} MiB; model.json says how to call it")
-
-
-def main() -> int:
-    parser = command_parser(__doc__)
-    parser.add_argument("--workdir", required=True, help="folder of a finished run")
-    parser.add_argument("--out", required=True, help="folder to write to; made if need be")
-    parser.add_argument("--round", type=int, default=0, help="round whose networks are exported (default: 0)")
-    parser.add_argument("--fold", type=int, help="export the network of this fold alone")
-    parsed = parser.parse_args()
-    return report_faults(lambda: _main(parsed))
-
+from afnet_jax.commands.export import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,37 +1,8 @@
-"""A finished run beside logistic regression on 32×32 pixels of depth and grey, on the same splits.
-
-python tools/pixel_baseline.py --workdir=runs/synthetic
-"""
-
-from __future__ import annotations
+"""A finished run beside a linear model of its pixels; the same as `afnet pixel-baseline`."""
 
 import sys
 
-import numpy as np
-
-from afnet_jax.analysis import load_run
-from afnet_jax.analysis.baseline import SIZE, pixel_regression
-from afnet_jax.command_line import command_parser, report_faults
-from afnet_jax.datasets.loading import load
-
-
-def main() -> int:
-    parser = command_parser(__doc__)
-    parser.add_argument("--workdir", required=True, help="folder of a finished run")
-    given = parser.parse_args()
-
-    def compare() -> None:
-        run = load_run(given.workdir)
-        dataset = run.config.dataset.copy_and_resolve_references()
-        dataset.image_size = SIZE
-        linear = np.mean(pixel_regression(load(dataset), run.splits))
-        network = run.summary["accuracy"]["mean"]
-        print(f"{run.config.variant}                 {100 * network:.1f} %")
-        print(f"logistic regression   {100 * linear:.1f} %")
-        print(f"difference            {100 * (network - linear):+.1f} points")
-
-    return report_faults(compare)
-
+from afnet_jax.commands.pixel_baseline import main
 
 if __name__ == "__main__":
     sys.exit(main())

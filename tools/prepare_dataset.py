@@ -1,56 +1,8 @@
-"""Raw scans of a database -> the tfds data set that training reads.
+"""Raw scans of a database -> the tfds data set that training reads; the same as `afnet prepare`."""
 
-    python tools/prepare_dataset.py --database=bu3dfe --raw=BU_3DFE --data_dir=data
-
-Run again after an interruption, it goes on where it stopped. A database that lies in several folders is prepared one
-by one into the same data_dir: scans of other folders stay, those of the same name are replaced. Scans that cannot be
-used are left out and listed in rejected.csv (scan, file, reason, database) in data_dir; then it exits with 1, and the
-rest is ready to use.
-"""
-
-from __future__ import annotations
-
-import argparse
 import sys
 
-from afnet_jax.command_line import command_parser, positive, report_faults
-from afnet_jax.datasets.preparation import prepare
-from afnet_jax.datasets.rejected import REJECTED
-from afnet_jax.scans.databases import DATABASES, OWN
-
-
-def _main(given: argparse.Namespace) -> int:
-    done = prepare(given.database, given.raw, given.data_dir, given.workers, reader=given.reader)
-    kept = f", {done.kept} of them prepared before from other folders" if done.kept else ""
-    print(f"{done.prepared + done.kept} scans in {done.folder}{kept}")
-    for reason, count in done.left_out.items():
-        print(f"left out: {count} {reason}")
-    for remark, names in done.remarks.items():
-        print(f"warning: {len(names)} scans, the first {names[0]}: {remark}", file=sys.stderr)
-    if not done.rejected:
-        return 0
-    first = done.rejected[0]
-    total = done.prepared + len(done.rejected)
-    listed = f"{len(done.rejected)} of {total} scans left out, see {REJECTED} in {given.data_dir}"
-    print(f"error: {listed}; the first: {first.file}: {first.reason}", file=sys.stderr)
-    return 1
-
-
-def main() -> int:
-    parser = command_parser(__doc__)
-    parser.add_argument(
-        "--database",
-        required=True,
-        choices=sorted([*DATABASES, OWN]),
-        help="whose files; own: by --reader",
-    )
-    parser.add_argument("--raw", required=True, help="folder of the raw database, subjects' folders at any depth")
-    parser.add_argument("--data_dir", required=True, help="folder of prepared data sets; made if need be")
-    parser.add_argument("--reader", help="Python file that reads scans of your own, for --database=own")
-    parser.add_argument("--workers", type=positive, help="processes (default: one per core)")
-    given = parser.parse_args()
-    return report_faults(lambda: _main(given))
-
+from afnet_jax.commands.prepare import main
 
 if __name__ == "__main__":
     sys.exit(main())

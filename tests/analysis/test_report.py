@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from afnet_jax.analysis import load_run
-from afnet_jax.analysis.experiment import summarize
 from afnet_jax.analysis.report import write_report
+from afnet_jax.analysis.summary import summarize
 from tests.support.finished_run import FOLDS, make_config, splits_of, write_run
 
 _VOID = {"meta", "link", "img", "br"}

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from afnet_jax.analysis import load_run
-from afnet_jax.analysis.experiment import summarize
+from afnet_jax.analysis.summary import summarize
 from afnet_jax.config import default_config
 from afnet_jax.datasets.loading import FaceDataset, Maps
 from afnet_jax.protocol import Fold, complete_subjects, draw_folds

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import pytest
 
-from afnet_jax.analysis.experiment import run_experiment
+from afnet_jax.experiments.run import run_experiment
 from afnet_jax.runs.checkpoint_files import digest_of_arrays
 from afnet_jax.runs.folder import open_checkpoints
 from afnet_jax.training import processes

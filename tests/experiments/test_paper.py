@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix
 
-from afnet_jax.analysis import figures, load_run, paper, reproduction
-from afnet_jax.analysis.experiment import AllGivenUp, summarize
+from afnet_jax.analysis import figures, load_run, paper
+from afnet_jax.analysis.summary import summarize
 from afnet_jax.analysis.tables import Table, paper_tables, signed
 from afnet_jax.errors import ConfigError, RunError
+from afnet_jax.experiments import paper as experiments
+from afnet_jax.experiments.paper import reproduce, with_variant
+from afnet_jax.experiments.run import AllGivenUp
 from afnet_jax.models.architecture import VARIANTS
 from tests.support.finished_run import make_config, write_run
 
@@ -26,7 +29,7 @@ def begun(monkeypatch, faces):
         calls.append(config.variant)
         write_run(workdir, faces, config, seed=len(calls), skill=3)
 
-    monkeypatch.setattr(reproduction, "run_experiment", instead_of_training)
+    monkeypatch.setattr(experiments, "run_experiment", instead_of_training)
     return calls
 
 
@@ -35,7 +38,7 @@ def _config(**changes):
 
 
 def test_all_of_the_paper(begun, faces, tmp_path):
-    runs = reproduction.reproduce(_config(), tmp_path, data=faces)
+    runs = reproduce(_config(), tmp_path, data=faces)
     assert list(runs) == list(VARIANTS)
     assert begun == [v for v in VARIANTS if v != "fuse_34"]  # which is no_ma
     folder = tmp_path / "paper"
@@ -51,7 +54,7 @@ def test_all_of_the_paper(begun, faces, tmp_path):
     assert (row["Paper, BU-3DFE"], row["Paper, Bosphorus"]) == ("90.08", "88.31")
     assert float(row["Here − paper"].replace("−", "-")) == pytest.approx(mean - 88.31, abs=0.0101)
     begun.clear()
-    reproduction.reproduce(_config(), tmp_path, data=faces)
+    reproduce(_config(), tmp_path, data=faces)
     assert not begun
 
 
@@ -111,8 +114,8 @@ def test_without_a_complete_round_of_afnet_there_are_the_other_numbers(monkeypat
             (workdir / "summary.json").write_text(json.dumps(summarize(load_run(workdir))))
             raise AllGivenUp("every training was given up")
 
-    monkeypatch.setattr(reproduction, "run_experiment", given_up)
-    runs = reproduction.reproduce(_config(), tmp_path, ["afnet", "s1", "no_ma"], data=faces)
+    monkeypatch.setattr(experiments, "run_experiment", given_up)
+    runs = reproduce(_config(), tmp_path, ["afnet", "s1", "no_ma"], data=faces)
     text = (tmp_path / "paper" / "README.md").read_text()
     assert f"{100 * runs['s1'].summary['accuracy']['mean']:.2f}" in text
     assert runs["afnet"].summary["accuracy"]["mean"] is None
@@ -122,7 +125,7 @@ def test_a_relative_data_set_is_the_same_run(begun, faces, tmp_path, monkeypatch
     """Finished before is finished, although config.json names the data set's whole path."""
     monkeypatch.chdir(tmp_path)
     for _ in range(2):
-        reproduction.reproduce(_config(**{"dataset.data_dir": "data"}), tmp_path, ["s2"], data=faces)
+        reproduce(_config(**{"dataset.data_dir": "data"}), tmp_path, ["s2"], data=faces)
     assert begun == ["s2"]
 
 
@@ -131,30 +134,30 @@ def _names(folder):
 
 
 def test_some_variants_and_what_is_missing(begun, faces, tmp_path):
-    reproduction.reproduce(_config(), tmp_path, ["s2", "depth"], data=faces)
+    reproduce(_config(), tmp_path, ["s2", "depth"], data=faces)
     assert begun == ["s2", "depth"]
     text = (tmp_path / "paper" / "README.md").read_text()
     assert "| S1: data level | 86.54 | 85.08 | – | – |" in text and "Fig. 4" not in text
 
 
 def test_another_config_is_not_taken_for_finished(begun, faces, tmp_path):
-    reproduction.reproduce(_config(), tmp_path, ["s2"], data=faces)
+    reproduce(_config(), tmp_path, ["s2"], data=faces)
     begun.clear()
     with pytest.raises(RunError, match="holds another run"):
-        reproduction.reproduce(_config(**{"train.learning_rate": 0.5}), tmp_path, ["s2"], data=faces)
+        reproduce(_config(**{"train.learning_rate": 0.5}), tmp_path, ["s2"], data=faces)
     assert begun == ["s2"]  # it is the run folder that refuses, and names what differs
 
 
 @pytest.mark.parametrize(("variant", "variants"), [("s1", []), ("afnet", ["nobody"])])
 def test_wrong_variants(variant, variants, tmp_path):
     with pytest.raises(ConfigError):
-        reproduction.reproduce(make_config(variant), tmp_path, variants)
+        reproduce(make_config(variant), tmp_path, variants)
 
 
 def test_variants_keep_what_was_set(tmp_path):
     config = _config(**{"model.head_widths": (32,), "model.dtype": "bfloat16"})
     for variant in VARIANTS:
-        changed = reproduction.with_variant(config, variant)
+        changed = with_variant(config, variant)
         expected = make_config(variant, **{"dataset.name": "bosphorus", "train.epochs": 1})
         with expected.unlocked():
             expected.model.head_widths, expected.model.dtype = (32,), "bfloat16"

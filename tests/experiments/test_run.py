@@ -7,8 +7,10 @@ import statistics
 import numpy as np
 import pytest
 
-from afnet_jax.analysis import experiment, load_run
-from afnet_jax.analysis.experiment import AllGivenUp, run_experiment, summarize
+from afnet_jax.analysis import load_run
+from afnet_jax.analysis.summary import summarize
+from afnet_jax.experiments import run as experiment
+from afnet_jax.experiments.run import AllGivenUp, run_experiment
 from tests.support.finished_run import make_config as analysed_config
 from tests.support.finished_run import write_run
 from tests.support.small_training import make_config, make_faces

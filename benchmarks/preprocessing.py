@@ -1,4 +1,4 @@
-"""Figures of preprocessing for tools/benchmark.py: gridfit beside pygridfit, and scans prepared per second.
+"""Preprocessing measured: gridfit beside pygridfit, and scans prepared per second.
 
 Every program runs in a process of its own, in turn with its peer, so that neither time nor memory of one is charged
 to the other.
@@ -113,7 +113,7 @@ def _run(python: Path, program: str, problem: Path, heights: Path) -> dict[str, 
 
 
 def benchmark_prepare(raw: Path, workers: Sequence[int], repeats: int = 1) -> list[dict]:
-    """Times tools/prepare_dataset.py on a folder of raw scans, from the first file to the finished data set.
+    """Times preparing a folder of raw scans, from the first file to the finished data set.
 
     Returns:
         One row per number of processes: seconds, scans per second, how that compares with as many times the rate of
@@ -146,10 +146,9 @@ print(json.dumps({"status": done.returncode, "told": done.stderr[-300:], "second
 
 
 def _prepared(database: str, raw: Path, workers: int) -> dict:
-    tool = Path(__file__).with_name("prepare_dataset.py")
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, tool, f"--database={database}", f"--raw={raw}", f"--data_dir={folder}"]
-        command.append(f"--workers={workers}")
+        command = [sys.executable, "-m", "afnet_jax.commands.main", "prepare", f"--database={database}"]
+        command += [f"--raw={raw}", f"--data_dir={folder}", f"--workers={workers}"]
         done = subprocess.run([sys.executable, "-c", _PREPARE, *command], capture_output=True, text=True, check=True)
     result = json.loads(done.stdout)
     if result["status"]:

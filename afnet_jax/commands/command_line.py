@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from absl import flags
+from ml_collections import config_flags
 
 from afnet_jax.config import RENAMED, default_config, flat
 from afnet_jax.errors import AFNetError, ConfigError
@@ -20,22 +21,34 @@ from afnet_jax.paths import user_path
 _VARIANT = "config.variant"
 
 
-def run_command(main: Callable[[], int | None], argv: Sequence[str], description: str) -> int:
+def config_flag(help: str, known: flags.FlagValues) -> flags.FlagHolder:
+    """Defines --config, which must be given, and --config.FIELD for each of its fields."""
+    holder = config_flags.DEFINE_config_file("config", None, help, flag_values=known)
+    flags.mark_flag_as_required("config", flag_values=known)
+    return holder
+
+
+def run_command(
+    main: Callable[[], int | None], argv: Sequence[str], description: str | None, known: flags.FlagValues
+) -> int:
     """Parses absl flags, calls `main`, and turns faults into one line on stderr.
 
     Args:
         main: the command; returns an exit status, or None for 0.
         argv: the program's name and its arguments.
         description: what --help begins with.
+        known: the command's flags; those that libraries define are taken, too.
 
     Returns:
         Exit status.
     """
     print_whatever_the_locale()
-    flags.FLAGS.set_gnu_getopt(True)
+    known.set_gnu_getopt(True)
     if any(argument in ("--help", "-h", "-help") for argument in argv[1:]):
-        print(_help(argv[0], description))
+        print(_help(known, description))
         return 0
+    known.append_flag_values(flags.FLAGS)
+    flags.FLAGS.mark_as_parsed()
     try:
         argv = [_expanded(argument) for argument in argv]
     except AFNetError as error:
@@ -45,10 +58,10 @@ def run_command(main: Callable[[], int | None], argv: Sequence[str], description
         print(f"error: {told}", file=sys.stderr)
         return 2
     try:
-        if stray := flags.FLAGS(list(argv))[1:]:
+        if stray := known(list(argv))[1:]:
             raise flags.Error(f"unexpected argument {stray[0]!r}; see --help")
     except (flags.Error, ConfigError, OSError, ValueError, AttributeError, KeyError, TypeError, SyntaxError) as error:
-        print(f"error: {_told(error, argv)}", file=sys.stderr)
+        print(f"error: {_told(error, argv, known)}", file=sys.stderr)
         return 2
     return report_faults(main)
 
@@ -97,7 +110,7 @@ def _expanded(argument: str) -> str:
     return f"{name}={user_path(value)}" if equals and name.lstrip("-") == "config" and value else argument
 
 
-def _told(error: Exception, argv: Sequence[str]) -> str:
+def _told(error: Exception, argv: Sequence[str], known: flags.FlagValues) -> str:
     """One line for what absl and ml_collections raise on wrong arguments."""
     fields = list(_fields())
     for argument in argv[1:]:
@@ -107,7 +120,7 @@ def _told(error: Exception, argv: Sequence[str]) -> str:
         if argument.lstrip("-").startswith("config.") and name not in fields:
             near = difflib.get_close_matches(name, fields, n=1)
             return f"--config.{name}: no such field" + (f"; did you mean --config.{near[0]}?" if near else "")
-    missing = [flag.name for flag in _own_flags() if flag.name in str(error) and "other than None" in str(error)]
+    missing = [name for name in known if f"--{name}=" in str(error) and "other than None" in str(error)]
     if missing:
         return f"{' and '.join('--' + name + '=…' for name in missing)} must be given; see --help"
     return " ".join(str(error).split())
@@ -124,15 +137,11 @@ def _wrong_config(argv: Sequence[str]) -> str:
     return ""
 
 
-def _own_flags() -> list[flags.Flag]:
-    return flags.FLAGS.get_key_flags_for_module(sys.modules["__main__"])
-
-
-def _help(program: str, description: str) -> str:
-    lines = [f"  --{flag.name}: {flag.help}" for flag in _own_flags()]
+def _help(known: flags.FlagValues, description: str | None) -> str:
+    lines = [f"  --{name}: {known[name].help}" for name in known]
     fields = [f"  --config.{name}={_as_typed(value)}" for name, value in _fields().items()]
     told = "fields of the config and their defaults, explained in afnet_jax/config.py:"
-    return "\n".join([description, "arguments:", *lines, "", told, *fields])
+    return "\n".join([description or "", "arguments:", *lines, "", told, *fields])
 
 
 def _fields() -> dict[str, Any]:

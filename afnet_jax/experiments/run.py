@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 import jax
 from ml_collections import ConfigDict
 
 from afnet_jax.analysis.figures import confusion_matrices, to_pixels
-from afnet_jax.analysis.metrics import complete_rounds, score
 from afnet_jax.analysis.report import write_report
-from afnet_jax.analysis.run import Run, load_run
-from afnet_jax.config import architecture, validate
+from afnet_jax.analysis.run import load_run
+from afnet_jax.analysis.summary import summarize
+from afnet_jax.config import validate
 from afnet_jax.datasets.loading import FaceDataset, load
 from afnet_jax.errors import RunError
 from afnet_jax.gpu import check_gpu
-from afnet_jax.models.parameters import audit
 from afnet_jax.runs.folder import RunFolder, write_summary
 from afnet_jax.runs.tensorboard import write_picture
 from afnet_jax.training import processes
@@ -70,32 +68,6 @@ def run_experiment(
     if jax.process_index() == 0:
         say(_told(summary, run.path))
     return summary
-
-
-def summarize(run: Run) -> dict:
-    """The numbers of a run, re-scored from its pooled predictions; rounds with a missing fold do not count.
-
-    Returns:
-        See README.md, "What comes out".
-    """
-    predictions, splits = run.predictions, run.splits
-    rounds = complete_rounds(predictions, splits)
-    lines = run.metrics
-    planned = len({fold.round for fold in splits})
-    return {
-        **score(predictions, rounds),
-        "parameters": audit(architecture(run.config)),
-        "seconds": {
-            "total": sum(line["seconds"] + line["compile_seconds"] for line in lines),
-            "compile": sum(line["compile_seconds"] for line in lines),
-            "per_epoch": sum(line["seconds"] for line in lines)
-            / max(1, len({(x["round"], x["epoch"]) for x in lines})),
-        },
-        "rounds": planned,
-        "folds": max(Counter(fold.round for fold in splits).values()),  # of the round that has most
-        "scans": len(set(predictions["scan_id"].tolist())),
-        "complete": len(rounds) == planned,
-    }
 
 
 def _told(summary: dict, path: Path) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def _call(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:

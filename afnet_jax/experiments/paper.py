@@ -8,13 +8,13 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from afnet_jax.analysis import figures, tables
-from afnet_jax.analysis.experiment import AllGivenUp, run_experiment
 from afnet_jax.analysis.run import Run, load_run
 from afnet_jax.analysis.significance import compare
 from afnet_jax.atomic_files import write_atomically
 from afnet_jax.config import default_config, validate
 from afnet_jax.datasets.loading import FaceDataset, load
 from afnet_jax.errors import ConfigError, RunError
+from afnet_jax.experiments.run import AllGivenUp, run_experiment
 from afnet_jax.models.architecture import VARIANTS
 from afnet_jax.paths import user_path
 from afnet_jax.runs.folder import same_settings

@@ -1,4 +1,4 @@
-"""Convolutions measured for tools/benchmark.py: every shape of a ResNet18, with one set of weights per fold."""
+"""Convolutions measured: every shape of a ResNet18, with one set of weights per fold."""
 
 from __future__ import annotations
 
