@@ -24,7 +24,7 @@ from scipy.spatial.transform import Rotation
 from afnet_jax.errors import AFNetError
 from afnet_jax.landmarks import bodies, find_landmarks
 from afnet_jax.preprocessing import preprocess
-from afnet_jax.preprocessing.alignment import align, to_canonical
+from afnet_jax.preprocessing.alignment import align
 from afnet_jax.preprocessing.triangles import longest_edges
 from afnet_jax.scans.databases import files_below, is_scan, read_scan
 from afnet_jax.scans.scan import LANDMARKS, Scan, ScanId
@@ -67,7 +67,9 @@ def _scans(args: argparse.Namespace) -> Iterator[Scan]:
         yield from (read_scan(path) for path in files_below(folder) if is_scan(path))
     if args.points:
         with np.load(args.points) as file:
-            data = {name: file[name] for name in ("points", "landmarks", "landmark_names", "to_scan", "centre", "scan_id")}
+            data = {
+                name: file[name] for name in ("points", "landmarks", "landmark_names", "to_scan", "centre", "scan_id")
+            }
         yield from (_scan_of_points(data, k) for k in range(0, len(data["points"]), args.every))
 
 
@@ -83,7 +85,9 @@ def _scan_of_points(data: dict[str, np.ndarray], k: int) -> Scan:
     triangles[clockwise] = triangles[clockwise][:, ::-1]
     to_scan = data["to_scan"][k]
     places = data["landmarks"][k] @ to_scan[:3, :3].T + to_scan[:3, 3] - data["centre"][k]
-    landmarks = {str(name): at for name, at in zip(data["landmark_names"], places, strict=True) if np.isfinite(at).all()}
+    landmarks = {
+        str(name): at for name, at in zip(data["landmark_names"], places, strict=True) if np.isfinite(at).all()
+    }
     identity = ScanId("points", "points", "", None, None, str(data["scan_id"][k]))
     uv = np.full((len(points), 2), 0.5, np.float32)
     return Scan(identity, points, triangles, uv, triangles, np.zeros((2, 2, 3), np.uint8), landmarks)
@@ -156,7 +160,10 @@ def _print_landmarks(results: list[Result]) -> None:
     for k, name in enumerate(LANDMARKS):
         if np.isfinite(offsets[k]).all():
             left_in, taken_out = (np.nanmedian(np.linalg.norm(e[:, k], axis=1)) for e in (errors, errors - offsets))
-            print(f"{name:20} {offsets[k, 0]:6.2f} {offsets[k, 1]:6.2f} {offsets[k, 2]:6.2f}        {left_in:6.2f} {taken_out:6.2f}")
+            print(
+                f"{name:20}",
+                " ".join(f"{value:6.2f}" for value in (*offsets[k], left_in, taken_out)),
+            )
     for what, values in (("left in", errors), ("taken out", errors - offsets)):
         _print_spread(f"mean error of a scan, offsets {what}, mm", np.nanmean(np.linalg.norm(values, axis=2), axis=1))
     _print_spread("pose, degrees", np.array([result.degrees for result in found]))
@@ -165,7 +172,10 @@ def _print_landmarks(results: list[Result]) -> None:
 
 
 def _print_maps(results: list[Result]) -> None:
-    for what, values in (("depth RMSE, mm", [r.depth_rmse for r in results]), ("mask IoU", [r.mask_iou for r in results])):
+    for what, values in (
+        ("depth RMSE, mm", [r.depth_rmse for r in results]),
+        ("mask IoU", [r.mask_iou for r in results]),
+    ):
         known = np.array(values)[np.isfinite(values)]
         if len(known):
             _print_spread(f"maps, {what}", known)
@@ -173,7 +183,10 @@ def _print_maps(results: list[Result]) -> None:
 
 def _print_spread(what: str, values: np.ndarray) -> None:
     low, median, high = np.percentile(values, [5, 50, 95])
-    print(f"{what}: median {median:.3g}, 5 % {low:.3g}, 95 % {high:.3g}, least {values.min():.3g}, most {values.max():.3g}")
+    print(
+        f"{what}: median {median:.3g}, 5 % {low:.3g}, 95 % {high:.3g},",
+        f"least {values.min():.3g}, most {values.max():.3g}",
+    )
 
 
 def _print_refusals(count: int, seed: int) -> None:
@@ -183,7 +196,9 @@ def _print_refusals(count: int, seed: int) -> None:
         uv, picture = np.full((len(points), 2), 0.5, np.float32), np.zeros((2, 2, 3), np.uint8)
         identity = ScanId("none", "none", "", None, None, f"thing-{k}")
         try:
-            find_landmarks(Scan(identity, points, triangles.astype(np.int32), uv, triangles.astype(np.int32), picture, {}))
+            find_landmarks(
+                Scan(identity, points, triangles.astype(np.int32), uv, triangles.astype(np.int32), picture, {})
+            )
             taken += 1
         except AFNetError as error:
             lines.add(len(str(error).splitlines()))

@@ -1,4 +1,8 @@
-"""Trains the landmark detector on synthetic subjects and writes its weights.
+"""Trains the landmark detector; the same as `python -m afnet_jax.commands.train_landmarks`."""
 
-    python tools/train_landmarks.py --out=FOLDER [--heads=6000] [--seed=0]
-"""
+import sys
+
+from afnet_jax.commands.train_landmarks import main
+
+if __name__ == "__main__":
+    sys.exit(main())

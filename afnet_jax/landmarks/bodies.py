@@ -9,6 +9,7 @@ import functools
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 from scipy.spatial.transform import Rotation
 
 Mesh = tuple[np.ndarray, np.ndarray]
@@ -34,7 +35,7 @@ def _sphere() -> Mesh:
 
 
 def blob(
-    centre: Sequence[float], radii: Sequence[float], rng: np.random.Generator, roughness: float = 0.05, power: float = 1
+    centre: npt.ArrayLike, radii: npt.ArrayLike, rng: np.random.Generator, roughness: float = 0.05, power: float = 1
 ) -> Mesh:
     """Returns an ellipsoid with an uneven surface.
 
@@ -114,7 +115,8 @@ def _neck(rng: np.random.Generator) -> Mesh:
 def _ear(side: int, rng: np.random.Generator) -> Mesh:
     points, triangles = blob((0, 0, 0), rng.normal([7, 31, 18], [1.5, 3, 3]), rng, 0.09)
     turned = Rotation.from_euler("yx", [side * rng.uniform(15, 50), rng.uniform(-15, 15)], degrees=True).apply(points)
-    return turned + [side * rng.uniform(71, 80), rng.uniform(-6, 14), rng.uniform(-115, -96)], triangles
+    place = np.array([side * rng.uniform(71, 80), rng.uniform(-6, 14), rng.uniform(-115, -96)])
+    return turned + place, triangles
 
 
 def _shoulders(rng: np.random.Generator) -> list[Mesh]:
@@ -147,7 +149,9 @@ def thing(rng: np.random.Generator) -> Mesh:
         return joined([(points - points.mean(axis=0), triangles), _sheet(rng)])
     if kind == 4:
         return joined([_neck(rng), *_shoulders(rng)])
-    return joined([blob((0, 18, -104), rng.normal([78, 106, 94], [6, 9, 8]), rng, rng.uniform(0.005, 0.05)), _neck(rng)])
+    return joined(
+        [blob((0, 18, -104), rng.normal([78, 106, 94], [6, 9, 8]), rng, rng.uniform(0.005, 0.05)), _neck(rng)]
+    )
 
 
 def _sheet(rng: np.random.Generator) -> Mesh:

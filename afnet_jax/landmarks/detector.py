@@ -13,6 +13,7 @@ import itertools
 from collections.abc import Iterator
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import scipy.ndimage
 from flax import nnx
@@ -20,7 +21,7 @@ from flax import nnx
 from afnet_jax.landmarks import views
 from afnet_jax.landmarks.disturbances import MIRRORED
 from afnet_jax.landmarks.network import CELL, HEIGHT_UNIT, features
-from afnet_jax.landmarks.plausibility import Prior, judged
+from afnet_jax.landmarks.plausibility import judged
 from afnet_jax.landmarks.weights import Detector, load_detector
 from afnet_jax.preprocessing.alignment import AlignmentFault, align, to_canonical
 from afnet_jax.preprocessing.surface import SurfaceConfig, clean_surface
@@ -134,7 +135,9 @@ def _candidates(
     low, high = np.percentile(turned[np.unique(triangles)][::7, :2], [1, 99], axis=0)
     size = next((s for s in views.COARSE_SIZES if (high - low).max() < views.COARSE_STEP * s), views.COARSE_SIZES[-1])
     grid = views.square_grid((low + high) / 2, size, views.COARSE_STEP)
-    out, mean = (np.asarray(x)[0] for x in _coarse(detector.face_finder, views.depth_image(turned, triangles, grid)[None]))
+    out, mean = (
+        np.asarray(x)[0] for x in _coarse(detector.face_finder, views.depth_image(turned, triangles, grid)[None])
+    )
     chance = 1 / (1 + np.exp(-out[..., 0]))
     peaks = (chance == scipy.ndimage.maximum_filter(chance, 3)) & (chance > 0.02)
     order = sorted(np.argwhere(peaks).tolist(), key=lambda at: -chance[at[0], at[1]])[:_PEAKS]
@@ -150,8 +153,8 @@ def _candidates(
 
 
 @nnx.jit
-def _coarse(net, depth: jax.Array) -> tuple[jax.Array, jax.Array]:
-    inputs, mean = features(depth, views.COARSE_STEP)
+def _coarse(net, depth: jax.typing.ArrayLike) -> tuple[jax.Array, jax.Array]:
+    inputs, mean = features(jnp.asarray(depth), views.COARSE_STEP)
     return net(inputs), mean[:, CELL // 2 :: CELL, CELL // 2 :: CELL]
 
 
@@ -210,8 +213,8 @@ def _placed(detector: Detector, depth: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 @nnx.jit
-def _fine(net, depth: jax.Array) -> tuple[jax.Array, jax.Array]:
-    pixels, _, face = net(features(depth, views.FINE_STEP)[0])
+def _fine(net, depth: jax.typing.ArrayLike) -> tuple[jax.Array, jax.Array]:
+    pixels, _, face = net(features(jnp.asarray(depth), views.FINE_STEP)[0])
     return pixels, face
 
 

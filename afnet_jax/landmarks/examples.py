@@ -50,7 +50,7 @@ def _write_file(number: int, *, seed: int, folder: Path) -> None:
     rows = [views_of(k, seed) for k in range(number * _PER_FILE, (number + 1) * _PER_FILE)]
     partial = path.with_suffix(f".{os.getpid()}")
     with partial.open("wb") as file:
-        np.savez(file, **{name: np.concatenate([row[name] for row in rows]) for name in rows[0]})
+        np.savez(file, **{name: np.concatenate([row[name] for row in rows]) for name in rows[0]})  # type: ignore[arg-type]  # no name is allow_pickle
     partial.replace(path)
 
 
@@ -79,7 +79,9 @@ def views_of(number: int, seed: int) -> Views:
     names = {"fine": ("fine", "fine_places", "fine_face"),
              "coarse": ("coarse", "coarse_middle", "coarse_turn", "coarse_face")}  # fmt: skip
     stacked = {
-        name: np.stack([np.asarray(row[k]) for row in rows[kind]]) for kind in names for k, name in enumerate(names[kind])
+        name: np.stack([np.asarray(row[k]) for row in rows[kind]])
+        for kind in names
+        for k, name in enumerate(names[kind])
     }
     return stacked | {"landmarks": head.landmarks[None]}
 
@@ -127,7 +129,7 @@ def _no_upright_face(head: TrainingHead, rng: np.random.Generator) -> tuple:
             angle = rng.uniform(0, 2 * np.pi)
             shift = rng.uniform(40, 90) * np.array([np.cos(angle), np.sin(angle), 0])
         if np.trace(turn) > 1 + 2 * np.cos(np.radians(28)):
-            shift = shift + [0, 60, 0]
+            shift = shift + np.array([0, 60, 0])
         view = _fine_view(head.points, head.triangles, head.landmarks, turn, shift)
     else:
         points, triangles = bodies.thing(rng)

@@ -12,7 +12,6 @@ import dataclasses
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-
 _POSES, _POSE_DEGREES, _POSE_MM = 4, 2.0, 1.5  # that each face of the prior is seen in; standard deviations
 _MEASURED = 2.0  # mm, standard deviation of a good measurement along each axis
 _DOUBT = 1.0  # mm of it for each mm between the two placings

@@ -5,7 +5,8 @@ from __future__ import annotations
 import concurrent.futures
 import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +16,10 @@ from flax import nnx
 
 from afnet_jax.landmarks import views
 from afnet_jax.landmarks.disturbances import MIRRORED, disturbed, glasses
-from afnet_jax.landmarks.examples import MARGIN, Views
+from afnet_jax.landmarks.examples import MARGIN, Views, load_views, make_views
 from afnet_jax.landmarks.network import CELL, HEIGHT_UNIT, FaceFinder, LandmarkFinder, features
+from afnet_jax.landmarks.plausibility import fitted_prior
+from afnet_jax.landmarks.weights import Detector
 
 _BATCH = 32
 _PEAK_RATE, _DECAY = 2e-3, 1e-4
@@ -24,6 +27,20 @@ _COARSE_CROP = 64  # pixels
 _SIGMA = 1.0  # cells, of the target heatmaps
 
 Batch = tuple[np.ndarray, ...]
+
+
+def train_detector(folder: Path, heads: int, steps: Mapping[str, int], seed: int, workers: int) -> Detector:
+    """Makes the views of so many heads in a folder and trains both networks on them.
+
+    Args:
+        folder: where the views are kept.
+        steps: "coarse" and "fine" -> optimizer steps.
+        workers: processes that make views.
+    """
+    data = load_views(make_views(heads, seed, folder, workers), heads, seed)
+    prior = fitted_prior(data["landmarks"], seed)
+    coarse = train_face_finder(data, steps["coarse"], seed)
+    return Detector(coarse, train_landmark_finder(data, steps["fine"], seed), prior)
 
 
 def train_landmark_finder(data: Views, steps: int, seed: int, report: Callable = print) -> LandmarkFinder:
@@ -40,7 +57,8 @@ def train_face_finder(data: Views, steps: int, seed: int, report: Callable = pri
 
 def _trained(net, make_batch, loss_of, steps: int, seed: int, report: Callable):
     schedule = optax.warmup_cosine_decay_schedule(0.0, _PEAK_RATE, min(200, steps // 10 + 1), steps)
-    optimizer = nnx.Optimizer(net, optax.chain(optax.clip_by_global_norm(5.0), optax.adamw(schedule, weight_decay=_DECAY)), wrt=nnx.Param)  # fmt: skip
+    rule = optax.chain(optax.clip_by_global_norm(5.0), optax.adamw(schedule, weight_decay=_DECAY))
+    optimizer = nnx.Optimizer(net, rule, wrt=nnx.Param)
 
     @nnx.jit(donate_argnums=(0, 1))
     def step(net, optimizer, batch):
@@ -107,7 +125,7 @@ def _fine_loss(net: LandmarkFinder, depth, places, is_face):
     return (robust * inside).sum() / count + 0.1 * parts["cells"] + 0.5 * parts["face"], parts
 
 
-def _spots(places: jax.Array, shape: tuple[int, int]) -> jax.Array:
+def _spots(places: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """(B, K, h, w) Gaussian hills over the cells round (B, K, 2) pixels."""
     cell = (places + 0.5) / CELL - 0.5
     row, col = jnp.arange(shape[0])[:, None], jnp.arange(shape[1])[None, :]
@@ -153,7 +171,7 @@ def _coarse_loss(net: FaceFinder, depth, middle, turn, is_face):
     return heat + place + angle, {"heat": heat, "place": place, "turn": angle}
 
 
-def _wanted(middle: jax.Array, turn: jax.Array, mean: jax.Array, shape: tuple[int, int]) -> jax.Array:
+def _wanted(middle: jax.Array, turn: jax.Array, mean: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """(B, h, w, 9) what FaceFinder shall put out beside its logit."""
     cell = (middle[:, :2] + 0.5) / CELL - 0.5
     row, col = jnp.arange(shape[0])[:, None], jnp.arange(shape[1])[None, :]

@@ -35,7 +35,9 @@ def save_detector(detector: Detector, path: Path) -> str:
     for name in ("face_finder", "landmark_finder"):
         for path_in_net, leaf in nnx.to_flat_state(nnx.state(getattr(detector, name))):
             value = np.asarray(leaf[...])
-            tensors[".".join([name, *map(str, path_in_net)])] = value.astype(np.float16 if value.ndim > 1 else np.float32)
+            tensors[".".join([name, *map(str, path_in_net)])] = value.astype(
+                np.float16 if value.ndim > 1 else np.float32
+            )
     path.write_bytes(safetensors.numpy.save(tensors))
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -50,9 +52,13 @@ def load_detector(path: Path = FILE) -> Detector:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise WeightsError(f"{path}: the landmark detector's weights cannot be read ({error.strerror}); install anew") from None
+        raise WeightsError(
+            f"{path}: the landmark detector's weights cannot be read ({error.strerror}); install anew"
+        ) from None
     if path == FILE and hashlib.sha256(data).hexdigest() != DIGEST:
-        raise WeightsError(f"{path}: the landmark detector's weights are damaged: expected SHA-256 {DIGEST}; install anew")
+        raise WeightsError(
+            f"{path}: the landmark detector's weights are damaged: expected SHA-256 {DIGEST}; install anew"
+        )
     try:
         tensors = safetensors.numpy.load(data)
         prior = Prior(*(tensors[f"prior.{name}"].astype(np.float64) for name in ("mean", "covariance")))
