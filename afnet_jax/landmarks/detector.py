@@ -12,15 +12,12 @@ import functools
 import itertools
 from collections.abc import Iterator
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import scipy.ndimage
-from flax import nnx
 
 from afnet_jax.landmarks import views
 from afnet_jax.landmarks.disturbances import MIRRORED
-from afnet_jax.landmarks.network import CELL, HEIGHT_UNIT, features
+from afnet_jax.landmarks.network import CELL, HEIGHT_UNIT
 from afnet_jax.landmarks.plausibility import judged
 from afnet_jax.landmarks.weights import Detector, load_detector
 from afnet_jax.preprocessing.alignment import AlignmentFault, align, to_canonical
@@ -31,6 +28,7 @@ _ROUNDS = 3  # of fine views
 _LEAST_HEAT = 0.25  # chance of a face in a cell, below which another view is tried
 _PEAKS = 2  # places of a view that are looked at closely
 _LEAST_PRESENCE = 0.5  # chance that the upright view shows a face
+_SAME_SURFACE = 8.0  # mm off the middle height of a pixel's surroundings
 _LEAST_CONFIDENCE = 0.3  # mean over the landmarks
 
 
@@ -135,9 +133,7 @@ def _candidates(
     low, high = np.percentile(turned[np.unique(triangles)][::7, :2], [1, 99], axis=0)
     size = next((s for s in views.COARSE_SIZES if (high - low).max() < views.COARSE_STEP * s), views.COARSE_SIZES[-1])
     grid = views.square_grid((low + high) / 2, size, views.COARSE_STEP)
-    out, mean = (
-        np.asarray(x)[0] for x in _coarse(detector.face_finder, views.depth_image(turned, triangles, grid)[None])
-    )
+    out, mean = detector.faces(views.depth_image(turned, triangles, grid))
     chance = 1 / (1 + np.exp(-out[..., 0]))
     peaks = (chance == scipy.ndimage.maximum_filter(chance, 3)) & (chance > 0.02)
     order = sorted(np.argwhere(peaks).tolist(), key=lambda at: -chance[at[0], at[1]])[:_PEAKS]
@@ -150,12 +146,6 @@ def _candidates(
         to_scan[:3, 3] = turn.T @ np.array(at) - to_scan[:3, :3] @ views.FACE_MIDDLE
         found.append((float(chance[row, col]), to_scan))
     return found
-
-
-@nnx.jit
-def _coarse(net, depth: jax.typing.ArrayLike) -> tuple[jax.Array, jax.Array]:
-    inputs, mean = features(jnp.asarray(depth), views.COARSE_STEP)
-    return net(inputs), mean[:, CELL // 2 :: CELL, CELL // 2 :: CELL]
 
 
 def _voted(chance: np.ndarray, out: np.ndarray, mean: np.ndarray, row: int, col: int) -> tuple[np.ndarray, np.ndarray]:
@@ -195,7 +185,7 @@ def _upright(detector: Detector, points: np.ndarray, triangles: np.ndarray, to_s
 
 def _placed(detector: Detector, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     """(22, 3) canonical mm, (22,) confidence, and the chance of a face, from an upright view and its mirror image."""
-    pixels, face = (np.asarray(x) for x in _fine(detector.landmark_finder, np.stack([depth, depth[:, ::-1]])))
+    pixels, face = detector.places(np.stack([depth, depth[:, ::-1]]))
     mirrored = (pixels[1] * [-1, 1] + [depth.shape[1] - 1, 0])[MIRRORED]
     pixel = (pixels[0] + mirrored) / 2
     disagreement = np.linalg.norm(pixels[0] - mirrored, axis=1) * views.FINE_STEP
@@ -212,30 +202,36 @@ def _placed(detector: Detector, depth: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return likely, confidence * presence, presence
 
 
-@nnx.jit
-def _fine(net, depth: jax.typing.ArrayLike) -> tuple[jax.Array, jax.Array]:
-    pixels, _, face = net(features(jnp.asarray(depth), views.FINE_STEP)[0])
-    return pixels, face
-
-
 def height_at(depth: np.ndarray, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Heights of the surface at (K, 2) pixels (col, row), and how many pixels off the surface they are read.
 
     A height is that of the plane that best fits the valid pixels within 1.5 of the nearest valid one.
     """
     size = len(depth)
-    known = np.argwhere(np.isfinite(depth))
     heights, distances = np.full(len(pixels), np.nan), np.full(len(pixels), np.inf)
+    everywhere = None
     for k, (col, row) in enumerate(pixels.clip(0, size - 1)):
-        off = np.hypot(known[:, 0] - row, known[:, 1] - col)
-        near = known[off < max(1.6, off.min() + 0.8)]
-        values = depth[near[:, 0], near[:, 1]].astype(np.float64)
-        good = np.abs(values - np.median(values)) < 8.0
-        near, values = near[good], values[good]
-        heights[k], distances[k] = values.mean(), max(off.min() - 0.75, 0.0)
-        if len(near) >= 4:
-            terms = np.column_stack([near - [row, col], np.ones(len(near))])
-            solution, _, rank, _ = np.linalg.lstsq(terms, values, rcond=None)
-            if rank == 3 and off.min() < 1.0:
-                heights[k] = np.clip(solution[2], values.min(), values.max())
+        top, left = max(int(row) - 2, 0), max(int(col) - 2, 0)
+        patch = depth[top : top + 6, left : left + 6]
+        known = np.argwhere(np.isfinite(patch)) + (top, left)
+        if not len(known):
+            everywhere = np.argwhere(np.isfinite(depth)) if everywhere is None else everywhere
+            known = everywhere
+        heights[k], distances[k] = _height_near(depth, known, row, col)
     return heights, distances
+
+
+def _height_near(depth: np.ndarray, known: np.ndarray, row: float, col: float) -> tuple[float, float]:
+    """The height at a place, and how many pixels off it is read, from (N, 2) valid pixels (row, col)."""
+    off = np.hypot(known[:, 0] - row, known[:, 1] - col)
+    least = off.min()
+    near = known[off < max(1.6, least + 0.8)]
+    values = depth[near[:, 0], near[:, 1]].astype(np.float64)
+    good = np.abs(values - np.sort(values)[len(values) // 2]) < _SAME_SURFACE
+    near, values = near[good] - (row, col), values[good]
+    if len(near) >= 4 and least < 1.0:
+        terms = np.column_stack([near, np.ones(len(near))])
+        solution, _, rank, _ = np.linalg.lstsq(terms, values, rcond=None)
+        if rank == 3:
+            return float(np.clip(solution[2], values.min(), values.max())), 0.0
+    return float(values.mean()), max(least - 0.75, 0.0)

@@ -5,6 +5,8 @@ Both read a depth image of an orthographic view. B images, H and W pixels divisi
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -17,8 +19,11 @@ HEIGHT_UNIT = 40.0  # mm
 _PATCH = 2  # pixels along an edge that become channels before the first convolution
 
 
-def features(depth: jax.Array, step: float) -> tuple[jax.Array, jax.Array]:
+@functools.partial(jax.jit, static_argnames="step")
+def features(depth: jax.typing.ArrayLike, step: float) -> tuple[jax.Array, jax.Array]:
     """Makes a network's input of depth images; it does not change if the surface moves along the view's axis.
+
+    A program of its own: compiled into one with a network, XLA takes twenty times as long over both.
 
     Args:
         depth: (B, H, W) float32 mm, NaN where there is no surface.
@@ -28,6 +33,7 @@ def features(depth: jax.Array, step: float) -> tuple[jax.Array, jax.Array]:
         (B, H, W, 4): height against the surroundings in HEIGHT_UNIT, the normal's x and y, and whether there is
         surface; and (B, H, W) mm, the surroundings' mean height, 0 where there is none.
     """
+    depth = jnp.asarray(depth)
     valid = jnp.isfinite(depth)
     depth = jnp.where(valid, depth, 0.0)
     depth = _without_spikes(depth, valid)
@@ -83,6 +89,11 @@ def _box_sum(image: jax.Array, width: int) -> jax.Array:
         shape[axis] = size
         image = last - jnp.where(first.reshape(shape) >= 0, before, 0.0)
     return image
+
+
+def at_cells(image: jax.Array) -> jax.Array:
+    """(B, H, W) -> (B, H/4, W/4): the value at a pixel beside the middle of each cell."""
+    return image[:, CELL // 2 :: CELL, CELL // 2 :: CELL]
 
 
 class Block(nnx.Module):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 
@@ -14,6 +15,13 @@ from afnet_jax.synthetic.head import shape_head
 from afnet_jax.synthetic.identity import draw_person, resting_skin
 
 _EXAGGERATED = 0.6, 1.7  # least and most that the default subjects' deviations from the average are multiplied by
+# Where a name lies by definition differs between face models. The detector's names lie where the canonical pose has
+# them (`preprocessing.alignment.TEMPLATE`), on the average over heads: template mm, of the left side.
+_PLACES = {
+    "brow_outer": (58.0, 42.5), "brow_middle": (38.5, 51.5), "brow_inner": (12.0, 49.0), "nose_wing": (19.0, -9.5),
+    "nose_saddle": (7.5, 31.5),
+}  # fmt: skip
+_CHIN = (0.0, -79.5)
 _WARP_WIDTH, _WARP_MM = (22.0, 60.0), 3.5  # mm: how far a warp reaches, and its standard deviation
 
 
@@ -42,14 +50,22 @@ def draw_head(number: int, seed: int) -> TrainingHead:
     gaze = rng.normal(0, [1.2, 0.5])
     head = shape_head(person, resting_skin(person), _activation((seed, number), rng), (gaze[0], gaze[1]))
     points = head.points + _warp(head.points, rng)
-    places = np.array([template.common_places()[name] for name in LANDMARKS])
-    landmarks = template.interpolate(points, places)
+    landmarks = template.interpolate(points, landmark_places())
     face = points.reshape(-1, 3), template.triangles()
     if rng.random() < 0.65:
         crop = sensor.draw_crop(rng) * rng.uniform(0.8, 1.15)
         face = bodies.without(face, crop.ravel() >= 1)
     around = bodies.surroundings(1 + shape["size"], rng) if rng.random() < 0.6 else []
     return TrainingHead(*bodies.joined([face, *around]), landmarks)
+
+
+@functools.cache
+def landmark_places() -> np.ndarray:
+    """(22, 2) fractional (row, col) of LANDMARKS on the template's sheet."""
+    places = template.common_places()
+    for name, (x, y) in _PLACES.items():
+        places |= {f"right_{name}": template.place(-x, y), f"left_{name}": template.place(x, y)}
+    return np.array([(places | {"chin": template.place(*_CHIN)})[name] for name in LANDMARKS])
 
 
 def _activation(key: tuple[int, int], rng: np.random.Generator) -> Activation:

@@ -17,7 +17,7 @@ from flax import nnx
 from afnet_jax.landmarks import views
 from afnet_jax.landmarks.disturbances import MIRRORED, disturbed, glasses
 from afnet_jax.landmarks.examples import MARGIN, Views, load_views, make_views
-from afnet_jax.landmarks.network import CELL, HEIGHT_UNIT, FaceFinder, LandmarkFinder, features
+from afnet_jax.landmarks.network import CELL, HEIGHT_UNIT, FaceFinder, LandmarkFinder, at_cells, features
 from afnet_jax.landmarks.plausibility import fitted_prior
 from afnet_jax.landmarks.weights import Detector
 
@@ -46,30 +46,30 @@ def train_detector(folder: Path, heads: int, steps: Mapping[str, int], seed: int
 def train_landmark_finder(data: Views, steps: int, seed: int, report: Callable = print) -> LandmarkFinder:
     """Trains the fine network for so many steps of 32 views."""
     net = LandmarkFinder(rngs=nnx.Rngs(seed))
-    return _trained(net, functools.partial(_fine_batch, data), _fine_loss, steps, seed, report)
+    return _trained(net, functools.partial(_fine_batch, data), views.FINE_STEP, _fine_loss, steps, seed, report)
 
 
 def train_face_finder(data: Views, steps: int, seed: int, report: Callable = print) -> FaceFinder:
     """Trains the coarse network for so many steps of 32 views."""
     net = FaceFinder(rngs=nnx.Rngs(seed))
-    return _trained(net, functools.partial(_coarse_batch, data), _coarse_loss, steps, seed, report)
+    return _trained(net, functools.partial(_coarse_batch, data), views.COARSE_STEP, _coarse_loss, steps, seed, report)
 
 
-def _trained(net, make_batch, loss_of, steps: int, seed: int, report: Callable):
+def _trained(net, make_batch, step_mm: float, loss_of, steps: int, seed: int, report: Callable):
     schedule = optax.warmup_cosine_decay_schedule(0.0, _PEAK_RATE, min(200, steps // 10 + 1), steps)
     rule = optax.chain(optax.clip_by_global_norm(5.0), optax.adamw(schedule, weight_decay=_DECAY))
     optimizer = nnx.Optimizer(net, rule, wrt=nnx.Param)
 
     @nnx.jit(donate_argnums=(0, 1))
-    def step(net, optimizer, batch):
-        (_, parts), grads = nnx.value_and_grad(loss_of, has_aux=True)(net, *batch)
+    def step(net, optimizer, seen, wanted):
+        (_, parts), grads = nnx.value_and_grad(loss_of, has_aux=True)(net, *seen, *wanted)
         optimizer.update(net, grads)
         return parts
 
     net.train()
     start, sums = time.monotonic(), None
-    for number, batch in enumerate(_ahead(make_batch, steps, seed), start=1):
-        parts = step(net, optimizer, batch)
+    for number, (depth, *wanted) in enumerate(_ahead(make_batch, steps, seed), start=1):
+        parts = step(net, optimizer, features(depth, step_mm), wanted)
         sums = parts if sums is None else jax.tree.map(jnp.add, sums, parts)
         if number % 100 == 0 or number == steps:
             count = number % 100 or 100
@@ -109,9 +109,9 @@ def _fine_batch(data: Views, rng: np.random.Generator) -> Batch:
     return np.stack(depths), np.stack(places).astype(np.float32), data["fine_face"][chosen].astype(np.float32)
 
 
-def _fine_loss(net: LandmarkFinder, depth, places, is_face):
-    found, heat, face = net(features(depth, views.FINE_STEP)[0])
-    inside = ((places > -2) & (places < depth.shape[1] + 1)).all(axis=-1) * is_face[:, None]
+def _fine_loss(net: LandmarkFinder, inputs, _, places, is_face):
+    found, heat, face = net(inputs)
+    inside = ((places > -2) & (places < inputs.shape[1] + 1)).all(axis=-1) * is_face[:, None]
     off = jnp.abs(found - places)
     robust = jnp.where(off < 1, 0.5 * off**2, off - 0.5).sum(axis=-1)
     target = _spots(places, heat.shape[2:])
@@ -155,13 +155,12 @@ def _coarse_batch(data: Views, rng: np.random.Generator) -> Batch:
     return np.stack(depths), *found, data["coarse_face"][chosen].astype(np.float32)
 
 
-def _coarse_loss(net: FaceFinder, depth, middle, turn, is_face):
-    inputs, mean = features(depth, views.COARSE_STEP)
+def _coarse_loss(net: FaceFinder, inputs, mean, middle, turn, is_face):
     out = net(inputs)
     target = _spots(middle[:, None, :2], out.shape[1:3])[:, 0] * is_face[:, None, None]
     chance = jax.nn.sigmoid(out[..., 0])
     focus = (target - chance) ** 2
-    heat = (focus * optax.sigmoid_binary_cross_entropy(out[..., 0], target)).sum() / len(depth)
+    heat = (focus * optax.sigmoid_binary_cross_entropy(out[..., 0], target)).sum() / len(inputs)
     near = jnp.where(target > 0.3, target, 0.0)
     near = near / jnp.maximum(near.sum(), 1e-6)
     wanted = _wanted(middle, turn, mean, out.shape[1:3])
@@ -179,8 +178,3 @@ def _wanted(middle: jax.Array, turn: jax.Array, mean: jax.Array, shape: tuple[in
     height = (middle[:, 2, None, None] - at_cells(mean)) / HEIGHT_UNIT
     columns = jnp.broadcast_to(turn[:, None, None, :, :2].swapaxes(3, 4).reshape(-1, 1, 1, 6), (*height.shape, 6))
     return jnp.concatenate([jnp.stack([across + 0 * height, down + 0 * height, height], axis=-1), columns], axis=-1)
-
-
-def at_cells(image: jax.Array) -> jax.Array:
-    """(B, H, W) -> (B, H/4, W/4): the value at a pixel beside the middle of each cell."""
-    return image[:, CELL // 2 :: CELL, CELL // 2 :: CELL]

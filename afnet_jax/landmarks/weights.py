@@ -5,18 +5,22 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
 from flax import nnx
 
 from afnet_jax.errors import WeightsError
-from afnet_jax.landmarks.network import FaceFinder, LandmarkFinder
+from afnet_jax.landmarks.network import FaceFinder, LandmarkFinder, at_cells, features
 from afnet_jax.landmarks.plausibility import Prior
+from afnet_jax.landmarks.views import COARSE_STEP, FINE_STEP
 
 FILE = Path(__file__).with_name("detector.safetensors")
-DIGEST = ""  # SHA-256 of FILE
+DIGEST = "9996fd5cfeb25a369c9cce567b8b7c00cf87d21989b55e923e8e431c9f6c67ef"  # SHA-256 of FILE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +30,31 @@ class Detector:
     face_finder: FaceFinder
     landmark_finder: LandmarkFinder
     prior: Prior
+
+    def faces(self, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Looks for faces in (H, W) mm of a coarse view: FaceFinder's output, and the surroundings' mean height."""
+        inputs, mean = features(depth[None], COARSE_STEP)
+        return np.asarray(self._coarse(inputs))[0], np.asarray(at_cells(mean))[0]
+
+    def places(self, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Places the landmarks in (B, H, W) mm of upright views: (B, 22, 2) pixels (col, row), (B,) logit of a face."""
+        pixels, _, face = self._fine(features(depth, FINE_STEP)[0])
+        return np.asarray(pixels), np.asarray(face)
+
+    @functools.cached_property
+    def _coarse(self) -> Callable:
+        return _program(self.face_finder)
+
+    @functools.cached_property
+    def _fine(self) -> Callable:
+        return _program(self.landmark_finder)
+
+
+def _program(net: nnx.Module) -> Callable:
+    """The network as a function that is compiled once for each shape of its input."""
+    net.eval()
+    graph, state = nnx.split(net)
+    return functools.partial(jax.jit(lambda state, x: nnx.merge(graph, state)(x)), state)
 
 
 def save_detector(detector: Detector, path: Path) -> str:
@@ -69,13 +98,14 @@ def load_detector(path: Path = FILE) -> Detector:
 
 
 def _filled(name: str, kind: type, tensors: dict[str, np.ndarray]):
-    net = kind(rngs=nnx.Rngs(0))
-    state = nnx.state(net)
-    for path, leaf in nnx.to_flat_state(state):
+    graph, state = nnx.split(nnx.eval_shape(lambda: kind(rngs=nnx.Rngs(0))))
+    flat = nnx.to_flat_state(state)
+    for path, leaf in flat:
         value = tensors[".".join([name, *map(str, path)])]
         if value.shape != leaf.shape:
             raise ValueError(f"{name} {path}: shape {value.shape}, expected {leaf.shape}")
-        leaf[...] = value.astype(np.float32)
-    nnx.update(net, state)
-    net.eval()
-    return net
+    filled = [
+        (path, leaf.replace(jnp.asarray(tensors[".".join([name, *map(str, path)])], jnp.float32)))
+        for path, leaf in flat
+    ]
+    return nnx.merge(graph, nnx.from_flat_state(filled))
