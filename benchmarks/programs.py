@@ -16,8 +16,9 @@ from ml_collections import ConfigDict
 
 from afnet_jax.analysis import export, gradcam, prediction
 from afnet_jax.config import default_config
+from afnet_jax.maps import INPUT_MAPS, Faces, Maps
 from afnet_jax.training.devices import train_steps
-from afnet_jax.training.step import FaceArrays, Trainer, TrainState
+from afnet_jax.training.step import Trainer, TrainState
 
 _SCANS = 720  # of the data set: 60 subjects, 6 expressions, 2 levels
 
@@ -117,14 +118,9 @@ def _array(dtype: str, *shape: int) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(shape, jnp.dtype(dtype))
 
 
-def _maps(size: int, *scans: int) -> tuple[jax.ShapeDtypeStruct, ...]:
-    return (
-        _array("uint8", *scans, size, size, 3),
-        _array("float16", *scans, size, size, 1),
-        _array("float16", *scans, size // 4, size // 4, 1),
-        _array("float16", *scans, size // 8, size // 8, 1),
-    )
+def _maps(size: int, *scans: int) -> Maps:
+    return Maps(**{name: _array(each.dtype, *scans, *each.shape(size)) for name, each in INPUT_MAPS.items()})
 
 
-def _faces(shape: Shape) -> FaceArrays:
-    return FaceArrays(*_maps(shape.image_size, _SCANS), _array("int32", _SCANS))
+def _faces(shape: Shape) -> Faces:
+    return Faces(_maps(shape.image_size, _SCANS), _array("int32", _SCANS))

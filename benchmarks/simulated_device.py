@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from afnet_jax.config import default_config
-from afnet_jax.datasets.loading import FaceDataset, Maps
+from afnet_jax.datasets.loading import FaceDataset
+from afnet_jax.maps import Maps
 from afnet_jax.runs import background, checkpoint_files
 from afnet_jax.runs.metrics import MetricsWriter
 from afnet_jax.runs.tensorboard import Events
@@ -96,7 +97,7 @@ def _data() -> FaceDataset:
     maps = [np.zeros((count, 1, 1, channels), np.uint8) for channels in (3, 1, 1, 1)]
     who = np.repeat([f"F{k:04d}" for k in range(_SUBJECTS)], _SCANS_EACH)
     ids = np.array([f"{subject}_{i:02d}" for i, subject in enumerate(who)])
-    return FaceDataset(Maps(*maps, labels), scan_ids=ids, subjects=who, levels=np.full(count, 4))
+    return FaceDataset(Maps(*maps), labels, scan_ids=ids, subjects=who, levels=np.full(count, 4))
 
 
 class _Clock:

@@ -16,10 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from afnet_jax.config import default_config
+from afnet_jax.maps import Faces, Maps
 from afnet_jax.models.convolution import lowering
 from afnet_jax.training.devices import GroupProgram
 from afnet_jax.training.plan import Training
-from afnet_jax.training.step import FaceArrays, Trainer
+from afnet_jax.training.step import Trainer
 
 _GFLOP_PER_SCAN = 21.8 / 224**2  # of AFNet-M forward and backward, per pixel of the image
 _SCANS = 64
@@ -118,19 +119,19 @@ def row_of(contender: Contender, seconds: float, image_size: int, batch: int) ->
     }
 
 
-def random_faces(size: int) -> FaceArrays:
+def random_faces(size: int) -> Faces:
     """Scans of noise, to time with."""
     rng = np.random.default_rng(0)
-    return FaceArrays(
+    maps = Maps(
         texture=rng.integers(0, 256, (_SCANS, size, size, 3), dtype=np.uint8),
         depth=rng.normal(0, 20, (_SCANS, size, size, 1)).astype(np.float16),
-        mask56=rng.random((_SCANS, size // 4, size // 4, 1)).astype(np.float16),
-        mask28=rng.random((_SCANS, size // 8, size // 8, 1)).astype(np.float16),
-        labels=rng.integers(0, 6, _SCANS, dtype=np.int32),
+        mask1=rng.random((_SCANS, size // 4, size // 4, 1)).astype(np.float16),
+        mask2=rng.random((_SCANS, size // 8, size // 8, 1)).astype(np.float16),
     )
+    return Faces(maps, labels=rng.integers(0, 6, _SCANS, dtype=np.int32))
 
 
-def ours(faces: FaceArrays, batch: int, folds: int, dtype: str, *, vmapped: str = "") -> Contender:
+def ours(faces: Faces, batch: int, folds: int, dtype: str, *, vmapped: str = "") -> Contender:
     """This project's step, compiled.
 
     Args:
@@ -165,7 +166,7 @@ def _peak_mib() -> float | None:
     return stats["peak_bytes_in_use"] / 2**20 if stats and "peak_bytes_in_use" in stats else None
 
 
-def _pytorch(faces: FaceArrays, batch: int, dtype: str) -> list[Contender]:
+def _pytorch(faces: Faces, batch: int, dtype: str) -> list[Contender]:
     """One fold, as folds one after the other each cost the same: eager, and compiled where there is a GPU, too."""
     try:
         import torch
@@ -175,7 +176,7 @@ def _pytorch(faces: FaceArrays, batch: int, dtype: str) -> list[Contender]:
     return [pytorch(faces, batch, dtype, name) for name in (PYTORCH if torch.cuda.is_available() else PYTORCH[:2])]
 
 
-def pytorch(faces: FaceArrays, batch: int, dtype: str, how: str) -> Contender:
+def pytorch(faces: Faces, batch: int, dtype: str, how: str) -> Contender:
     """PyTorch's step of one fold.
 
     Args:
@@ -196,7 +197,7 @@ def pytorch(faces: FaceArrays, batch: int, dtype: str, how: str) -> Contender:
     if "compiled" in how:
         forward = torch.compile(model)
     adam = torch.optim.Adam(model.parameters(), lr=1e-4)
-    *inputs, labels = (torch.from_numpy(np.asarray(part[:batch])).to(device) for part in faces)
+    *inputs, labels = (torch.from_numpy(np.asarray(part[:batch])).to(device) for part in (*faces.maps, faces.labels))
     inputs = [inputs[0], *(part.float().nan_to_num() for part in inputs[1:])]
     steps = 8 if device == "cuda" else 1
 

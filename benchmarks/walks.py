@@ -29,8 +29,9 @@ import numpy as np
 import optax
 
 from afnet_jax.config import default_config
-from afnet_jax.datasets.loading import FaceDataset, Maps
+from afnet_jax.datasets.loading import FaceDataset
 from afnet_jax.errors import RunError
+from afnet_jax.maps import Maps
 from afnet_jax.runs.checkpoint_files import PARTIAL, digest_of_arrays
 from afnet_jax.runs.folder import RunFolder, open_checkpoints
 from afnet_jax.runs.metrics import MetricsWriter
@@ -78,7 +79,7 @@ class _Regression:
 
 
 def _pixels(faces, indices: jax.Array) -> jax.Array:
-    return faces.texture[indices].reshape(len(indices), -1) / 255
+    return faces.maps.texture[indices].reshape(len(indices), -1) / 255
 
 
 def _program(_, arrays, **options) -> GroupProgram:
@@ -92,7 +93,7 @@ def _data() -> FaceDataset:
     subjects = np.repeat([f"F{k:04d}" for k in range(_SUBJECTS)], 6)
     labels = np.tile(np.arange(6, dtype=np.int32), _SUBJECTS)
     ids = np.array([f"{subject}_{label}" for subject, label in zip(subjects, labels, strict=True)])
-    return FaceDataset(Maps(texture, other, other, other, labels), ids, subjects, np.full(count, 4))
+    return FaceDataset(Maps(texture, other, other, other), labels, ids, subjects, np.full(count, 4))
 
 
 def outcome(workdir: Path) -> dict:

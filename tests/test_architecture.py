@@ -8,7 +8,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "afnet_jax"
 # Rooms from the ground up: each imports from those before it and from itself alone.
 FLOORS = (
-    ("errors", "file_lock", "html_page", "huge_pages", "machine", "sha256"),
+    ("errors", "file_lock", "html_page", "huge_pages", "machine", "maps", "sha256"),
     ("atomic_files", "gpu", "paths"),
     ("scans",),
     ("preprocessing", "synthetic"),

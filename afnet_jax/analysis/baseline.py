@@ -41,6 +41,6 @@ def pixel_regression(data: FaceDataset, folds: Sequence[Fold]) -> list[float]:
 
 
 def _pixels(data: FaceDataset) -> np.ndarray:
-    depth = np.nan_to_num(data.arrays.depth.astype(np.float32), nan=_OUTSIDE_MM)
-    grey = data.arrays.texture.astype(np.float32).mean(-1)
+    depth = np.nan_to_num(data.maps.depth.astype(np.float32), nan=_OUTSIDE_MM)
+    grey = data.maps.texture.astype(np.float32).mean(-1)
     return np.concatenate([depth.reshape(len(depth), -1), grey.reshape(len(grey), -1)], axis=1)

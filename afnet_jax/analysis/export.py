@@ -20,6 +20,7 @@ import afnet_jax
 from afnet_jax.analysis.run import Run
 from afnet_jax.atomic_files import write_atomically
 from afnet_jax.errors import RunError
+from afnet_jax.maps import INPUT_MAPS, Maps
 from afnet_jax.paths import user_path
 from afnet_jax.preprocessing.pipeline import PreprocessingConfig
 from afnet_jax.scans.scan import EXPRESSIONS
@@ -88,11 +89,10 @@ def _probabilities_on(trainer: Trainer):
 
     def one(weights, *maps):
         parts = jax.tree_util.tree_unflatten(tree, [weights[name] for name in names])
-        return trainer.probabilities(parts["params"], parts["batch_stats"], maps)
+        return trainer.probabilities(parts["params"], parts["batch_stats"], Maps(*maps))
 
-    def mean(weights, texture, depth, mask56, mask28):
-        each = jax.vmap(one, (0, None, None, None, None))(weights, texture, depth, mask56, mask28)
-        return jnp.mean(each, axis=0)
+    def mean(weights, *maps):
+        return jnp.mean(jax.vmap(one, (0, *[None] * len(maps)))(weights, *maps), axis=0)
 
     return mean
 
@@ -103,29 +103,20 @@ def _shapes(weights: dict[str, np.ndarray]) -> dict[str, jax.ShapeDtypeStruct]:
 
 def _inputs(run: Run) -> list[jax.ShapeDtypeStruct]:
     (count,) = jax.export.symbolic_shape("n")
-    return [jax.ShapeDtypeStruct((count, *shape), dtype) for _, shape, dtype, _ in _maps(run)]
-
-
-def _maps(run: Run) -> list[tuple[str, tuple[int, ...], str, str]]:
     size = run.config.dataset.image_size
-    return [
-        ("texture", (size, size, 3), "uint8", "RGB, row 0 at the forehead, 0 outside the face"),
-        ("depth", (size, size, 1), "float16", "mm along the canonical z axis, NaN outside the face"),
-        ("mask56", (size // 4, size // 4, 1), "float16", "salient regions in [0, 1], a quarter of the edge"),
-        ("mask28", (size // 8, size // 8, 1), "float16", "salient regions in [0, 1], an eighth of the edge"),
-    ]
+    return [jax.ShapeDtypeStruct((count, *each.shape(size)), each.dtype) for each in INPUT_MAPS.values()]
 
 
 def _description(run: Run, weights: dict[str, np.ndarray], round_: int, folds: list[int]) -> dict:
-    span = PreprocessingConfig()
+    span, size = PreprocessingConfig(), run.config.dataset.image_size
     return {
         "model": f"AFNet-M, variant {run.config.variant}",
         "usage": _USAGE.splitlines(),
         "inputs": [
-            {"name": name, "shape": ["n", *shape], "dtype": dtype, "content": content}
-            for name, shape, dtype, content in _maps(run)
+            {"name": each.record, "shape": ["n", *each.shape(size)], "dtype": each.dtype, "content": each.content}
+            for each in INPUT_MAPS.values()
         ],
-        "mm_per_pixel": span.mm_per_pixel * span.size / run.config.dataset.image_size,
+        "mm_per_pixel": span.mm_per_pixel * span.size / size,
         "output": {"shape": ["n", len(EXPRESSIONS)], "dtype": "float32", "content": "probabilities"},
         "expressions": list(EXPRESSIONS),
         "weights": {name: {"shape": list(leaf.shape), "dtype": str(leaf.dtype)} for name, leaf in weights.items()},

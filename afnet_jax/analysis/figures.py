@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -19,8 +20,9 @@ from afnet_jax.analysis.gradcam import Explanation, enlarge, explain
 from afnet_jax.analysis.metrics import tested_folds
 from afnet_jax.analysis.prediction import Prediction, stack
 from afnet_jax.analysis.run import Run
-from afnet_jax.datasets.loading import FaceDataset, Maps
+from afnet_jax.datasets.loading import FaceDataset
 from afnet_jax.errors import RunError
+from afnet_jax.maps import Maps
 from afnet_jax.paths import user_path
 from afnet_jax.quality.thumbnails import relief
 from afnet_jax.scans.scan import EXPRESSION_CODES, EXPRESSIONS
@@ -140,9 +142,9 @@ def heat_maps(with_ma: Run, without_ma: Run, data: FaceDataset, round: int = 0) 
     if not folds:
         raise RunError(f"{with_ma.path} and {without_ma.path}: no fold of round {round} has a result in both")
     scans = expression_scans(with_ma, data, round, folds)
-    maps = Maps(*(column[scans] for column in data.arrays))
+    maps = jax.tree.map(lambda column: column[scans], data.maps)
     explained = {
-        name: explain(run, maps, round=round, folds=folds, classes=maps.labels)
+        name: explain(run, maps, round=round, folds=folds, classes=data.labels[scans])
         for name, run in (("without MA", without_ma), ("with MA", with_ma))
     }
     size = maps.texture.shape[2]
@@ -242,7 +244,7 @@ def mean_heat(
 ) -> dict[str, np.ndarray]:
     """trunk -> (N, S, S) heat in [0, 1] for N scans' classes: the mean over a round's networks, or one network's."""
     size = maps.texture.shape[1]
-    single = Maps(*(column[None] for column in maps))
+    single = jax.tree.map(lambda column: column[None], maps)
     folds = run.folds(round) if fold is None else [fold]
     found = [explain(run, single, round=round, folds=[k], classes=np.array([classes])).heat for k in folds]
     return {

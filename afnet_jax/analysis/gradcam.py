@@ -15,8 +15,8 @@ import numpy as np
 from PIL import Image
 
 from afnet_jax.analysis.run import Run
-from afnet_jax.datasets.loading import Maps
 from afnet_jax.errors import RunError
+from afnet_jax.maps import Maps
 from afnet_jax.training.step import Trainer
 
 BATCH = 6  # scans of one call, one for each expression; one program serves any number of them
@@ -43,7 +43,7 @@ def explain(
 
     Args:
         run: a finished run.
-        maps: scans as in `Maps`, with one axis more in front: (F, N, S, S, 3) and so on; labels are not looked at.
+        maps: scans as in `Maps`, with one axis more in front: (F, N, S, S, 3) and so on.
         round: the networks' round.
         folds: the networks; all of the round by default.
         classes: (F, N) int, the class whose heat is wanted; the predicted one by default.
@@ -60,11 +60,12 @@ def explain(
         )
     if classes is None:
         classes = np.full(maps.texture.shape[:2], -1)
+    classes = classes.astype(np.int32)
     weights, program, count = run.stacked_weights(round, folds), explainer(run.trainer), maps.texture.shape[1]
     parts = []
     for start in range(0, count, BATCH):
-        batch = jax.tree.map(lambda a, start=start: _filled(a[:, start : start + BATCH]), (*maps[:4], classes))
-        parts.append(jax.tree.map(np.asarray, program(*weights, batch[:4], batch[4].astype(np.int32))))
+        batch = jax.tree.map(lambda a, start=start: _filled(a[:, start : start + BATCH]), (maps, classes))
+        parts.append(jax.tree.map(np.asarray, program(*weights, *batch)))
     return Explanation(*jax.tree.map(lambda *leaves: np.concatenate(leaves, axis=1)[:, :count], *parts))
 
 
@@ -86,7 +87,7 @@ def _explain_one(trainer: Trainer, params, batch_stats, maps, classes) -> tuple[
     """
     model = trainer.model(params, batch_stats)
     seen: dict = {}
-    features = model.encode(*maps, intermediates=seen)
+    features = model.encode(maps, intermediates=seen)
 
     def classify(features: dict[str, jax.Array]):
         last: dict = {}

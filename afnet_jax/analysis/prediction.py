@@ -12,12 +12,14 @@ import jax
 import numpy as np
 
 from afnet_jax.analysis.run import Run
-from afnet_jax.datasets.loading import Maps, reduce_maps
+from afnet_jax.datasets.loading import reduce_maps
+from afnet_jax.datasets.records import drawn_maps
 from afnet_jax.errors import RunError
 from afnet_jax.machine import usable_cores
+from afnet_jax.maps import INPUT_MAPS, Maps
 from afnet_jax.paths import user_path
 from afnet_jax.preprocessing import preprocess
-from afnet_jax.scans import ScanError, read_scan
+from afnet_jax.scans import ScanError, meshes, read_scan
 from afnet_jax.scans.databases import files_below, in_one_line, is_scan
 from afnet_jax.scans.scan import EXPRESSION_CODES, EXPRESSIONS
 
@@ -33,12 +35,14 @@ class Face:
         name: of the scan.
         maps: as in `Maps`, without the axis of scans.
         remarks: what looked odd, see `Scan`.
+        coloured: the scan has colours, see `Scan.coloured`.
     """
 
     path: Path
     name: str
     maps: Maps
     remarks: tuple[str, ...] = ()
+    coloured: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +100,8 @@ def _scans_below(folder: Path) -> list[Path | ScanError]:
                 found.append(error)
     except ScanError as error:  # a folder that cannot be read
         found.append(error)
-    none = ScanError(folder, "holds no scan (…_F3D.wrl of BU-3DFE, ….bnt of Bosphorus), nor do its subfolders")
+    known = f"…_F3D.wrl of BU-3DFE, ….bnt of Bosphorus, or {', '.join(meshes.FORMATS)}"
+    none = ScanError(folder, f"holds no scan ({known}), nor do its subfolders")
     return found or [none]
 
 
@@ -132,14 +137,12 @@ def _read_face(path: Path | ScanError, image_size: int) -> Face | ScanError:
         return error
     except (Exception, SystemExit) as error:  # of a reader, or a bug of ours: the others go on
         return ScanError(path, f"unexpected {in_one_line(error)}")
-    label = np.array(-1 if scan.id.label is None else scan.id.label, np.int32)
-    reduced = reduce_maps(maps.texture, maps.depth, maps.masks, image_size)
-    return Face(path, scan.id.name, Maps(**reduced, labels=label), maps.remarks)
+    return Face(path, scan.id.name, reduce_maps(drawn_maps(maps), image_size), maps.remarks, scan.coloured)
 
 
 def stack(faces: Sequence[Maps]) -> Maps:
     """Maps of several faces, stacked on axis 0."""
-    return Maps(*(np.stack(column) for column in zip(*faces, strict=True)))
+    return jax.tree.map(lambda *column: np.stack(column), *faces)
 
 
 class Predictor:
@@ -158,14 +161,11 @@ class Predictor:
         folds = run.folds(round) if fold is None else [fold]
         self._weights = [jax.tree.map(lambda leaf: leaf[0], run.stacked_weights(round, [k])) for k in folds]
         self._size = run.config.dataset.image_size
+        self.sees_texture = "texture" in run.config.model.modalities
         self._probabilities = jax.jit(run.trainer.probabilities)
         # Compiled before the first face is asked for, while faces are still being made.
-        shapes = [((3,), np.uint8, 1), ((1,), np.float16, 1), ((1,), np.float16, 4), ((1,), np.float16, 8)]
-        maps = [
-            jax.ShapeDtypeStruct((BATCH, self._size // part, self._size // part, *channels), dtype)
-            for channels, dtype, part in shapes
-        ]
-        self._compiled = self._probabilities.lower(*self._weights[0], tuple(maps)).compile()
+        maps = {n: jax.ShapeDtypeStruct((BATCH, *m.shape(self._size)), m.dtype) for n, m in INPUT_MAPS.items()}
+        self._compiled = self._probabilities.lower(*self._weights[0], Maps(**maps)).compile()
 
     def __call__(self, maps: Maps) -> np.ndarray:
         """(N, …) maps -> (N, 6) probabilities.
@@ -179,12 +179,13 @@ class Predictor:
                 f"reduce them with afnet_jax.datasets.loading.reduce_maps"
             )
         count = len(maps.texture)
-        chunks = [self._mean(tuple(m[start : start + BATCH] for m in maps[:4])) for start in range(0, count, BATCH)]
+        starts = range(0, count, BATCH)
+        chunks = [self._mean(jax.tree.map(lambda m, start=start: m[start : start + BATCH], maps)) for start in starts]
         return np.concatenate(chunks) if chunks else np.zeros((0, len(EXPRESSIONS)), np.float32)
 
-    def _mean(self, maps: tuple[np.ndarray, ...]) -> np.ndarray:
-        count = len(maps[0])
-        full = tuple(np.concatenate([m, np.zeros((BATCH - count, *m.shape[1:]), m.dtype)]) for m in maps)
+    def _mean(self, maps: Maps) -> np.ndarray:
+        count = len(maps.texture)
+        full = jax.tree.map(lambda m: np.concatenate([m, np.zeros((BATCH - count, *m.shape[1:]), m.dtype)]), maps)
         return np.mean([self._compiled(*weights, full)[:count] for weights in self._weights], axis=0)
 
 
@@ -192,11 +193,19 @@ def predict(predictor: Predictor, faces: Iterable[Face | ScanError]) -> Iterator
     """Predictions batch by batch; faults are passed on in their places."""
     waiting: list[Face | ScanError] = []
     for face in faces:
-        waiting.append(face)
+        waiting.append(_fit(predictor, face))
         if len(waiting) == BATCH:
             yield from _predict_batch(predictor, waiting)
             waiting = []
     yield from _predict_batch(predictor, waiting)
+
+
+def _fit(predictor: Predictor, face: Face | ScanError) -> Face | ScanError:
+    """The face, or the fault where it lacks what the networks see."""
+    if isinstance(face, ScanError) or face.coloured or not predictor.sees_texture:
+        return face
+    reason = "the scan has no colours, and this run's networks see the texture: use a run of the variant depth"
+    return ScanError(face.path, reason)
 
 
 def _predict_batch(predictor: Predictor, waiting: Sequence[Face | ScanError]) -> Iterator[Prediction | ScanError]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import jax
 import numpy as np
 
 from afnet_jax.analysis.figures import expression_scans, overlay, surface
@@ -11,9 +12,10 @@ from afnet_jax.analysis.gradcam import Explanation, enlarge, explain
 from afnet_jax.analysis.metrics import tested_folds
 from afnet_jax.analysis.report_page import image, picture_cell
 from afnet_jax.analysis.run import Run
-from afnet_jax.datasets.loading import FaceDataset, Maps
+from afnet_jax.datasets.loading import FaceDataset
 from afnet_jax.errors import RunError
 from afnet_jax.html_page import paragraph, shaded, table
+from afnet_jax.maps import Maps
 from afnet_jax.protocol import Fold
 from afnet_jax.scans.scan import EXPRESSIONS
 
@@ -32,8 +34,8 @@ def attention_sections(run: Run, data: FaceDataset | None) -> list[tuple[str, st
         chosen = expression_scans(run, data, fold.round, [fold.fold])[0]
         others = np.setdiff1d(np.flatnonzero(np.isin(data.subjects, fold.test)), chosen)
         scans = np.concatenate([chosen, others])[:_MOST_EXPLAINED]
-        maps = Maps(*(column[scans][None] for column in data.arrays))
-        explained = explain(run, maps, round=fold.round, folds=[fold.fold], classes=maps.labels)
+        maps, labels = jax.tree.map(lambda column: column[scans][None], (data.maps, data.labels))
+        explained = explain(run, maps, round=fold.round, folds=[fold.fold], classes=labels)
         if not all(np.isfinite(heat).all() for heat in explained.heat.values()):
             raise RunError(f"the weights of round {fold.round}, fold {fold.fold} are not finite")
     except RunError as error:
@@ -43,7 +45,7 @@ def attention_sections(run: Run, data: FaceDataset | None) -> list[tuple[str, st
     names = data.scan_ids[chosen]
     sections = [("attention", "Where the network looks", lambda: _attention(maps, explained, names, where))]
     if explained.importance:
-        sections.append(("importance", "What it weighs", lambda: _importance(explained, maps.labels[0], where)))
+        sections.append(("importance", "What it weighs", lambda: _importance(explained, labels[0], where)))
     return sections
 
 

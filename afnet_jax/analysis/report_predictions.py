@@ -88,6 +88,6 @@ def hardest_section(rows: Tested, data: FaceDataset | None) -> str:
 
 
 def _pair(data: FaceDataset, scan: int, name: str) -> str:
-    texture, depth = data.arrays.texture[scan], data.arrays.depth[scan, ..., 0]
+    texture, depth = data.maps.texture[scan], data.maps.depth[scan, ..., 0]
     pictures = image(texture, f"Texture of {name}") + image(surface(depth), f"Surface of {name}")
     return f'<div class="pair">{pictures}</div>'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from afnet_jax import protocol
 from afnet_jax.config import default_config, without_retired_fields
 from afnet_jax.errors import RunError
 from afnet_jax.gpu import check_gpu
+from afnet_jax.maps import Maps
 from afnet_jax.models.afnet import AFNet
 from afnet_jax.paths import user_path
 from afnet_jax.runs import folder as run_files
@@ -169,29 +171,29 @@ class Run:
         check_gpu()
         return Trainer(self.config)
 
-    def model(self, round: int = 0, fold: int = 0) -> AFNet:
-        """One trained network: `model(texture, depth, mask56, mask28) -> logits`, see `AFNet.__call__`.
+    def model(self, round: int = 0, fold: int = 0) -> Model:
+        """Returns one trained network: `model(texture, depth, mask56, mask28) -> logits`.
 
         Raises:
             RunError: as `params`.
         """
         params, batch_stats = (jax.tree.map(jnp.asarray, part) for part in self._fold_weights(round, fold))
-        return self.trainer.model(params, batch_stats)
+        return Model(self.trainer.model(params, batch_stats))
 
-    def intermediates(self, texture, depth, mask56, mask28, *, round: int = 0, fold: int = 0) -> dict[str, np.ndarray]:
-        """What one trained network thinks on its way, for N scans; maps as `AFNet.__call__` takes them.
+    def intermediates(self, maps: Maps, *, round: int = 0, fold: int = 0) -> dict[str, np.ndarray]:
+        """What one trained network thinks on its way, for N scans.
 
         Returns:
             `importance/<trunk>/layer<s>_<b>` (N, 1, 1, C), the weights t_iw and d_iw of eq. 2, after block b of stage
             s; `gamma/<trunk>/layer<s>_<b>` and `beta/…` (N, h, w, C) of eq. 1; `features/<trunk>` and `logits`.
         """
-        logits, seen = self._forward(*self._fold_weights(round, fold), (texture, depth, mask56, mask28))
+        logits, seen = self._forward(*self._fold_weights(round, fold), maps)
         return jax.tree.map(np.asarray, {"logits": logits, **seen})
 
     @functools.cached_property
     def _forward(self):
         def forward(params, batch_stats, maps):
-            return self.trainer.model(params, batch_stats)(*maps, return_intermediates=True)
+            return self.trainer.model(params, batch_stats)(maps, return_intermediates=True)
 
         return jax.jit(forward)
 
@@ -216,3 +218,26 @@ class Run:
 
     def _json(self, name: str) -> dict:
         return run_files.read_run_file(self.path, name)
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A trained network, called with a scan's maps one by one.
+
+    Attributes:
+        network: the same, called with `Maps`.
+    """
+
+    network: AFNet
+
+    def __call__(self, texture, depth, mask56, mask28, **options):
+        """Returns the logits of N scans.
+
+        Args:
+            texture: (N, S, S, 3) uint8 RGB.
+            depth: (N, S, S, 1) float, mm in the canonical frame, NaN outside the face.
+            mask56: (N, S/4, S/4, 1) float in [0, 1].
+            mask28: (N, S/8, S/8, 1) float in [0, 1].
+            options: of `AFNet.__call__`.
+        """
+        return self.network(Maps(texture, depth, mask56, mask28), **options)

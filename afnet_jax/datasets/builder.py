@@ -15,6 +15,7 @@ import tensorflow_datasets as tfds
 from absl import logging
 
 from afnet_jax.datasets.records import VERSION, load_record
+from afnet_jax.maps import IMAGE_SIZE, INPUT_MAPS, InputMap
 from afnet_jax.scans.scan import EXPRESSIONS, LANDMARKS
 
 SPLIT = "scans"  # folds are drawn later, from the protocol; tfds reserves the name "all"
@@ -25,6 +26,11 @@ def _floats(*shape: int, dtype: type = np.float32) -> tfds.features.Tensor:
     return tfds.features.Tensor(shape=shape, dtype=dtype, encoding=tfds.features.Encoding.ZLIB)
 
 
+def _map_feature(each: InputMap) -> tfds.features.FeatureConnector:
+    shape = each.shape(IMAGE_SIZE)
+    return tfds.features.Image(shape=shape, encoding_format="png") if each.dtype == "uint8" else _floats(*shape[:2])
+
+
 def features() -> tfds.features.FeaturesDict:
     """The fields of one scan; maps and frames as in FaceMaps, landmarks in the order of LANDMARKS (NaN where absent).
 
@@ -32,10 +38,7 @@ def features() -> tfds.features.FeaturesDict:
     """
     return tfds.features.FeaturesDict(
         {
-            "texture": tfds.features.Image(shape=(224, 224, 3), encoding_format="png"),
-            "depth": _floats(224, 224),
-            "mask56": _floats(56, 56),
-            "mask28": _floats(28, 28),
+            **{each.record: _map_feature(each) for each in INPUT_MAPS.values()},
             "label": tfds.features.ClassLabel(names=EXPRESSIONS),
             "scan_id": tfds.features.Text(),
             "subject": tfds.features.Text(),

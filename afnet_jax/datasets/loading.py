@@ -8,7 +8,6 @@ import sys
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -19,26 +18,9 @@ from afnet_jax.datasets.builder import read_records
 from afnet_jax.datasets.records import VERSION, being_prepared, lock_file
 from afnet_jax.errors import DatasetError
 from afnet_jax.file_lock import read_lock
+from afnet_jax.maps import INPUT_MAPS, Faces, InputMap, Maps
 from afnet_jax.paths import user_path
 from afnet_jax.sha256 import digest_of
-
-
-class Maps(NamedTuple):
-    """The network's inputs and targets for N scans; S is the images' edge.
-
-    Attributes:
-        texture: (N, S, S, 3) uint8 RGB.
-        depth: (N, S, S, 1) float16, mm in the canonical frame, NaN outside the face.
-        mask56: (N, S/4, S/4, 1) float16 in [0, 1].
-        mask28: (N, S/8, S/8, 1) float16 in [0, 1].
-        labels: (N,) int32, index into EXPRESSIONS.
-    """
-
-    texture: np.ndarray
-    depth: np.ndarray
-    mask56: np.ndarray
-    mask28: np.ndarray
-    labels: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,26 +28,28 @@ class FaceDataset:
     """A data set in memory, in the order of scan ids.
 
     Attributes:
-        arrays: inputs and targets.
+        maps: the network's inputs.
+        labels: (N,) int32, index into EXPRESSIONS.
         scan_ids: (N,) str.
         subjects: (N,) str.
         levels: (N,) int64, 0 where the database has none.
     """
 
-    arrays: Maps
+    maps: Maps
+    labels: np.ndarray
     scan_ids: np.ndarray
     subjects: np.ndarray
     levels: np.ndarray
 
     @property
-    def labels(self) -> np.ndarray:
-        """(N,) int32."""
-        return self.arrays.labels
+    def faces(self) -> Faces:
+        """What a network learns from."""
+        return Faces(self.maps, self.labels)
 
     @functools.cached_property
     def digest(self) -> str:
         """SHA-256 of all of it: two runs with the same digest learned from the same bytes."""
-        return digest_of(*self.arrays, self.scan_ids, self.subjects)
+        return digest_of(*self.maps, self.labels, self.scan_ids, self.subjects)
 
 
 def load(dataset: ConfigDict) -> FaceDataset:
@@ -97,7 +81,8 @@ def load(dataset: ConfigDict) -> FaceDataset:
     records.sort(key=lambda record: record["scan_id"])
     columns = {name: np.stack([record[name] for record in records]) for name in records[0]}
     return FaceDataset(
-        arrays=Maps(*(columns[name] for name in ("texture", "depth", "mask56", "mask28", "label"))),
+        maps=Maps(**{name: columns[name] for name in INPUT_MAPS}),
+        labels=columns["label"],
         scan_ids=columns["scan_id"],
         subjects=columns["subject"],
         levels=columns["level"],
@@ -131,7 +116,7 @@ def _say_what_is_absent(folder: Path, levels: Counter[int], wanted: tuple[int, .
 
 def _reduced(record: dict, size: int) -> dict[str, np.ndarray]:
     return {
-        **reduce_maps(record["texture"], record["depth"], {56: record["mask56"], 28: record["mask28"]}, size),
+        **reduce_maps({name: record[each.record] for name, each in INPUT_MAPS.items()}, size)._asdict(),
         "label": np.int32(record["label"]),
         "level": np.int64(record["level"]),
         "scan_id": np.str_(record["scan_id"].decode()),
@@ -139,33 +124,27 @@ def _reduced(record: dict, size: int) -> dict[str, np.ndarray]:
     }
 
 
-def reduce_maps(texture: np.ndarray, depth: np.ndarray, masks: Mapping[int, np.ndarray], size: int) -> dict:
-    """Maps of one face at the network's size and types, by the mean over each new pixel's area.
+def reduce_maps(drawn: Mapping[str, np.ndarray], size: int) -> Maps:
+    """Returns the maps of one face at the network's size and types, by the mean over each new pixel's area.
+
+    A pixel of a map with NaN outside the face is the mean of the face within it, and face where at least half of it is.
 
     Args:
-        texture: (224, 224, 3) uint8.
-        depth: (224, 224) float32, mm, NaN outside the face.
-        masks: {56: (56, 56), 28: (28, 28)} float32.
+        drawn: the maps as preprocessing draws them, by their names; without an axis of channels where there is one.
         size: edge of the images, pixels.
-
-    Returns:
-        {"texture": (S, S, 3) uint8, "depth": (S, S, 1) float16, "mask56": (S/4, S/4, 1) float16, "mask28": (S/8, …)}.
-        A pixel of depth is the mean of the face within it, and face where at least half of it is.
     """
-    if size != texture.shape[0]:
-        texture = np.asarray(Image.fromarray(texture).resize((size, size), Image.Resampling.BOX))
-        share = _area_mean(np.isfinite(depth), size)
-        depth = np.where(share >= 0.5, _area_mean(np.nan_to_num(depth), size) / np.maximum(share, 0.5), np.nan)
-    return {
-        "texture": texture,
-        "depth": depth.astype(np.float16)[..., None],
-        "mask56": _area_mean(masks[56], size // 4).astype(np.float16)[..., None],
-        "mask28": _area_mean(masks[28], size // 8).astype(np.float16)[..., None],
-    }
+    return Maps(**{name: _reduce_map(drawn[name], size, each) for name, each in INPUT_MAPS.items()})
 
 
-def _area_mean(image: np.ndarray, size: int) -> np.ndarray:
-    image = np.asarray(image, np.float32)
-    if image.shape[0] == size:
+def _reduce_map(drawn: np.ndarray, size: int, each: InputMap) -> np.ndarray:
+    return _area_mean(drawn, each.edge(size), each.outside).astype(each.dtype).reshape(each.shape(size))
+
+
+def _area_mean(image: np.ndarray, edge: int, outside: float) -> np.ndarray:
+    if image.shape[0] == edge:
         return image
-    return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BOX))
+    if not np.isnan(outside):
+        return np.asarray(Image.fromarray(image).resize((edge, edge), Image.Resampling.BOX))
+    share = _area_mean(np.isfinite(image).astype(np.float32), edge, 0)
+    inside = _area_mean(np.nan_to_num(image), edge, 0) / np.maximum(share, 0.5)
+    return np.where(share >= 0.5, inside, np.nan)

@@ -12,6 +12,7 @@ from PIL import Image
 
 from afnet_jax.atomic_files import UNREADABLE_ARRAYS, read_arrays
 from afnet_jax.errors import DatasetError
+from afnet_jax.maps import IMAGE_SIZE, INPUT_MAPS
 from afnet_jax.preprocessing.face_maps import FaceMaps
 from afnet_jax.scans.scan import EXPRESSION_CODES, LANDMARKS
 
@@ -28,6 +29,12 @@ def being_prepared(data_dir: Path, database: str) -> str:
     return f"{data_dir / database}: the data set is being prepared"
 
 
+def drawn_maps(face: FaceMaps) -> dict[str, np.ndarray]:
+    """Returns the maps of a face that a record holds, by their names in `INPUT_MAPS`, as preprocessing drew them."""
+    images = {name: getattr(face, name) for name, each in INPUT_MAPS.items() if each.scale == 1}
+    return images | {n: face.masks[m.edge(IMAGE_SIZE)] for n, m in INPUT_MAPS.items() if m.scale < 1}
+
+
 def record_of(maps: FaceMaps) -> dict[str, np.ndarray | np.generic]:
     """Flattens face maps; the fields are those of the tfds features (see builder.py), the texture as PNG bytes.
 
@@ -41,10 +48,7 @@ def record_of(maps: FaceMaps) -> dict[str, np.ndarray | np.generic]:
         raise DatasetError(f"{maps.id.name}: the face shows {maps.id.expression!r}, expected one of {expected}")
     nowhere = np.full(3, np.nan)
     return {
-        "texture": np.frombuffer(_png(maps.texture), np.uint8),
-        "depth": maps.depth.astype(np.float32),
-        "mask56": maps.masks[56].astype(np.float32),
-        "mask28": maps.masks[28].astype(np.float32),
+        **{INPUT_MAPS[name].record: _stored(drawn) for name, drawn in drawn_maps(maps).items()},
         "label": np.int64(maps.id.label),
         "scan_id": np.str_(maps.id.name),
         "subject": np.str_(maps.id.subject),
@@ -66,6 +70,11 @@ def as_record(example: Mapping) -> dict[str, np.ndarray | np.generic]:
         value = example[name]
         record[name] = np.str_(value.decode()) if isinstance(value, bytes) else np.asarray(value)
     return record
+
+
+def _stored(drawn: np.ndarray) -> np.ndarray:
+    """Returns bytes as a PNG, numbers as float32."""
+    return np.frombuffer(_png(drawn), np.uint8) if drawn.dtype == np.uint8 else drawn.astype(np.float32)
 
 
 def _png(pixels: np.ndarray) -> bytes:

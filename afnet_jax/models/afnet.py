@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from afnet_jax.maps import Maps
 from afnet_jax.models.architecture import BLOCKS, STAGES, WIDTHS, Architecture
 from afnet_jax.models.batch_norm import BatchNorm
 from afnet_jax.models.convolution import Conv
@@ -70,21 +71,15 @@ class AFNet(nnx.Module):
 
     def __call__(
         self,
-        texture: jax.Array,
-        depth: jax.Array,
-        mask56: jax.Array,
-        mask28: jax.Array,
+        maps: Maps,
         *,
         train: bool = False,
         return_intermediates: bool = False,
     ):
-        """Expression logits of N scans. A variant takes all four maps and ignores those it does not use.
+        """Returns the expression logits of N scans; a variant ignores the maps that it does not use.
 
         Args:
-            texture: (N, H, W, 3) uint8 RGB.
-            depth: (N, H, W, 1) float, mm in the canonical frame, NaN outside the face.
-            mask56: (N, H/4, W/4, 1) float in [0, 1].
-            mask28: (N, H/8, W/8, 1) float in [0, 1].
+            maps: of the N scans.
             train: normalise by the batch's statistics and update the running ones.
             return_intermediates: return (logits, intermediates) as well, see `encode` and `classify`.
 
@@ -92,11 +87,11 @@ class AFNet(nnx.Module):
             (N, num_classes) float32 logits.
         """
         intermediates: dict[str, Any] = {}
-        features = self.encode(texture, depth, mask56, mask28, train=train, intermediates=intermediates)
+        features = self.encode(maps, train=train, intermediates=intermediates)
         logits = self.classify(features, intermediates=intermediates)
         return (logits, intermediates) if return_intermediates else logits
 
-    def encode(self, texture, depth, mask56, mask28, *, train=False, intermediates=None) -> dict[str, jax.Array]:
+    def encode(self, maps: Maps, *, train=False, intermediates=None) -> dict[str, jax.Array]:
         """The maps -> the last convolutional features of each trunk, (N, H/32, W/32, 512), before their last fusion.
 
         `classify(encode(…))` is the whole network, so Grad-CAM is the gradient of `classify` at these features.
@@ -107,8 +102,8 @@ class AFNet(nnx.Module):
                 block b of stage s, and `features/<trunk>`.
         """
         seen = {} if intermediates is None else intermediates
-        masks = {1: mask56, 2: mask28}
-        images = concatenate(self.fusion.trunks, to_images(self.architecture, texture, depth, self.dtype))
+        masks = {1: maps.mask1, 2: maps.mask2}
+        images = concatenate(self.fusion.trunks, to_images(self.architecture, maps, self.dtype))
         x = {name: trunk.stem(images[name], train=train) for name, trunk in self.trunks.items()}
         for stage, block in _PLACES:
             x = {name: trunk.block(x[name], stage, block, train=train) for name, trunk in self.trunks.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from afnet_jax.maps import Maps
 from afnet_jax.models.architecture import Architecture
 
 # Mean and standard deviation of ImageNet's RGB in [0, 1], as in torchvision.
@@ -12,19 +13,14 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
-def to_images(architecture: Architecture, texture: jax.Array, depth: jax.Array, dtype) -> dict[str, jax.Array]:
-    """The images of each modality that is used: (N, H, W, 3) of `dtype`.
-
-    Args:
-        texture: (N, H, W, 3) uint8 RGB.
-        depth: (N, H, W, 1) float, mm, NaN outside the face.
-    """
+def to_images(architecture: Architecture, maps: Maps, dtype) -> dict[str, jax.Array]:
+    """Returns the images of each modality that is used: (N, H, W, 3) of `dtype`."""
     wide = jnp.promote_types(dtype, jnp.float32)
     images = {}
     if "texture" in architecture.modalities:
-        images["texture"] = _standardise(texture.astype(wide) / 255, dtype)
+        images["texture"] = _standardise(maps.texture.astype(wide) / 255, dtype)
     if "depth" in architecture.modalities:
-        images["depth"] = _standardise(depth_to_grey(depth.astype(wide), architecture.depth_range_mm), dtype)
+        images["depth"] = _standardise(depth_to_grey(maps.depth.astype(wide), architecture.depth_range_mm), dtype)
     return images
 
 

@@ -51,7 +51,7 @@ class AlignmentFault(Exception):
     """Landmarks from which no pose follows; the message is the reason, without the scan."""
 
 
-def align(landmarks: Mapping[str, np.ndarray]) -> np.ndarray:
+def align(landmarks: Mapping[str, np.ndarray], frontal: bool = True) -> np.ndarray:
     """Finds the rigid motion from the canonical frame to the scan's.
 
     Weighted least squares over the landmarks that TEMPLATE knows (Kabsch 1976), repeated with less weight for
@@ -59,6 +59,7 @@ def align(landmarks: Mapping[str, np.ndarray]) -> np.ndarray:
 
     Args:
         landmarks: name -> (3,) in the scan's frame, mm.
+        frontal: the scan's face looks about along +z, so that one turned far away is a fault.
 
     Returns:
         (4, 4) float64, p_scan = to_scan @ p_canonical (homogeneous).
@@ -77,7 +78,9 @@ def align(landmarks: Mapping[str, np.ndarray]) -> np.ndarray:
         rotation, translation = _kabsch(source, target, weights)
         residuals = np.linalg.norm(source @ rotation.T + translation - target, axis=1)
         weights = prior / (1 + (residuals / _SCALE_OF_DOUBT) ** 2)
-    _check_fit(source, target, prior, residuals, rotation, names)
+    _check_fit(source, target, prior, residuals, names)
+    if frontal:
+        _check_turn(rotation)
     to_scan = np.eye(4)
     to_scan[:3, :3], to_scan[:3, 3] = rotation, translation
     return to_scan
@@ -125,12 +128,11 @@ def _check_size(source: np.ndarray, target: np.ndarray, weights: np.ndarray) -> 
     raise AlignmentFault(f"the landmarks span {size:.3g} times a face's size: {hint}")
 
 
-def _check_fit(source, target, prior, residuals, rotation, names) -> None:
+def _check_fit(source, target, prior, residuals, names) -> None:
     rms = np.sqrt(np.average(residuals**2, weights=prior))
     mirrored, shift = _kabsch(source, target, prior, mirror=True)
     mirrored_residuals = np.linalg.norm(source @ mirrored.T + shift - target, axis=1)
     mirrored_rms = np.sqrt(np.average(mirrored_residuals**2, weights=prior))
-    turn = np.degrees(np.arccos(np.clip(rotation[2, 2], -1, 1)))
     if mirrored_rms < 0.7 * rms and mirrored_rms < _MAX_RESIDUAL:
         raise AlignmentFault("the landmarks fit a mirrored face: left and right, or the sign of an axis, are exchanged")
     if rms > _MAX_RESIDUAL:
@@ -139,6 +141,10 @@ def _check_fit(source, target, prior, residuals, rotation, names) -> None:
             f"the landmarks do not form a face: {rms:.1f} mm RMS from the template (at most {_MAX_RESIDUAL:g}), "
             f"worst {worst} with {residuals.max():.0f} mm"
         )
+
+
+def _check_turn(rotation: np.ndarray) -> None:
+    turn = np.degrees(np.arccos(np.clip(rotation[2, 2], -1, 1)))
     if turn > _MAX_TURN:
         raise AlignmentFault(
             f"the face is turned {turn:.0f} degrees from the camera (+z), at most {_MAX_TURN:g} can be used; "

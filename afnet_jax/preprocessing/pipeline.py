@@ -84,6 +84,8 @@ def _preprocess(scan: Scan, config: PreprocessingConfig) -> FaceMaps:
     grid = config.grid
     if not len(scan.points) or not len(scan.triangles):
         raise _fault(scan, "the scan holds no surface, only background")
+    if not scan.landmarks:
+        raise _fault(scan, "no landmarks: give them in a file beside the scan (for a mesh NAME.landmarks.json)")
     clean = clean_surface(scan.points, scan.triangles, config.surface)
     if not clean.triangles.any():
         raise _fault(scan, "no surface is left once outliers are removed")
@@ -144,13 +146,13 @@ def _pose(scan: Scan, good: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarra
     landmarks = {name: np.asarray(at, dtype=np.float64) for name, at in scan.landmarks.items()}
     found = "nose_tip" not in landmarks
     try:
-        to_scan = align(landmarks)
+        to_scan = align(landmarks, frontal=scan.frontal)
         for _ in range(2 if found else 0):
             tip = _nose_tip(to_canonical(scan.points[good], to_scan))
             if tip is None:
                 break
             landmarks["nose_tip"] = to_scan[:3, :3] @ tip + to_scan[:3, 3]
-            to_scan = align(landmarks)
+            to_scan = align(landmarks, frontal=scan.frontal)
     except AlignmentFault as fault:
         raise _fault(scan, str(fault)) from None
     return to_scan, {name: to_canonical(at, to_scan) for name, at in landmarks.items()}

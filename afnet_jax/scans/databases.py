@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from afnet_jax.paths import user_path
-from afnet_jax.scans import bosphorus, bu3dfe
+from afnet_jax.scans import bosphorus, bu3dfe, meshes
 from afnet_jax.scans.scan import EXPRESSION_CODES, NEUTRAL_CODE, Scan, ScanError, ScanId, ScanIdError
 from afnet_jax.scans.validity import validated
 
 # Made-up people are written in BU-3DFE's format.
-DATABASES = {"bu3dfe": bu3dfe, "bosphorus": bosphorus, "synthetic": bu3dfe}
-_BY_SUFFIX = {".wrl": bu3dfe, ".bnt": bosphorus}
+DATABASES = {"bu3dfe": bu3dfe, "bosphorus": bosphorus, "synthetic": bu3dfe, "mesh": meshes}
+_BY_SUFFIX = {".wrl": bu3dfe, ".bnt": bosphorus, **dict.fromkeys(meshes.FORMATS, meshes)}
 OWN = "own"  # scans of the user's own, once `use_reader` has been told how to read them
 _OF_A_READER = ("SUFFIXES", "scan_id", "read_scan")
 
@@ -56,7 +56,8 @@ def read_scan(path: str | Path, database: str | None = None) -> Scan:
     """Reads one scan of any database, which its file's name tells.
 
     Args:
-        path: a BU-3DFE face mesh (…_F3D.wrl) or a Bosphorus range grid (….bnt), its texture and landmarks beside it.
+        path: a BU-3DFE face mesh (…_F3D.wrl), a Bosphorus range grid (….bnt) or a mesh of any origin (.obj, .ply,
+            .glb, .gltf, .stl), its texture and landmarks beside it.
         database: name for the scan's id, where it is not the format's own ("synthetic").
 
     Raises:
@@ -67,7 +68,8 @@ def read_scan(path: str | Path, database: str | None = None) -> Scan:
         return _read_own(path)
     if path.suffix.lower() not in _BY_SUFFIX:
         what = "a folder" if path.is_dir() else f"a {path.suffix or 'nameless'} file"
-        raise ScanError(path, f"found {what}, expected a BU-3DFE mesh (…_F3D.wrl) or a Bosphorus range grid (….bnt)")
+        known = f"a BU-3DFE mesh (…_F3D.wrl), a Bosphorus range grid (….bnt) or a mesh ({', '.join(meshes.FORMATS)})"
+        raise ScanError(path, f"found {what}, expected {known}")
     reader = _BY_SUFFIX[path.suffix.lower()]
     return reader.read_scan(path, database) if database else reader.read_scan(path)
 

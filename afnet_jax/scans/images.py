@@ -27,7 +27,15 @@ def read_rgb(path: Path) -> np.ndarray:
     Raises:
         ScanError: the picture is missing, damaged, of another format or larger than MAX_PIXELS.
     """
-    data = read_bytes(path, MAX_BYTES, "texture picture")
+    return decode_rgb(path, read_bytes(path, MAX_BYTES, "texture picture"))
+
+
+def decode_rgb(path: Path, data: bytes) -> np.ndarray:
+    """Decodes a picture's bytes as `read_rgb` does; `path` is the file that holds them.
+
+    Raises:
+        ScanError: see `read_rgb`.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own bound is lower

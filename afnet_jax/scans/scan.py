@@ -114,6 +114,7 @@ class Scan:
     """One textured surface with landmarks. N points, M texture points, T triangles, mm everywhere.
 
     Frame: x to the image's right (the subject's left), y up, z to the camera. The origin is the database's own.
+    Where `frontal` is False, the surface may be turned any way.
 
     Attributes:
         id: identity of the scan.
@@ -122,11 +123,13 @@ class Scan:
         uv: (M, 2) float32 texture points: column u·W and row v·H of the texture image, v from the TOP.
         uv_triangles: (T, 3) int32 indices into uv, corner by corner beside triangles.
         texture: (H, W, 3) uint8 RGB.
-        landmarks: name -> (3,) float64; names from LANDMARKS, and a database's own beyond them.
+        landmarks: name -> (3,) float64; names from LANDMARKS, and a database's own beyond them; {} where no file
+            gives any.
         grid: (rows, cols) int32 indices into points, -1 where there is no surface, row 0 at the bottom of the
             face, for scans that came as a range grid; None for free meshes.
         path: the file it was read from, or None.
         remarks: what looked odd and was put right or left as it is, a line each.
+        frontal: the face looks about along +z with its top about along +y, as the databases' scans do.
     """
 
     id: ScanId
@@ -139,3 +142,9 @@ class Scan:
     grid: np.ndarray | None = None
     path: Path | None = None
     remarks: tuple[str, ...] = ()
+    frontal: bool = True
+
+    @property
+    def coloured(self) -> bool:
+        """Whether the texture shows more than one colour; a mesh without any colours has a plain grey one."""
+        return bool((self.texture != self.texture[0, 0]).any())

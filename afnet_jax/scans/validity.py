@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from afnet_jax.scans.arrays import fault, with_checked_arrays
-from afnet_jax.scans.orientation import clockwise_share, mirrored_share
+from afnet_jax.scans.orientation import clockwise_share, front_of, mirrored_share
 from afnet_jax.scans.scan import LANDMARKS, Scan
 
 # A face, from the smallest crop of a child to a head with shoulders; in metres or inches it falls far outside.
@@ -15,21 +15,28 @@ SMALLEST_FACE_MM, LARGEST_FACE_MM = 60.0, 1000.0
 LARGEST_COORDINATE_MM = 1e4
 FURTHEST_LANDMARK_MM = 10.0
 UV_SLACK = 0.05  # texture points may miss the picture by this much; beyond its edge they take the edge's colour
+_CAMERA = np.eye(3)
 MIXED = 0.25  # share of the surface seen that may run the other way round than the rest
 
 
-def validated(scan: Scan) -> Scan:
+def validated(scan: Scan, charted: bool = True) -> Scan:
     """Returns the scan as the rest of the project takes it; what was put right or looks odd is added to its remarks.
 
     Texture points are clipped to the picture, degenerate triangles are left out, triangles that show the camera
-    their back are turned round, and landmarks that nothing uses are left out where they are unfit.
+    their back are turned round, and landmarks that nothing uses are left out where they are unfit. Of a scan that is
+    not frontal its landmarks tell where the camera would be; without them triangles keep the way they run.
+
+    Args:
+        scan: what a reader made.
+        charted: the texture points come with a picture, which may be mirrored.
 
     Raises:
         ScanError: arrays of other shapes, types or ranges than Scan's; numbers that are not finite or not mm;
             landmarks that do not lie on the surface.
     """
     scan = with_checked_arrays(scan)
-    _check_points(scan)
+    front = _CAMERA if scan.frontal else front_of(scan.landmarks)
+    _check_points(scan, front)
     _check_texture_points(scan)
     landmarks, remarks = _fit_landmarks(scan)
     a, b, c = scan.triangles.T
@@ -44,20 +51,25 @@ def validated(scan: Scan) -> Scan:
         landmarks=landmarks,
         remarks=scan.remarks + remarks,
     )
-    return _with_right_picture(_towards_camera(scan))
+    if front is None:
+        return scan
+    scan = _towards_camera(scan, front)
+    return _with_right_picture(scan, front) if charted else scan
 
 
-def _check_points(scan: Scan) -> None:
+def _check_points(scan: Scan, front: np.ndarray | None) -> None:
     strange = ~(np.abs(scan.points) <= LARGEST_COORDINATE_MM).all(axis=1)
     if strange.any():
         count = f"{strange.sum()} of {len(strange)} points"
         bound = f"a coordinate is beyond ±{LARGEST_COORDINATE_MM:g} mm or no number"
         raise fault(scan, f"{bound} at {count}; leave those out, and the triangles that name them")
     # Spikes reach far, a face does not: the middle 98 % of points tell its size.
-    low, high = np.percentile(scan.points[:, 1], [1, 99])
-    if not SMALLEST_FACE_MM <= high - low <= LARGEST_FACE_MM:
+    sides = scan.points if front is None else scan.points @ front[1][:, None]
+    low, high = np.percentile(sides, [1, 99], axis=0)
+    height = (high - low).max()
+    if not SMALLEST_FACE_MM <= height <= LARGEST_FACE_MM:
         expected = f"{SMALLEST_FACE_MM:g} to {LARGEST_FACE_MM:g} mm"
-        raise fault(scan, f"the face is {high - low:.3g} units high, expected {expected}; convert it to mm")
+        raise fault(scan, f"the face is {height:.3g} units high, expected {expected}; convert it to mm")
 
 
 def _check_texture_points(scan: Scan) -> None:
@@ -97,8 +109,8 @@ def _distances(points: np.ndarray, places: np.ndarray) -> np.ndarray:
     return gaps
 
 
-def _towards_camera(scan: Scan) -> Scan:
-    share = clockwise_share(scan.points, scan.triangles)
+def _towards_camera(scan: Scan, front: np.ndarray) -> Scan:
+    share = clockwise_share(scan.points @ front.T, scan.triangles)
     remarks = scan.remarks
     if MIXED <= share <= 1 - MIXED:
         found = f"triangles run both ways round, {share:.0%} of the surface seen clockwise"
@@ -111,9 +123,9 @@ def _towards_camera(scan: Scan) -> Scan:
     return dataclasses.replace(scan, triangles=triangles, uv_triangles=uv_triangles, remarks=remarks)
 
 
-def _with_right_picture(scan: Scan) -> Scan:
+def _with_right_picture(scan: Scan, front: np.ndarray) -> Scan:
     """Adds a remark where the picture is mirrored; it is left as it is, since pictures may be stored so."""
-    if mirrored_share(scan.points, scan.triangles, scan.uv, scan.uv_triangles) <= 1 - MIXED:
+    if mirrored_share(scan.points @ front.T, scan.triangles, scan.uv, scan.uv_triangles) <= 1 - MIXED:
         return scan
     remark = "the texture is mirrored or upside down: v counts from the picture's top; if yours does not, give 1 - v"
     return dataclasses.replace(scan, remarks=(*scan.remarks, remark))

@@ -21,11 +21,11 @@ from flax import serialization
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from afnet_jax.datasets.loading import Maps
+from afnet_jax.maps import Faces
 from afnet_jax.runs.checkpoints import WEIGHTS
 from afnet_jax.training.plan import Training
 from afnet_jax.training.progress import say
-from afnet_jax.training.step import FaceArrays, StepMetrics, Trainer, TrainState
+from afnet_jax.training.step import StepMetrics, Trainer, TrainState
 
 _WHAT = {"train": "training", "evaluate": "evaluation"}
 _EACH, _SHARED, _STEPS_OF_EACH = P("folds"), P(), P(None, "folds")
@@ -53,7 +53,7 @@ class GroupProgram:
     def __init__(
         self,
         trainer: Trainer,
-        faces: Maps | FaceArrays,
+        faces: Faces,
         *,
         seed: int,
         folds_per_call: str = "auto",
@@ -66,7 +66,7 @@ class GroupProgram:
         self._taken = 0.0
         self._trainer = trainer
         self._seed = seed
-        self._faces = [FaceArrays(*jax.device_put(tuple(faces), NamedSharding(mesh, _SHARED))) for mesh in self.meshes]
+        self._faces = [jax.device_put(faces, NamedSharding(mesh, _SHARED)) for mesh in self.meshes]
         self._init = jax.jit(trainer.init)
         self._jitted = [
             {
@@ -226,7 +226,7 @@ def _parted(mesh: Mesh, function, in_specs, out_specs):
     return jax.shard_map(function, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False)
 
 
-def train_steps(trainer: Trainer, state: TrainState, faces: FaceArrays, keys, first_step, indices, active):
+def train_steps(trainer: Trainer, state: TrainState, faces: Faces, keys, first_step, indices, active):
     """K steps of each of C trainings, the program that `GroupProgram` compiles.
 
     Args:

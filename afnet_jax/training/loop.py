@@ -102,7 +102,7 @@ class _Run:
             steps = config.train.epochs * shape.steps
             self.program = program(
                 Trainer(config, load_pretrained(config.model.pretrained), steps=steps),
-                self.data.arrays,
+                self.data.faces,
                 seed=config.seed,
                 folds_per_call=config.train.folds_per_call,
             )
@@ -131,7 +131,7 @@ class _Run:
             most,
             batch=batch,
             per_call=self.program.places(1, most),
-            data_bytes=sum(array.nbytes for array in self.data.arrays),
+            data_bytes=sum(array.nbytes for array in jax.tree.leaves(self.data.faces)),
         )
         shape = common_shape(self.trainings, batch_size=batch, folds_per_group=size)
         return dataclasses.replace(shape, trainings=size)

@@ -14,6 +14,7 @@ from flax import nnx, struct
 from ml_collections import ConfigDict
 
 from afnet_jax.config import architecture
+from afnet_jax.maps import INPUT_MAPS, Faces, InputMap, Maps
 from afnet_jax.models.afnet import AFNet
 
 
@@ -30,24 +31,6 @@ class TrainState:
     params: Any
     batch_stats: Any
     opt_state: Any
-
-
-class FaceArrays(NamedTuple):
-    """The whole data set on a device, as the network takes it.
-
-    Attributes:
-        texture: (N, S, S, 3) uint8.
-        depth: (N, S, S, 1) float16, mm, NaN outside the face.
-        mask56: (N, S/4, S/4, 1) float16.
-        mask28: (N, S/8, S/8, 1) float16.
-        labels: (N,) int32.
-    """
-
-    texture: jax.Array
-    depth: jax.Array
-    mask56: jax.Array
-    mask28: jax.Array
-    labels: jax.Array
 
 
 class StepMetrics(NamedTuple):
@@ -117,7 +100,7 @@ class Trainer:
         return nnx.merge(self._graph, params_state, stats_state, copy=True)
 
     def train_step(
-        self, state: TrainState, faces: FaceArrays, indices: jax.Array, key: jax.Array, active: jax.Array | None = None
+        self, state: TrainState, faces: Faces, indices: jax.Array, key: jax.Array, active: jax.Array | None = None
     ) -> tuple[TrainState, StepMetrics]:
         """One step of Adam on the cross-entropy of a batch (section III-B).
 
@@ -128,11 +111,12 @@ class Trainer:
             key: of this step's augmentation.
             active: scalar bool; where False the state comes back as it was. None for True.
         """
-        batch = augment(jax.tree.map(lambda a: a[indices], faces), key, self._train)
+        batch = jax.tree.map(lambda a: a[indices], faces)
+        batch = batch._replace(maps=augment(batch.maps, key, self._train))
 
         def loss_of(params):
             model = self.model(params, state.batch_stats)
-            logits = model(batch.texture, batch.depth, batch.mask56, batch.mask28, train=True)
+            logits = model(batch.maps, train=True)
             loss = optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels).mean()
             batch_stats = nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))
             return loss, (batch_stats, (logits.argmax(-1) == batch.labels).sum())
@@ -147,15 +131,15 @@ class Trainer:
             new_state = jax.tree.map(lambda new, old: jnp.where(active, new, old), new_state, state)
         return new_state, metrics
 
-    def logits(self, state: TrainState, faces: FaceArrays, indices: jax.Array) -> jax.Array:
+    def logits(self, state: TrainState, faces: Faces, indices: jax.Array) -> jax.Array:
         """(B, 6) float32 logits of the scans named by indices, by the running statistics."""
         batch = jax.tree.map(lambda a: a[indices], faces)
         model = self.model(state.params, state.batch_stats)
-        return model(batch.texture, batch.depth, batch.mask56, batch.mask28)
+        return model(batch.maps)
 
-    def probabilities(self, params, batch_stats, maps: tuple[jax.Array, ...]) -> jax.Array:
-        """(N, 6) probabilities of N scans by the running statistics; maps as `AFNet` takes them."""
-        return jax.nn.softmax(self.model(params, batch_stats)(*maps))
+    def probabilities(self, params, batch_stats, maps: Maps) -> jax.Array:
+        """(N, 6) probabilities of N scans by the running statistics."""
+        return jax.nn.softmax(self.model(params, batch_stats)(maps))
 
     def _norm(self, tree) -> jax.Array:
         """Euclidean norm over all leaves."""
@@ -166,38 +150,34 @@ class Trainer:
         return jnp.sqrt(sum(squares))
 
 
-def augment(batch: FaceArrays, key: jax.Array, train: ConfigDict) -> FaceArrays:
-    """The batch changed at random as config.train says; unchanged, at no cost, with all of it off.
+def augment(maps: Maps, key: jax.Array, train: ConfigDict) -> Maps:
+    """Returns the maps of a batch changed at random as config.train says; unchanged, at no cost, with all of it off.
 
     All maps of a scan are mirrored and shifted together, by whole pixels of the image and so by fractions of a mask's;
     what a shift brings in is outside the face. Colour changes leave what lies outside black.
     """
     flip_key, shift_key, colour_key = jax.random.split(key, 3)
-    count = batch.labels.shape[0]
+    count = maps.texture.shape[0]
     if train.flip:
         mirrored = jax.random.bernoulli(flip_key, shape=(count, 1, 1, 1))
-        maps = [jnp.where(mirrored, m[:, :, ::-1], m) for m in batch[:4]]
-        batch = FaceArrays._make((*maps, batch.labels))
+        maps = jax.tree.map(lambda m: jnp.where(mirrored, m[:, :, ::-1], m), maps)
     if train.max_shift:
         shifts = jax.random.randint(shift_key, (count, 2), -train.max_shift, train.max_shift + 1)
-        mask56, mask28 = (
-            _shift_mask(m, shifts * (m.shape[1] / batch.depth.shape[1])) for m in (batch.mask56, batch.mask28)
-        )
-        batch = batch._replace(
-            texture=_shift_image(batch.texture, shifts, 0),
-            depth=_shift_image(batch.depth, shifts, jnp.nan),
-            mask56=mask56,
-            mask28=mask28,
-        )
+        maps = Maps(**{name: _shift(getattr(maps, name), shifts, each) for name, each in INPUT_MAPS.items()})
     if train.colour_jitter:
         gain, offset = jax.random.uniform(
             colour_key, (2, count, 1, 1, 1), minval=-train.colour_jitter, maxval=train.colour_jitter
         )
-        wide = batch.texture.astype(jnp.float32)
+        wide = maps.texture.astype(jnp.float32)
         changed = jnp.clip(wide * (1 + gain) + 255 * offset, 0, 255).astype(jnp.uint8)
-        inside = ~jnp.isnan(batch.depth)
-        batch = batch._replace(texture=jnp.where(inside, changed, batch.texture))
-    return batch
+        inside = ~jnp.isnan(maps.depth)
+        maps = maps._replace(texture=jnp.where(inside, changed, maps.texture))
+    return maps
+
+
+def _shift(maps: jax.Array, shifts: jax.Array, each: InputMap) -> jax.Array:
+    """Moves (B, H, W, C) maps by (B, 2) pixels of the image down and right."""
+    return _shift_image(maps, shifts, each.outside) if each.scale == 1 else _shift_mask(maps, shifts * each.scale)
 
 
 def _shift_image(images: jax.Array, shifts: jax.Array, fill: float) -> jax.Array:

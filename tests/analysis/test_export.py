@@ -8,8 +8,7 @@ from safetensors.numpy import load_file
 
 from afnet_jax.analysis.export import export_model
 from afnet_jax.analysis.gradcam import explain
-from afnet_jax.datasets.loading import Maps
-from tests.support.finished_run import FOLDS
+from tests.support.finished_run import repeated
 
 
 def _load(folder, monkeypatch):
@@ -26,13 +25,13 @@ def _load(folder, monkeypatch):
 def test_the_mean_of_the_folds_for_any_number_of_faces(run, faces, tmp_path, monkeypatch):
     program, weights, description = _load(export_model(run, tmp_path), monkeypatch)
     call = jax.jit(program.call)
-    both = Maps(*(np.stack([column[:6]] * FOLDS) for column in faces.arrays))
-    expected = jax.nn.softmax(explain(run, both).logits).mean(0)
-    found = call(weights, *(column[:6] for column in faces.arrays[:4]))
+    six = jax.tree.map(lambda m: m[:6], faces.maps)
+    expected = jax.nn.softmax(explain(run, repeated(six)).logits).mean(0)
+    found = call(weights, *six)
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
     np.testing.assert_allclose(np.sum(found, -1), 1, rtol=1e-5)
-    assert [tuple(one["shape"][1:]) for one in description["inputs"]] == [m.shape[1:] for m in faces.arrays[:4]]
-    assert [one["dtype"] for one in description["inputs"]] == [str(m.dtype) for m in faces.arrays[:4]]
+    assert [tuple(one["shape"][1:]) for one in description["inputs"]] == [m.shape[1:] for m in faces.maps]
+    assert [one["dtype"] for one in description["inputs"]] == [str(m.dtype) for m in faces.maps]
     assert program.in_avals[-4].shape[0] != 6  # a symbol, not a number
 
 

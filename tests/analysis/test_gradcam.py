@@ -7,12 +7,12 @@ import pytest
 from afnet_jax.analysis.gradcam import enlarge, explain
 from afnet_jax.errors import RunError
 from tests.support import named_values
-from tests.support.finished_run import fold_maps
+from tests.support.finished_run import fold_labels, fold_maps
 
 
 @pytest.fixture(scope="module")
 def explanation(run, faces):
-    return explain(run, fold_maps(faces), classes=fold_maps(faces).labels)
+    return explain(run, fold_maps(faces), classes=fold_labels(faces))
 
 
 def _pytorch(params, batch_stats, maps, classes):
@@ -36,7 +36,7 @@ def _pytorch(params, batch_stats, maps, classes):
     caught = {}
     for name in ("t", "d"):
         model.trunk[name].layer4.register_forward_hook(lambda _, __, out, name=name: caught.__setitem__(name, out))
-    logits = model(*(torch.tensor(np.asarray(m, np.float32)) for m in maps[:4]))
+    logits = model(*(torch.tensor(np.asarray(m, np.float32)) for m in maps))
     score = logits[torch.arange(len(logits)), torch.tensor(classes).long()].sum()
     heat = {}
     for ours_name, name in (("texture", "t"), ("depth", "d")):
@@ -50,7 +50,7 @@ def _pytorch(params, batch_stats, maps, classes):
 def test_heat_maps_and_logits_are_pytorchs(run, faces, explanation, fold):
     params, batch_stats = run.stacked_weights(0, [fold])
     maps = jax.tree.map(lambda a: a[fold], fold_maps(faces))
-    logits, heat = _pytorch(*jax.tree.map(lambda a: a[0], (params, batch_stats)), maps, maps.labels)
+    logits, heat = _pytorch(*jax.tree.map(lambda a: a[0], (params, batch_stats)), maps, fold_labels(faces)[fold])
     np.testing.assert_allclose(explanation.logits[fold], logits, rtol=1e-3, atol=1e-3 * np.abs(logits).max())
     for name, expected in heat.items():
         assert expected.max() > 0
@@ -66,7 +66,7 @@ def test_the_predicted_class_is_explained_by_default(run, faces, explanation):
 
 def test_importance_weights_are_the_networks(run, faces, explanation):
     maps = jax.tree.map(lambda a: a[1], fold_maps(faces))
-    seen = run.intermediates(*maps[:4], round=0, fold=1)
+    seen = run.intermediates(maps, round=0, fold=1)
     assert set(explanation.importance) == {f"{t}/layer{s}_1" for t in ("texture", "depth") for s in (3, 4)}
     for key, weights in explanation.importance.items():
         assert ((weights >= 0) & (weights <= 1)).all() and weights.std() > 0.05

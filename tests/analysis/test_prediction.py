@@ -10,11 +10,10 @@ import pytest
 
 from afnet_jax.analysis.gradcam import explain
 from afnet_jax.analysis.prediction import Face, Prediction, Predictor, find_files, predict, read_faces
-from afnet_jax.datasets.loading import Maps
 from afnet_jax.errors import RunError
 from afnet_jax.scans import ScanError, bosphorus, databases
 from afnet_jax.synthetic import make_scan
-from tests.support.finished_run import FOLDS
+from tests.support.finished_run import repeated
 
 
 @pytest.fixture(scope="module")
@@ -23,20 +22,20 @@ def predictor(run):
 
 
 def test_probabilities_are_the_mean_over_the_folds(run, faces, predictor):
-    both = Maps(*(np.stack([column[:6]] * FOLDS) for column in faces.arrays))
-    each = jax.nn.softmax(explain(run, both).logits)
-    np.testing.assert_allclose(predictor(Maps(*(c[:6] for c in faces.arrays))), each.mean(0), rtol=1e-3, atol=1e-5)
+    six = jax.tree.map(lambda m: m[:6], faces.maps)
+    each = jax.nn.softmax(explain(run, repeated(six)).logits)
+    np.testing.assert_allclose(predictor(six), each.mean(0), rtol=1e-3, atol=1e-5)
 
 
 def test_a_face_is_the_same_in_any_batch(faces, predictor):
-    together = predictor(Maps(*(column[:20] for column in faces.arrays)))
-    alone = predictor(Maps(*(column[17:18] for column in faces.arrays)))
+    together = predictor(jax.tree.map(lambda m: m[:20], faces.maps))
+    alone = predictor(jax.tree.map(lambda m: m[17:18], faces.maps))
     assert together.shape == (20, 6)
     np.testing.assert_allclose(together[17], alone[0], rtol=1e-4, atol=1e-6)
 
 
 def test_faults_keep_their_place_and_stop_nobody(faces, predictor):
-    stream = [Face(Path(f"{k}.bnt"), str(k), Maps(*(c[k] for c in faces.arrays))) for k in range(18)]
+    stream = [Face(Path(f"{k}.bnt"), str(k), jax.tree.map(lambda m, k=k: m[k], faces.maps)) for k in range(18)]
     stream.insert(1, ScanError("bad.bnt", "broken"))
     outcomes = list(predict(predictor, stream))
     assert isinstance(outcomes[1], ScanError) and len(outcomes) == 19
@@ -46,9 +45,17 @@ def test_faults_keep_their_place_and_stop_nobody(faces, predictor):
     assert sum(line["probabilities"].values()) == pytest.approx(1)
 
 
+def test_a_face_without_colours_is_refused_where_networks_see_the_texture(faces, predictor):
+    maps = jax.tree.map(lambda m: m[0], faces.maps)
+    stream = [Face(Path("grey.stl"), "grey", maps, coloured=False), Face(Path("a.obj"), "a", maps)]
+    refused, predicted = predict(predictor, stream)
+    assert isinstance(refused, ScanError) and "grey.stl: the scan has no colours" in str(refused)
+    assert isinstance(predicted, Prediction)
+
+
 def test_maps_of_another_size_are_refused(predictor, faces):
     with pytest.raises(RunError, match="64 x 64"):
-        predictor(Maps(*(column[:1, ::2, ::2] for column in faces.arrays[:4]), faces.labels[:1]))
+        predictor(jax.tree.map(lambda m: m[:1, ::2, ::2], faces.maps))
 
 
 def test_weights_that_are_not_there(run):

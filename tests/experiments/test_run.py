@@ -53,7 +53,7 @@ def test_the_result_is_told_with_a_spread_where_there_is_one(tmp_path, faces, mo
 
 def test_a_run_whose_trainings_were_all_given_up_is_a_fault_and_leaves_its_summary(tmp_path):
     faces = make_faces()
-    faces.arrays.mask56[:] = np.nan
+    faces.maps.mask1[:] = np.nan
     with pytest.raises(AllGivenUp, match="every training was given up"):
         run_experiment(make_config(**{"train.epochs": 1}), tmp_path, data=faces)
     summary = json.loads((tmp_path / "summary.json").read_text())

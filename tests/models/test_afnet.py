@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from afnet_jax.maps import Maps
 from afnet_jax.models.afnet import AFNet
 from afnet_jax.models.architecture import VARIANTS, Architecture
 from afnet_jax.models.fusion import concatenate, fusion_of
@@ -13,10 +14,10 @@ from afnet_jax.models.inputs import IMAGENET_MEAN, IMAGENET_STD, to_images
 
 
 def faces(count=2, size=64, seed=0):
-    """Texture, depth, mask-1 and mask-2 of made-up scans."""
+    """Maps of noise."""
     draw = np.random.RandomState(seed)
     depth = np.where(draw.rand(count, size, size, 1) < 0.3, np.nan, draw.uniform(-90, 60, (count, size, size, 1)))
-    return (
+    return Maps(
         draw.randint(0, 256, (count, size, size, 3)).astype(np.uint8),
         depth.astype(np.float16),
         draw.rand(count, size // 4, size // 4, 1).astype(np.float32),
@@ -61,7 +62,8 @@ def test_the_door_makes_of_bytes_and_millimetres_what_imagenet_weights_expect():
     texture = np.full((1, 32, 32, 3), (0, 51, 255), np.uint8)
     depth = np.full((1, 32, 32, 1), -70.0, np.float32)
     depth[0, 0, :4, 0] = -1000, -10, 50, np.nan
-    images = to_images(Architecture(), texture, depth, jnp.float32)
+    maps = faces(1, 32)._replace(texture=texture, depth=depth)
+    images = to_images(Architecture(), maps, jnp.float32)
     mean, std = np.array(IMAGENET_MEAN), np.array(IMAGENET_STD)
     np.testing.assert_allclose(images["texture"][0, 9, 9], ([0, 0.2, 1] - mean) / std, rtol=1e-5)
     grey = np.array([0, 0.5, 1, 0, 0])[:, None]
@@ -94,7 +96,7 @@ def test_starting_weights_follow_their_laws(two_folds):
 
 def test_intermediates_are_those_of_the_equations(model):
     maps = faces()
-    logits, seen = model(*maps, return_intermediates=True)
+    logits, seen = model(maps, return_intermediates=True)
     assert logits.shape == (2, 6)
     assert logits.dtype == jnp.float32
     shapes = {
@@ -120,18 +122,21 @@ def test_intermediates_are_those_of_the_equations(model):
 
 def test_classify_of_encode_is_the_network_and_has_gradients_for_gradcam(model):
     maps = faces()
-    features = model.encode(*maps)
-    np.testing.assert_allclose(model.classify(features), model(*maps), atol=1e-6)
+    features = model.encode(maps)
+    np.testing.assert_allclose(model.classify(features), model(maps), atol=1e-6)
     gradients = jax.grad(lambda x: model.classify(x)[:, 3].sum())(features)
     assert all(float(jnp.abs(gradients[trunk]).max()) > 0 for trunk in ("texture", "depth"))
 
 
-@pytest.mark.parametrize(("variant", "ignored"), [("texture_no_ma", (1, 2, 3)), ("depth", (0,)), ("s2", (2, 3))])
+@pytest.mark.parametrize(
+    ("variant", "ignored"),
+    [("texture_no_ma", ("depth", "mask1", "mask2")), ("depth", ("texture",)), ("s2", ("mask1", "mask2"))],
+)
 def test_variants_ignore_the_maps_they_do_not_use(variant, ignored, blank_model):
     model = blank_model(variant)
     this, other = faces(seed=0), faces(seed=1)
-    mixed = [other[i] if i in ignored else this[i] for i in range(4)]
-    np.testing.assert_array_equal(model(*this), model(*mixed))
+    mixed = this._replace(**{name: getattr(other, name) for name in ignored})
+    np.testing.assert_array_equal(model(this), model(mixed))
 
 
 def test_bfloat16_keeps_parameters_statistics_and_logits_at_float32(two_folds):
@@ -142,7 +147,7 @@ def test_bfloat16_keeps_parameters_statistics_and_logits_at_float32(two_folds):
     def step(params):
         def loss_of(params):
             model = nnx.merge(narrow, params, one(0, stats), copy=True)
-            logits = model(*maps, train=True)
+            logits = model(maps, train=True)
             return jax.nn.log_softmax(logits)[:, 0].mean(), (logits, nnx.state(model, nnx.BatchStat))
 
         return jax.grad(loss_of, has_aux=True)(params)
@@ -155,8 +160,8 @@ def test_bfloat16_is_near_float32(model):
     graph, state = nnx.split(model)
     narrow = nnx.graphdef(nnx.eval_shape(lambda: AFNet(VARIANTS["afnet"], rngs=nnx.Rngs(0), dtype=jnp.bfloat16)))
     maps = faces()
-    features = nnx.merge(graph, state).encode(*maps)
-    narrow_features = jax.jit(lambda state: nnx.merge(narrow, state).encode(*maps))(state)
+    features = nnx.merge(graph, state).encode(maps)
+    narrow_features = jax.jit(lambda state: nnx.merge(narrow, state).encode(maps))(state)
     assert narrow_features["texture"].dtype == jnp.bfloat16
     assert apart(narrow_features, features) < 0.03
 
@@ -168,8 +173,8 @@ def test_bfloat16_is_near_float32(model):
 )
 def test_what_the_paper_leaves_open_can_be_chosen(fields):
     architecture = Architecture(**fields, head_widths=(16,))
-    shape = jax.eval_shape(lambda: AFNet(architecture, rngs=nnx.Rngs(0))(*faces()))
+    shape = jax.eval_shape(lambda: AFNet(architecture, rngs=nnx.Rngs(0))(faces()))
     assert shape.shape == (2, 6)
-    _, seen = jax.eval_shape(lambda: AFNet(architecture, rngs=nnx.Rngs(0))(*faces(), return_intermediates=True))
+    _, seen = jax.eval_shape(lambda: AFNet(architecture, rngs=nnx.Rngs(0))(faces(), return_intermediates=True))
     assert ("importance/depth/layer3_0" in seen) == (architecture.fusion_per == "block")
     assert ("gamma/texture/layer1_0" in seen) == (architecture.mask_attention_per == "block")

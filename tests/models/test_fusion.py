@@ -8,6 +8,7 @@ import pytest
 from flax import nnx
 
 from afnet_jax.errors import ConfigError
+from afnet_jax.maps import Maps
 from afnet_jax.models.afnet import AFNet
 from afnet_jax.models.architecture import FUSIONS, VARIANTS, FusionNeeds
 from afnet_jax.models.fusion import STRATEGIES, Fusion
@@ -52,7 +53,7 @@ def test_a_strategy_acts_wherever_it_answers_for_itself(gated):
     texture = draw.randint(0, 256, (2, 32, 32, 3)).astype(np.uint8)
     depth = draw.uniform(-90, 60, (2, 32, 32, 1)).astype(np.float32)
     unused = np.zeros((2, 8, 8, 1), np.float32), np.zeros((2, 4, 4, 1), np.float32)
-    logits, seen = model(texture, depth, *unused, return_intermediates=True)
+    logits, seen = model(Maps(texture, depth, *unused), return_intermediates=True)
     assert {name for name in seen if "gate" in name} == {"gate/layer3_1", "gate/layer4_1"}
     paths = {".".join(map(str, path)) for path, _ in nnx.to_flat_state(nnx.state(model, nnx.Param))}
     assert {path for path in paths if path.startswith("importance_weights")} == {

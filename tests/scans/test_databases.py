@@ -93,10 +93,12 @@ def test_names_do_not_depend_on_the_folder(mesh, tmp_path):
     assert read_scan(moved).id == mesh.id
 
 
-@pytest.mark.parametrize("name", ["scan.obj", "scan", "F0001_AN03WH_F3D.bmp", "folder"])
+@pytest.mark.parametrize("name", ["scan.xyz", "scan", "F0001_AN03WH_F3D.bmp", "folder"])
 def test_says_what_is_accepted(tmp_path, name):
     (tmp_path / "folder").mkdir()
-    with pytest.raises(ScanError, match=r"expected a BU-3DFE mesh \(…_F3D.wrl\) or a Bosphorus range grid"):
+    with pytest.raises(
+        ScanError, match=r"expected a BU-3DFE mesh \(…_F3D.wrl\), a Bosphorus range grid .* or a mesh \(.obj"
+    ):
         read_scan(tmp_path / name)
 
 

@@ -10,7 +10,8 @@ import numpy as np
 from afnet_jax.analysis import load_run
 from afnet_jax.analysis.summary import summarize
 from afnet_jax.config import default_config
-from afnet_jax.datasets.loading import FaceDataset, Maps
+from afnet_jax.datasets.loading import FaceDataset
+from afnet_jax.maps import Maps
 from afnet_jax.protocol import Fold, complete_subjects, draw_folds
 from afnet_jax.runs.checkpoints import EpochRows
 from afnet_jax.runs.folder import RunFolder
@@ -27,7 +28,8 @@ def make_faces() -> FaceDataset:
     who = np.repeat([f"F{k:04d}" for k in range(1, SUBJECTS + 1)], 6)
     codes = np.array(["AN", "DI", "FE", "HA", "SA", "SU"])[labels]
     return FaceDataset(
-        Maps(maps[0], maps[1], maps[2].astype(np.float16), maps[3].astype(np.float16), labels),
+        Maps(maps[0], maps[1], maps[2].astype(np.float16), maps[3].astype(np.float16)),
+        labels,
         scan_ids=np.array([f"{s}_{code}04WH" for s, code in zip(who, codes, strict=True)]),
         subjects=who,
         levels=np.full(len(who), 4),
@@ -128,4 +130,14 @@ def splits_of(*rounds: Sequence[tuple[str, str]]) -> tuple[Fold, ...]:
 
 def fold_maps(faces: FaceDataset, count: int = 3) -> Maps:
     """(FOLDS, count, …) maps: other scans for each fold."""
-    return Maps(*(np.stack([column[k * count : (k + 1) * count] for k in range(FOLDS)]) for column in faces.arrays))
+    return jax.tree.map(lambda m: m[: FOLDS * count].reshape(FOLDS, count, *m.shape[1:]), faces.maps)
+
+
+def fold_labels(faces: FaceDataset, count: int = 3) -> np.ndarray:
+    """(FOLDS, count) labels of `fold_maps`."""
+    return faces.labels[: FOLDS * count].reshape(FOLDS, count)
+
+
+def repeated(maps: Maps) -> Maps:
+    """(FOLDS, N, …) maps: the same scans for each fold."""
+    return jax.tree.map(lambda m: np.stack([m] * FOLDS), maps)

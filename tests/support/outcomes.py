@@ -16,6 +16,7 @@ import numpy as np
 import optax
 from flax import nnx
 
+from afnet_jax.maps import Faces, Maps
 from afnet_jax.models.afnet import AFNet
 from afnet_jax.models.architecture import VARIANTS
 from tests.support.named_values import from_reference, scans, tensor
@@ -32,10 +33,10 @@ class Outcome(NamedTuple):
     statistics: dict[str, np.ndarray]
 
 
-def batch_of(size: int, dtype: str, seed: int = 0) -> tuple[np.ndarray, ...]:
+def batch_of(size: int, dtype: str, seed: int = 0) -> Faces:
     """Scans whose masks have the given dtype."""
-    texture, depth, mask56, mask28, labels = scans(size, BATCH, seed)
-    return texture, depth, mask56.astype(dtype), mask28.astype(dtype), labels
+    texture, depth, mask1, mask2, labels = scans(size, BATCH, seed)
+    return Faces(Maps(texture, depth, mask1.astype(dtype), mask2.astype(dtype)), labels)
 
 
 def network(variant: str, dtype: str = "float32", platform: str = "cpu") -> tuple[nnx.GraphDef, nnx.State, nnx.State]:
@@ -58,7 +59,7 @@ def network(variant: str, dtype: str = "float32", platform: str = "cpu") -> tupl
 def loss_and_statistics(graph, params, stats, batch):
     """Cross-entropy of a batch in training, and the running statistics after it."""
     model = nnx.merge(graph, params, stats, copy=True)
-    loss = optax.softmax_cross_entropy_with_integer_labels(model(*batch[:4], train=True), batch[4]).mean()
+    loss = optax.softmax_cross_entropy_with_integer_labels(model(batch.maps, train=True), batch.labels).mean()
     return loss, nnx.state(model, nnx.BatchStat)
 
 
@@ -68,7 +69,7 @@ def ours(variant: str, size: int, dtype: str, platform: str = "cpu") -> Outcome:
     with jax.enable_x64(True) if dtype == "float64" else contextlib.nullcontext():
         graph, params, stats = network(variant, dtype, platform)
         batch = batch_of(size, dtype)
-        logits = nnx.merge(graph, params, stats, copy=True)(*batch[:4])
+        logits = nnx.merge(graph, params, stats, copy=True)(batch.maps)
         (loss, stats), gradients = jax.value_and_grad(loss_and_statistics, argnums=1, has_aux=True)(
             graph, params, stats, batch
         )
@@ -99,7 +100,7 @@ def pytorch(variant: str, size: int, dtype: str) -> Outcome:
     import torch
 
     model = reference(variant, dtype)
-    *inputs, labels = (torch.from_numpy(part) for part in batch_of(size, dtype))
+    inputs, labels = jax.tree.map(torch.from_numpy, batch_of(size, dtype))
     with torch.no_grad():
         logits = model.eval()(*inputs).numpy()
     loss = torch.nn.functional.cross_entropy(model.train()(*inputs), labels.long())

@@ -3,7 +3,8 @@
 import numpy as np
 
 from afnet_jax.config import default_config
-from afnet_jax.datasets.loading import FaceDataset, Maps
+from afnet_jax.datasets.loading import FaceDataset
+from afnet_jax.maps import Maps
 
 SIZE = 32
 
@@ -26,8 +27,8 @@ def make_faces(subjects: int = 6, levels: int = 1, seed: int = 0) -> FaceDataset
             depth,
             np.ones((count, SIZE // 4, SIZE // 4, 1), np.float16),
             np.ones((count, SIZE // 8, SIZE // 8, 1), np.float16),
-            labels,
         ),
+        labels,
         scan_ids=np.array([f"F{s:04d}_{i:04d}" for i, s in enumerate(who)]),
         subjects=np.array([f"F{s:04d}" for s in who]),
         levels=np.full(count, 4),

@@ -268,7 +268,7 @@ def test_trainings_whose_numbers_break_are_given_up_and_the_others_stay(unbroken
     """A mask of NaN poisons whoever learns from that subject: folds 0 and 2. Fold 1 only tests on it."""
     poisoned = make_faces()
     victim = json.loads((unbroken / "splits.json").read_text())["rounds"][0][1]["test"][0]
-    poisoned.arrays.mask56[poisoned.subjects == victim] = np.nan
+    poisoned.maps.mask1[poisoned.subjects == victim] = np.nan
     train_and_evaluate(make_config(), tmp_path, poisoned)
     found, expected = _predictions(tmp_path), _predictions(unbroken)
     assert set(found["fold"]) == {1}

@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 import scipy.ndimage
 
-from afnet_jax.training.step import FaceArrays, augment
+from afnet_jax.maps import Maps
+from afnet_jax.training.step import augment
 from tests.support.small_training import make_config
 
 SIZE = 64
 
 
 @pytest.fixture
-def batch() -> FaceArrays:
+def batch() -> Maps:
     """A disc on each map, at the same place of the face."""
     rng = np.random.default_rng(0)
     centres = rng.uniform(0.35, 0.65, (8, 2))
@@ -25,7 +26,7 @@ def batch() -> FaceArrays:
 
     depth = np.where(disc(SIZE) > 0, np.float16(5), np.float16(np.nan))
     texture = (disc(SIZE) * 200).astype(np.uint8).repeat(3, -1)
-    return FaceArrays(*map(jnp.asarray, (texture, depth, disc(SIZE // 4), disc(SIZE // 8), np.arange(8) % 6)))
+    return Maps(*map(jnp.asarray, (texture, depth, disc(SIZE // 4), disc(SIZE // 8))))
 
 
 def _augmented(batch, **settings):
@@ -49,7 +50,7 @@ def test_off_is_off(batch):
 def test_all_maps_move_together(batch, settings):
     moved = _augmented(batch, **settings)
     assert not np.array_equal(moved.texture, batch.texture)
-    for maps, tolerance in ((moved.depth, 1e-3), (moved.mask56, 0.02), (moved.mask28, 0.04)):
+    for maps, tolerance in ((moved.depth, 1e-3), (moved.mask1, 0.02), (moved.mask2, 0.04)):
         np.testing.assert_allclose(_centre(maps), _centre(moved.texture), atol=tolerance)
 
 
@@ -62,20 +63,18 @@ def test_a_flip_mirrors_some_and_leaves_others(batch):
 
 def test_what_a_shift_brings_in_is_outside_the_face(batch):
     moved = _augmented(batch, max_shift=24)
-    assert np.isfinite(np.asarray(moved.mask56)).all() and np.isfinite(np.asarray(moved.mask28)).all()
+    assert np.isfinite(np.asarray(moved.mask1)).all() and np.isfinite(np.asarray(moved.mask2)).all()
     outside = np.isnan(np.asarray(moved.depth))[..., 0]
     assert (np.asarray(moved.texture)[outside] == 0).all()
 
 
-def _face(count: int = 1) -> FaceArrays:
+def _face(count: int = 1) -> Maps:
     """Random maps, masks up to the edge; red and green of the texture are each pixel's row and column, from 1."""
     rng = np.random.default_rng(7)
     depth = rng.normal(0, 30, (1, SIZE, SIZE, 1)).astype(np.float16)
     texture = np.stack([*np.mgrid[1 : SIZE + 1, 1 : SIZE + 1], rng.integers(0, 256, (SIZE, SIZE))], -1)[None]
     masks = [rng.random((1, SIZE // k, SIZE // k, 1)).astype(np.float16) for k in (4, 8)]
-    return FaceArrays(
-        *(jnp.asarray(np.repeat(m, count, 0)) for m in (texture.astype(np.uint8), depth, *masks, np.int32([0])))
-    )
+    return Maps(*(jnp.asarray(np.repeat(m, count, 0)) for m in (texture.astype(np.uint8), depth, *masks)))
 
 
 def _rolled(image, shift, fill):
@@ -117,7 +116,7 @@ def test_depth_moves_as_numpy_rolls_it(shifted):
         np.testing.assert_array_equal(found, _rolled(faces.depth[0], shift, np.nan))
 
 
-@pytest.mark.parametrize(("name", "scale"), [("mask56", 4), ("mask28", 8)])
+@pytest.mark.parametrize(("name", "scale"), [("mask1", 4), ("mask2", 8)])
 def test_masks_move_as_scipy_interpolates_them(shifted, name, scale):
     moved, faces, shifts = shifted
     original = np.asarray(getattr(faces, name)[0, ..., 0], float)
@@ -126,7 +125,7 @@ def test_masks_move_as_scipy_interpolates_them(shifted, name, scale):
         np.testing.assert_allclose(found[..., 0], expected, atol=5e-4)
 
 
-@pytest.mark.parametrize(("name", "scale"), [("mask56", 4), ("mask28", 8)])
+@pytest.mark.parametrize(("name", "scale"), [("mask1", 4), ("mask2", 8)])
 def test_masks_stay_the_mean_of_the_same_pixels_of_the_image(shifted, name, scale):
     """The mask drawn at the image's size, moved with the image, and averaged again."""
     moved, faces, shifts = shifted
@@ -160,9 +159,9 @@ def test_without_augmentation_nothing_is_computed():
     """The traced program holds the draw of keys alone: no operation touches a map."""
     faces, train = _face(2), make_config().train
     traced = jax.make_jaxpr(lambda batch, key: augment(batch, key, train))(faces, jax.random.key(0))
-    maps = set(traced.jaxpr.invars[:5])
+    maps = set(traced.jaxpr.invars[:4])
     assert not any(maps & {v for v in e.invars if hasattr(v, "count")} for e in traced.jaxpr.eqns)
-    assert traced.jaxpr.outvars == traced.jaxpr.invars[:5]
+    assert traced.jaxpr.outvars == traced.jaxpr.invars[:4]
 
 
 def test_colour_changes_within_the_face_alone(batch):

@@ -1,0 +1,76 @@
+"""What the network sees, said once: every input map, and the batch that holds them all.
+
+A new input is a new field of `Maps`. From its `InputMap` follow its field in a record, its array's shape, how it is
+mirrored and shifted, and how an exported program describes it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Any, NamedTuple, get_type_hints
+
+IMAGE_SIZE = 224  # edge in pixels of the images that preprocessing draws and a record holds
+
+Array = Any  # of NumPy or of JAX, or the shape of one
+
+
+@dataclasses.dataclass(frozen=True)
+class InputMap:
+    """One of the network's inputs.
+
+    Attributes:
+        content: what it shows.
+        channels: values of a pixel.
+        scale: its edge as a fraction of the image's edge.
+        dtype: in memory.
+        outside: value outside the face.
+        record: its field in a record of a data set.
+    """
+
+    content: str
+    channels: int
+    scale: float
+    dtype: str
+    outside: float
+    record: str
+
+    def edge(self, size: int) -> int:
+        """Pixels along its edge where the images' edge is `size`."""
+        return int(size * self.scale)
+
+    def shape(self, size: int) -> tuple[int, int, int]:
+        """(height, width, channels) where the images' edge is `size`."""
+        return self.edge(size), self.edge(size), self.channels
+
+
+class Maps(NamedTuple):
+    """The network's inputs for N scans, (N, edge, edge, channels) each; or for one scan, without the first axis."""
+
+    texture: Annotated[Array, InputMap("RGB, row 0 at the forehead, 0 outside the face", 3, 1, "uint8", 0, "texture")]
+    depth: Annotated[
+        Array,
+        InputMap("mm along the canonical z axis, NaN outside the face", 1, 1, "float16", float("nan"), "depth"),
+    ]
+    mask1: Annotated[
+        Array, InputMap("salient regions in [0, 1], a quarter of the edge", 1, 1 / 4, "float16", 0, "mask56")
+    ]
+    mask2: Annotated[
+        Array, InputMap("salient regions in [0, 1], an eighth of the edge", 1, 1 / 8, "float16", 0, "mask28")
+    ]
+
+
+INPUT_MAPS: dict[str, InputMap] = {
+    name: hint.__metadata__[0] for name, hint in get_type_hints(Maps, include_extras=True).items()
+}
+
+
+class Faces(NamedTuple):
+    """N scans to learn from.
+
+    Attributes:
+        maps: the network's inputs.
+        labels: (N,) int32, index into EXPRESSIONS.
+    """
+
+    maps: Maps
+    labels: Array

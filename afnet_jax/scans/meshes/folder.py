@@ -1,0 +1,74 @@
+"""Files that a mesh file names: materials, pictures and buffers, found in its own folder or below it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import unquote
+
+import numpy as np
+
+from afnet_jax.scans import images
+from afnet_jax.scans.files import beside, read_bytes
+from afnet_jax.scans.meshes.surface import MeshError
+from afnet_jax.scans.scan import ScanError
+
+PICTURES = (".jpg", ".jpeg", ".png", ".bmp")
+
+
+def named_file(mesh: Path, name: str, what: str, *, quoted: bool = False) -> Path:
+    """Finds a file that a mesh file names.
+
+    Exporters write paths of their own machine ("C:\\scans\\face.jpg"): where nothing lies at the path below the mesh's
+    folder, the bare name beside the mesh counts. Nothing outside the folder is ever opened.
+
+    Args:
+        mesh: the mesh file.
+        name: as it stands in the file.
+        what: the file's role, for the fault.
+        quoted: the name is a URI, with %20 for a space.
+
+    Raises:
+        ScanError: there is no such file.
+    """
+    name = unquote(name) if quoted else name
+    steps = [step for step in re.split(r"[/\\]", name.strip().strip('"')) if step not in ("", ".")]
+    if not steps or not all(step.isprintable() for step in steps) or max(map(len, steps)) > 255:
+        raise MeshError(f"the name of the {what} is {name[:80]!r}, expected that of a file in the same folder")
+    if ".." not in steps and ":" not in steps[0] and len(steps) > 1:
+        below = mesh.parent.joinpath(*steps)
+        if below.is_file() and below.resolve().is_relative_to(mesh.parent.resolve()):
+            return below
+    found = beside(mesh, steps[-1]) if steps[-1] != ".." else mesh.parent
+    if not found.is_file():
+        raise ScanError(mesh, f"the {what} {steps[-1][:80]} that it names is missing; put it beside the mesh")
+    return found
+
+
+def read_named(mesh: Path, name: str, what: str, limit: int, *, quoted: bool = False) -> bytes:
+    """Reads a file that a mesh file names, of at most `limit` bytes; see `named_file`."""
+    return read_bytes(named_file(mesh, name, what, quoted=quoted), limit, what)
+
+
+def read_picture(mesh: Path, name: str, *, quoted: bool = False) -> np.ndarray:
+    """Reads a picture that a mesh file names as (H, W, 3) uint8 RGB; see `named_file`."""
+    return images.read_rgb(named_file(mesh, name, "texture picture", quoted=quoted))
+
+
+def picture_beside(mesh: Path, suffixes: tuple[str, ...]) -> Path | None:
+    """The picture of a mesh that names none: of the same stem, or the only picture beside the only mesh.
+
+    Args:
+        mesh: the mesh file.
+        suffixes: of mesh files.
+    """
+    try:
+        files = sorted(each for each in mesh.parent.iterdir() if not each.name.startswith(".") and each.is_file())
+    except OSError:
+        return None
+    pictures = [each for each in files if each.suffix.lower() in PICTURES]
+    same = [each for each in pictures if each.stem.lower() == mesh.stem.lower()]
+    if same:
+        return same[0]
+    alone = sum(each.suffix.lower() in suffixes for each in files) == 1
+    return pictures[0] if alone and len(pictures) == 1 else None

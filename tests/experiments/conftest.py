@@ -1,0 +1,5 @@
+"""What the tests of experiments share."""
+
+from tests.support.run_fixtures import faces, run, run_folder
+
+__all__ = ["faces", "run", "run_folder"]

@@ -1,0 +1,136 @@
+"""What OBJ files hold beyond plain triangles."""
+
+import numpy as np
+import pytest
+
+from afnet_jax.scans import ScanError, read_scan
+from afnet_jax.scans.meshes.obj import read_obj
+from tests.support import mesh_files
+from tests.support.mesh_files import COLOURS, POINTS, SURFACE, TRIANGLES
+
+SQUARE = "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nv -1 0.5 0\n"
+
+
+def surface(tmp_path, text):
+    path = tmp_path / "a.obj"
+    path.write_text(text, encoding="utf-8")
+    return read_obj(path)
+
+
+@pytest.mark.parametrize(
+    ("faces", "expected"),
+    [
+        ("f 1 2 3 4", [(0, 1, 2), (0, 2, 3)]),
+        ("f 1 2 3 4 5", [(0, 1, 2), (0, 2, 3), (0, 3, 4)]),
+        ("f 1 2 3 4\nf 1 4 5", [(0, 1, 2), (0, 2, 3), (0, 3, 4)]),
+        ("f 1// 2// 3//", [(0, 1, 2)]),
+        ("f 1//1 2//1 3//1", [(0, 1, 2)]),
+        ("f 1 2 \\\n3", [(0, 1, 2)]),
+        ("f -5 -4 -3", [(0, 1, 2)]),
+        ("f\t1\t2\t3 # a comment\nl 1 2\ng group\ns off\no thing\np 1", [(0, 1, 2)]),
+    ],
+)
+def test_polygons_and_indices(tmp_path, faces, expected):
+    (part,) = surface(tmp_path, SQUARE + faces).parts
+    np.testing.assert_array_equal(part.triangles, expected)
+
+
+def test_negative_indices_count_from_where_they_stand(tmp_path):
+    text = "v 0 0 0\nv 1 0 0\nv 0 1 0\nf -3 -2 -1\nv 5 0 0\nv 6 0 0\nv 5 1 0\nf -3 -2 -1\n"
+    (part,) = surface(tmp_path, text).parts
+    np.testing.assert_array_equal(part.triangles, [(0, 1, 2), (3, 4, 5)])
+
+
+def test_windows_lines_and_a_byte_order_mark(tmp_path):
+    path = tmp_path / "a.obj"
+    path.write_bytes(b"\xef\xbb\xbf" + (SQUARE + "f 1 2 3\n").replace("\n", "\r\n").encode())
+    assert len(read_obj(path).parts[0].triangles) == 1
+
+
+def test_colours_behind_points(tmp_path):
+    path = tmp_path / "face.obj"
+    path.write_text(mesh_files.obj(lines="", colours=True, uv=False), encoding="utf-8")
+    np.testing.assert_array_equal(read_obj(path).colours, COLOURS)
+    assert read_scan(path).coloured
+
+
+def two_materials(tmp_path):
+    """The dome's right half (x < 0) in red.png, its left half in the plain green of a material."""
+    rows = mesh_files.obj(lines="mtllib two.mtl\n").splitlines()
+    faces = [row for row in rows if row.startswith("f ")]
+    middle = POINTS[TRIANGLES].mean(axis=1)[:, 0]
+    halves = ["usemtl red", *np.array(faces)[middle < 0], "usemtl green", *np.array(faces)[middle >= 0]]
+    path = tmp_path / "face.obj"
+    path.write_text("\n".join([row for row in rows if not row.startswith("f ")] + halves), encoding="utf-8")
+    (tmp_path / "two.mtl").write_text(
+        "newmtl red\nmap_Kd -o 0 0 0 -clamp on a folder\\my red.png\nnewmtl green\nKd 0 1 0\n"
+        "newmtl unused\nmap_Kd nowhere.png\n",
+        encoding="utf-8",
+    )
+    (tmp_path / "my red.png").write_bytes(mesh_files.picture(colour=(200, 0, 0)))
+    return path
+
+
+def test_several_materials_in_one_picture(tmp_path):
+    scan = read_scan(two_materials(tmp_path))
+    places = scan.uv[scan.uv_triangles].mean(axis=1) * scan.texture.shape[1::-1]
+    shown = scan.texture[tuple(np.floor(places[:, ::-1]).astype(int).T)]
+    left = scan.points[scan.triangles].mean(axis=1)[:, 0] >= 0
+    np.testing.assert_array_equal(shown, np.where(left[:, None], (0, 255, 0), (200, 0, 0)))
+
+
+def test_a_material_file_of_the_same_stem_is_found_without_being_named(tmp_path):
+    path = mesh_files.write_obj(tmp_path, mesh_files.obj(lines="usemtl skin\n"))
+    np.testing.assert_array_equal(read_scan(path).texture, SURFACE.texture)
+
+
+def test_jpeg_pictures(tmp_path):
+    path = mesh_files.write_obj(tmp_path)
+    (tmp_path / "face.png").unlink()
+    (tmp_path / "face.mtl").write_text("newmtl skin\nmap_Kd C:\\scans\\Face.JPG\n", encoding="utf-8")
+    (tmp_path / "face.jpg").write_bytes(mesh_files.picture("JPEG"))
+    assert read_scan(path).texture.shape == SURFACE.texture.shape
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "empty"),
+        ("hello\n", "no points"),
+        ("v 1 2\nf 1 1 1", "2 numbers"),
+        ("v 1 2 x\nf 1 1 1", "no number"),
+        (SQUARE + "v 1 2 3 4\nf 1 2 3", "as many in each"),
+        (SQUARE + "f 1 2 9", "names point 8, expected 0 to 4"),
+        (SQUARE + "f 1 2 -9", "line 6.*before the first"),
+        (SQUARE + "f 1 x 3", "line 6.*no whole numbers"),
+        (SQUARE + "f 1/9 2/9 3/9", "names texture point"),
+        (SQUARE + "mtllib gone.mtl\nusemtl a\nf 1 2 3", "gone.mtl.*missing"),
+        (SQUARE + "curv 0 1 1 2", "free-form"),
+        ("v nan 0 0\n" + SQUARE + "f 1 2 3", "no number"),
+        (SQUARE + "f 1 2 " + " ".join(["3"] * 70), "72 corners"),
+    ],
+)
+def test_faults_are_told_in_one_line(tmp_path, text, reason):
+    path = tmp_path / "a.obj"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ScanError, match=reason) as error:
+        read_scan(path)
+    assert "\n" not in str(error.value) and "a.obj" in str(error.value)
+
+
+def test_a_missing_picture_is_told(tmp_path):
+    path = mesh_files.write_obj(tmp_path)
+    (tmp_path / "face.png").unlink()
+    with pytest.raises(ScanError, match=r"texture picture face.png that it names is missing"):
+        read_scan(path)
+
+
+@pytest.mark.parametrize("name", ["../secret.png", "/etc/passwd", "..", "a/../../secret.png"])
+def test_nothing_leads_out_of_the_folder(tmp_path, name):
+    (tmp_path / "secret.png").write_bytes(mesh_files.picture())
+    folder = tmp_path / "scan"
+    folder.mkdir()
+    path = mesh_files.write_obj(folder)
+    (folder / "face.mtl").write_text(f"newmtl skin\nmap_Kd {name}\n", encoding="utf-8")
+    with pytest.raises(ScanError, match=r"missing|expected that of a file"):
+        read_scan(path)
