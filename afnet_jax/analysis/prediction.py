@@ -15,10 +15,10 @@ from afnet_jax.analysis.run import Run
 from afnet_jax.datasets.loading import reduce_maps
 from afnet_jax.datasets.records import drawn_maps
 from afnet_jax.errors import RunError
+from afnet_jax.landmarks.choice import preprocess
 from afnet_jax.machine import usable_cores
 from afnet_jax.maps import INPUT_MAPS, Maps
 from afnet_jax.paths import user_path
-from afnet_jax.preprocessing import preprocess
 from afnet_jax.scans import ScanError, meshes, read_scan
 from afnet_jax.scans.databases import files_below, in_one_line, is_scan
 from afnet_jax.scans.scan import EXPRESSION_CODES, EXPRESSIONS

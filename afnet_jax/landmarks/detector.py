@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Iterator
 
 import numpy as np
 import scipy.ndimage
@@ -26,6 +25,7 @@ from afnet_jax.scans.scan import LANDMARKS, Scan, ScanError
 
 _ROUNDS = 3  # of fine views
 _LEAST_HEAT = 0.25  # chance of a face in a cell, below which another view is tried
+_LEAST_TRIANGLES = 50
 _PEAKS = 2  # places of a view that are looked at closely
 _LEAST_PRESENCE = 0.5  # chance that the upright view shows a face
 _SAME_SURFACE = 8.0  # mm off the middle height of a pixel's surroundings
@@ -54,16 +54,7 @@ class Found:
 
 
 def find_landmarks(scan: Scan) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-    """Finds the landmarks of a scan's face by its surface alone.
-
-    The view along −z is tried first, then views from all sides.
-
-    Returns:
-        name -> (3,) mm in the scan's frame, for each of LANDMARKS; name -> confidence, 0 to 1.
-
-    Raises:
-        ScanError: no face is found.
-    """
+    """Does what `afnet_jax.landmarks.find_landmarks` says."""
     found = find_face(scan.points, scan.triangles)
     if isinstance(found, str):
         reason = f"no face found: {found}; expected one face's surface in mm, or give its landmarks"
@@ -75,12 +66,20 @@ def find_face(points: np.ndarray, triangles: np.ndarray) -> Found | str:
     """Finds the face of a mesh, (N, 3) mm and (T, 3) indices; where there is none, says why in a few words."""
     points = np.asarray(points, np.float64)
     triangles = _surface(points, triangles)
-    if len(triangles) < 50:
+    if len(triangles) < _LEAST_TRIANGLES:
         return "the surface is made of loose bits"
+    found = _in_any_view(points, triangles)
+    if isinstance(found, str):  # of a mesh that has nothing to say which side is out, triangles may run either way
+        turned = _in_any_view(points, triangles[:, ::-1])
+        found = found if isinstance(turned, str) else turned
+    return found
+
+
+def _in_any_view(points: np.ndarray, triangles: np.ndarray) -> Found | str:
     detector = load_detector()
     best: Found | None = None
     seen_heat = 0.0
-    for turn in _views():
+    for turn in _all_turns():
         for heat, to_scan in _candidates(detector, points, triangles, turn):
             seen_heat = max(seen_heat, heat)
             if heat < _LEAST_HEAT:
@@ -119,10 +118,6 @@ def _all_turns() -> tuple[np.ndarray, ...]:
             if np.linalg.det(turn) > 0:
                 turns.append(turn)
     return tuple(sorted(turns, key=lambda turn: (-np.trace(turn) - turn[1, 1], tuple(turn.ravel()))))
-
-
-def _views() -> Iterator[np.ndarray]:
-    yield from _all_turns()
 
 
 def _candidates(
@@ -177,7 +172,7 @@ def _upright(detector: Detector, points: np.ndarray, triangles: np.ndarray, to_s
         at = places @ to_scan[:3, :3].T + to_scan[:3, 3]
         landmarks = dict(zip(LANDMARKS, at, strict=True))
         try:
-            to_scan = align(landmarks)
+            to_scan = align(landmarks, frontal=False)
         except AlignmentFault:
             return None
     return Found(landmarks, dict(zip(LANDMARKS, map(float, confidence), strict=True)), to_scan, presence)
@@ -213,7 +208,7 @@ def height_at(depth: np.ndarray, pixels: np.ndarray) -> tuple[np.ndarray, np.nda
     for k, (col, row) in enumerate(pixels.clip(0, size - 1)):
         top, left = max(int(row) - 2, 0), max(int(col) - 2, 0)
         patch = depth[top : top + 6, left : left + 6]
-        known = np.argwhere(np.isfinite(patch)) + (top, left)
+        known = np.argwhere(np.isfinite(patch)) + np.array([top, left])
         if not len(known):
             everywhere = np.argwhere(np.isfinite(depth)) if everywhere is None else everywhere
             known = everywhere

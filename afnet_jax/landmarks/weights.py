@@ -20,7 +20,7 @@ from afnet_jax.landmarks.plausibility import Prior
 from afnet_jax.landmarks.views import COARSE_STEP, FINE_STEP
 
 FILE = Path(__file__).with_name("detector.safetensors")
-DIGEST = "9996fd5cfeb25a369c9cce567b8b7c00cf87d21989b55e923e8e431c9f6c67ef"  # SHA-256 of FILE
+DIGEST = "20b03341ac0b7e17765dbd19bf1b68f7be92fea48e56b3ba099d0fca6d3533a0"  # SHA-256 of FILE
 
 
 @dataclasses.dataclass(frozen=True)
