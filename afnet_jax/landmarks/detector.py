@@ -26,6 +26,7 @@ from afnet_jax.scans.scan import LANDMARKS, Scan, ScanError
 _ROUNDS = 3  # of fine views
 _LEAST_HEAT = 0.25  # chance of a face in a cell, below which another view is tried
 _LEAST_TRIANGLES = 50
+_SIZES = (1.0, 1.4, 0.7)  # times the mm that a mesh of unknown unit was taken for
 _PEAKS = 2  # places of a view that are looked at closely
 _LEAST_PRESENCE = 0.5  # chance that the upright view shows a face
 _SAME_SURFACE = 8.0  # mm off the middle height of a pixel's surroundings
@@ -41,12 +42,14 @@ class Found:
         confidence: name -> 0 to 1.
         to_scan: (4, 4) from the canonical frame to the scan's.
         presence: chance that the upright view shows a face.
+        size: that the surface was looked at in; `to_scan` is in mm of that size.
     """
 
     landmarks: dict[str, np.ndarray]
     confidence: dict[str, float]
     to_scan: np.ndarray
     presence: float
+    size: float = 1.0
 
     @property
     def mean_confidence(self) -> float:
@@ -55,24 +58,31 @@ class Found:
 
 def find_landmarks(scan: Scan) -> tuple[dict[str, np.ndarray], dict[str, float]]:
     """Does what `afnet_jax.landmarks.find_landmarks` says."""
-    found = find_face(scan.points, scan.triangles)
+    found = find_face(scan.points, scan.triangles, scan.frontal)
     if isinstance(found, str):
         reason = f"no face found: {found}; expected one face's surface in mm, or give its landmarks"
         raise ScanError(scan.path or scan.id.name, reason)
     return found.landmarks, found.confidence
 
 
-def find_face(points: np.ndarray, triangles: np.ndarray) -> Found | str:
-    """Finds the face of a mesh, (N, 3) mm and (T, 3) indices; where there is none, says why in a few words."""
+def find_face(points: np.ndarray, triangles: np.ndarray, frontal: bool = True) -> Found | str:
+    """Finds the face of a mesh, (N, 3) mm and (T, 3) indices; where there is none, says why in a few words.
+
+    Args:
+        frontal: as in Scan. Of a mesh that is not, triangles may also run clockwise, and its unit may be a guess:
+            it is looked at in other sizes, too.
+    """
     points = np.asarray(points, np.float64)
     triangles = _surface(points, triangles)
     if len(triangles) < _LEAST_TRIANGLES:
         return "the surface is made of loose bits"
-    found = _in_any_view(points, triangles)
-    if isinstance(found, str):  # of a mesh that has nothing to say which side is out, triangles may run either way
-        turned = _in_any_view(points, triangles[:, ::-1])
-        found = found if isinstance(turned, str) else turned
-    return found
+    reasons = []
+    for size, way in itertools.product((1.0,) if frontal else _SIZES, (1,) if frontal else (1, -1)):
+        found = _in_any_view(points * size, triangles[:, ::way])
+        if not isinstance(found, str):
+            return dataclasses.replace(found, landmarks={n: at / size for n, at in found.landmarks.items()}, size=size)
+        reasons.append(found)
+    return reasons[0]
 
 
 def _in_any_view(points: np.ndarray, triangles: np.ndarray) -> Found | str:
