@@ -20,7 +20,7 @@ from afnet_jax.landmarks.plausibility import Prior
 from afnet_jax.landmarks.views import COARSE_STEP, FINE_STEP
 
 FILE = Path(__file__).with_name("detector.safetensors")
-DIGEST = "20b03341ac0b7e17765dbd19bf1b68f7be92fea48e56b3ba099d0fca6d3533a0"  # SHA-256 of FILE
+DIGEST = "cb7b9f2b5bb563c23d777e2343df60448e73a01ce0e2da7c3fcb4f3ab66c4ccc"  # SHA-256 of FILE
 
 
 @dataclasses.dataclass(frozen=True)
