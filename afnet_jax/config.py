@@ -11,6 +11,7 @@ from ml_collections.config_dict import placeholder
 
 from afnet_jax.errors import ConfigError
 from afnet_jax.models.architecture import VARIANTS, Architecture
+from afnet_jax.scans.databases import DATABASES, is_database_name
 
 # Fields of earlier versions -> what took their place.
 RENAMED = {"train.checkpoint_every": "train.checkpoint_minutes"}
@@ -34,7 +35,7 @@ def default_config(variant: str = "afnet") -> ConfigDict:
     config.seed = 0
 
     config.dataset = ConfigDict()
-    # "bu3dfe", "bosphorus", "synthetic", or "own" (docs/own_data.md).
+    # One of afnet_jax/scans/databases.py, or the name that scans of your own were prepared under (docs/own_data.md).
     config.dataset.name = "synthetic"
     # Folder that tools/prepare_dataset.py wrote to.
     config.dataset.data_dir = "data"
@@ -107,6 +108,20 @@ def default_config(variant: str = "afnet") -> ConfigDict:
     return config.lock()
 
 
+def database_config(name: str, variant: str = "afnet") -> ConfigDict:
+    """Returns the settings for one of the databases: the defaults, changed as its entry in DATABASES says.
+
+    Raises:
+        ConfigError: an unknown database or variant.
+    """
+    if name not in DATABASES:
+        raise ConfigError(f"database {name!r} is unknown; expected one of {', '.join(DATABASES)}")
+    config = default_config(variant)
+    config.dataset.name = name
+    config.update_from_flattened_dict(DATABASES[name].settings)
+    return config
+
+
 def _architecture_fields(architecture: Architecture) -> ConfigDict:
     fields = ConfigDict(dataclasses.asdict(architecture))
     if fields.mask_hidden_width is None:
@@ -144,9 +159,14 @@ def validate(config: ConfigDict) -> None:
     """
     architecture(config)
     size, train = config.dataset.image_size, config.train
-    names = ("bosphorus", "bu3dfe", "own", "synthetic")
+    name = config.dataset.name
     checks = [
-        ("dataset.name", config.dataset.name, config.dataset.name in names, f"one of {', '.join(names)}"),
+        (
+            "dataset.name",
+            name,
+            is_database_name(name),
+            f"one of {', '.join(DATABASES)}, or the name of your own scans: small letters, digits and _",
+        ),
         ("dataset.image_size", size, 32 <= size <= 224 and size % 32 == 0, "a multiple of 32, from 32 to 224"),
         ("model.dtype", config.model.dtype, config.model.dtype in ("float32", "bfloat16"), "float32 or bfloat16"),
         (

@@ -23,3 +23,8 @@ class RunError(AFNetError):
 
 class WeightsError(AFNetError):
     """Pretrained weights that are missing, damaged or of another network."""
+
+
+def in_one_line(error: BaseException) -> str:
+    """Returns an exception's name and message without line breaks."""
+    return " ".join(f"{type(error).__name__}: {error}".split())

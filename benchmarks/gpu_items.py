@@ -147,7 +147,7 @@ def accuracy() -> dict:
     return found
 
 
-def profile(*, folds: int, image_size: int, batch: int, dtype: str, repeats: int, workdir: str) -> dict:
+def profile(*, folds: int, image_size: int, batch: int, dtype: str, workdir: str) -> dict:
     """Where a call's time goes: the kernels that take longest, ms and calls. The whole trace stays in the workdir."""
     contender = ours(random_faces(image_size), batch, folds, dtype)
     contender.step()

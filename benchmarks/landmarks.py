@@ -26,7 +26,8 @@ from afnet_jax.landmarks import bodies, find_landmarks
 from afnet_jax.preprocessing import preprocess
 from afnet_jax.preprocessing.alignment import align
 from afnet_jax.preprocessing.triangles import longest_edges
-from afnet_jax.scans.databases import files_below, is_scan, read_scan
+from afnet_jax.scans.databases import is_scan, read_scan
+from afnet_jax.scans.raw_folder import files_below
 from afnet_jax.scans.scan import LANDMARKS, Scan, ScanId
 
 _MOST_TURNED = (25.0, 45.0, 25.0)  # degrees of pitch, yaw and roll

@@ -32,8 +32,8 @@ _DRY_FOLDS, _DRY_BATCH, _DRY_MATMUL, _DRY_MIB, _DRY_PATIENCE = 2, 4, 512, 16, 4
 def plan(given: argparse.Namespace) -> list[Item]:
     """The measurements in their order."""
     size, small, batch = given.image_size, min(64, given.image_size), given.batch
-    repeats = 1 if given.dry_run else 5
-    step = {"image_size": size, "batch": batch, "dtype": given.dtype, "repeats": repeats}
+    step = {"image_size": size, "batch": batch, "dtype": given.dtype}
+    timed = {**step, "repeats": 1 if given.dry_run else 5}
 
     def folds(number: int) -> int:
         return min(number, _DRY_FOLDS) if given.dry_run else number
@@ -48,18 +48,18 @@ def plan(given: argparse.Namespace) -> list[Item]:
         item("main and evaluation", "small_run", 180, workdir=str(given.workdir), image_size=small, dtype=given.dtype),
         item("predict", "prediction", 120, workdir=str(given.workdir)),
         item("ceilings", "ceilings", 60, **ceilings),
-        *(item(f"{n} trainings", "steps", folds=folds(n), **step) for n in (1, 5, 10, 17)),
+        *(item(f"{n} trainings", "steps", folds=folds(n), **timed) for n in (1, 5, 10, 17)),
         *(
-            item(f"PyTorch, {how}", "pytorch_steps", how=how, **step)
+            item(f"PyTorch, {how}", "pytorch_steps", how=how, **timed)
             for how in ("eager", "channels last", "compiled, channels last")
         ),
         item("accuracy", "accuracy", 120),
         *(
-            item(f"{n} trainings of {small} px", "steps", folds=folds(n), **step | {"image_size": small})
+            item(f"{n} trainings of {small} px", "steps", folds=folds(n), **timed | {"image_size": small})
             for n in (10, 50)
         ),
         item("profile of 10 trainings", "profile", folds=folds(10), workdir=str(given.workdir), **step),
-        *(item(f"5 trainings, {how}", "steps", folds=folds(5), vmapped=how, **step) for how in ("grouped", "im2col")),
+        *(item(f"5 trainings, {how}", "steps", folds=folds(5), vmapped=how, **timed) for how in ("grouped", "im2col")),
     ]
 
 

@@ -26,8 +26,8 @@ from afnet_jax.preprocessing import preprocess
 from afnet_jax.quality.evaluation import evaluate
 from afnet_jax.quality.pose_agreement import pose_agreement
 from afnet_jax.quality.truth import mesh_truth, read_truth, truth_path
-from afnet_jax.scans import ScanError, read_scan
-from afnet_jax.scans.databases import DATABASES, OWN, use_reader
+from afnet_jax.scans import Scan, read_scan
+from afnet_jax.scans.databases import OWN, database_of, is_scan, readable_databases, scans_of
 
 _HIGHER_IS_BETTER = ("covered", "spikes_removed", "good_kept", "ssim")
 _SHOWN = (
@@ -42,19 +42,13 @@ _SHOWN = (
 )
 
 
-def measure(path: Path, own_mesh: bool = False) -> dict[str, float]:
+def measure(path: Path, scan: Scan, own_mesh: bool = False) -> dict[str, float]:
     """Returns all figures of one scan; `seconds` are those of preprocessing alone, in CPU time."""
-    scan = read_scan(path)
     truth = mesh_truth(scan) if own_mesh else read_truth(truth_path(path))
     start = time.process_time()
     maps = preprocess(scan)
     seconds = time.process_time() - start
     return evaluate(scan, maps, truth) | {"seconds": seconds}
-
-
-def measure_turned(path: Path) -> dict[str, float]:
-    """Disagreement of one head's maps over its poses, mm."""
-    return pose_agreement(read_scan(path))
 
 
 def summarise(scans: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
@@ -79,15 +73,6 @@ def summarise_spikes(scans: dict[str, dict[str, float]]) -> str:
     return f"{removed:.0f} of {total:.0f} spikes removed ({removed / total:.1%})" if total else "no spikes"
 
 
-def _is_scan(path: Path, own: bool) -> bool:
-    if not own:
-        return path.name.endswith("_F3D.wrl") or path.suffix == ".bnt"
-    try:
-        return bool(DATABASES[OWN].scan_id(path))
-    except ScanError:
-        return False
-
-
 def main() -> int:
     return report_faults(_main)
 
@@ -100,16 +85,15 @@ def _main() -> int:
     parser.add_argument("--turned", action="store_true", help="agreement over poses instead of the error")
     parser.add_argument("--json", type=user_path, help="file to write the figures to")
     args = parser.parse_args()
-    if args.reader:
-        use_reader(args.reader)
-    paths = sorted(path for path in args.raw.rglob("*") if _is_scan(path, own=bool(args.reader)))
+    databases = (database_of(OWN, args.reader),) if args.reader else readable_databases()
+    paths = sorted(path for path in args.raw.rglob("*") if is_scan(path, databases))
     if not paths:
-        kind = f"that {args.reader} reads" if args.reader else "(*_F3D.wrl or *.bnt)"
-        raise AFNetError(f"{args.raw}: found no scans {kind}; give a folder that holds some")
+        raise AFNetError(f"{args.raw}: found no scans, expected {scans_of(databases)}; give a folder that holds some")
     scans, faults = {}, []
     for path in paths:
         try:
-            figures = measure_turned(path) if args.turned else measure(path, args.own_mesh or bool(args.reader))
+            scan = read_scan(path, databases=databases)
+            figures = pose_agreement(scan) if args.turned else measure(path, scan, args.own_mesh or bool(args.reader))
         except AFNetError as fault:
             faults.append(str(fault))
             print(fault, file=sys.stderr)

@@ -18,6 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from afnet_jax.errors import AFNetError
+from afnet_jax.scans.databases import DATABASES
+from afnet_jax.scans.raw_folder import files_below
 
 _MEASURE = """
 import json, resource, sys, time
@@ -119,8 +121,9 @@ def benchmark_prepare(raw: Path, workers: Sequence[int], repeats: int = 1) -> li
         One row per number of processes: seconds, scans per second, how that compares with as many times the rate of
         the first row's, and the largest peak of memory among the processes, MiB.
     """
-    database = "bosphorus" if any(raw.rglob("*.bnt")) else "bu3dfe"
-    scans = sum(1 for _ in raw.rglob("*.bnt" if database == "bosphorus" else "*_F3D.wrl"))
+    found = {name: sum(1 for path in files_below(raw) if each.scan_id(path)) for name, each in DATABASES.items()}
+    database = max(found, key=lambda name: found[name])
+    scans = found[database]
     rows: list[dict] = []
     for count in workers:
         runs = [_prepared(database, raw, count) for _ in range(repeats)]

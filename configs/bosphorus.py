@@ -9,11 +9,8 @@ The paper reports 88.31 %. 1,000 trainings: this wants a GPU; `--config.protocol
 
 from ml_collections import ConfigDict
 
-from afnet_jax.config import default_config
+from afnet_jax.config import database_config
 
 
 def get_config(variant: str = "afnet") -> ConfigDict:
-    config = default_config(variant)
-    config.dataset.name = "bosphorus"
-    config.model.pretrained = "imagenet"
-    return config
+    return database_config("bosphorus", variant)

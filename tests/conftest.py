@@ -1,24 +1,18 @@
 """Settings of the whole test suite."""
 
-import os
 from pathlib import Path
 
 import jax
 import pytest
 
+from tests.support.calls import call  # noqa: F401  # a fixture
+from tests.support.samples import provide_samples
+
 
 @pytest.fixture(scope="session")
-def samples() -> Path:
-    """Folder of made-up scans in the databases' own formats, written by other software than ours.
-
-    AFNET_SAMPLES names it; without, a folder "samples" one level beside the checkout is taken. Skips where none is.
-    """
-    beside = Path(__file__).parents[2]
-    candidates = [Path(os.environ["AFNET_SAMPLES"])] if "AFNET_SAMPLES" in os.environ else beside.glob("*/samples")
-    for folder in candidates:
-        if (folder / "bu3dfe").is_dir() and (folder / "bosphorus").is_dir():
-            return folder
-    pytest.skip("made-up sample scans are not here (AFNET_SAMPLES names their folder)")
+def samples(tmp_path_factory) -> Path:
+    """Folder of scans in the databases' own formats, see `provide_samples`."""
+    return provide_samples(tmp_path_factory.mktemp("samples"))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -133,6 +133,7 @@ def parse(words: list[str], place: Path, monkeypatch) -> None:
             runpy.run_path(str(place / words[0]), run_name="__main__")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
 def test_commands_run(page, workplace, monkeypatch):
     trained = [["--config=configs/bu3dfe.py"]]  # the workplace's own run

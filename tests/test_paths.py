@@ -20,7 +20,7 @@ from afnet_jax.protocol import read_splits
 from afnet_jax.quality.inspection import inspect
 from afnet_jax.runs.folder import RunFolder
 from afnet_jax.scans import find_scans, read_scan
-from afnet_jax.scans.databases import use_reader
+from afnet_jax.scans.databases import database_of
 from afnet_jax.synthetic import write_people
 
 ROOT = Path(__file__).parents[1]
@@ -61,7 +61,7 @@ def of_the_data_set(path):
         load_run,
         read_scan,
         load_pretrained,
-        use_reader,
+        lambda path: database_of("own", path),
         of_the_data_set,
         lambda path: find_scans("bu3dfe", path),
         lambda path: prepare("bu3dfe", path, path),

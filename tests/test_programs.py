@@ -96,12 +96,14 @@ def test_a_strided_slice_before_a_matmul_is_found():
     assert len(strided_matmuls(backward)) == 2  # the kernel's gradient reads the slice as well
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "dtype", "folds"), CASES)
 def test_no_matmul_for_a_gpu_reads_a_strided_slice(name, dtype, folds):
     """XLA would fuse the two, and its compiler for GPUs then ends the process."""
     assert not strided_matmuls(traced(name, "cuda", dtype, folds).jaxpr.jaxpr)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "dtype", "folds"), CASES)
 def test_each_platform_has_its_own_forms_and_no_others(name, dtype, folds):
     trunks = NETWORKS[dtype][1] * (1 if name == "predict" else folds)
@@ -124,6 +126,7 @@ def test_an_exported_program_holds_both_platforms_forms():
     assert branches == [CONVOLUTIONS - ON_FEW_PIXELS, CONVOLUTIONS]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("precision", "asked_for"), [("default", "DEFAULT"), ("tensorfloat32", "HIGH"), ("float32", "HIGHEST")]
 )
@@ -141,6 +144,7 @@ def test_a_gpu_takes_a_whole_epoch_and_a_cpu_a_step():
     assert steps_per_dispatch("6", 20, "cuda") == steps_per_dispatch("6", 20, "cpu") == 5
 
 
+@pytest.mark.slow
 def test_the_same_numbers_in_either_form():
     """Both run anywhere; what is for a GPU is the same network."""
     logits = []

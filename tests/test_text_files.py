@@ -24,7 +24,7 @@ def _opens_text(call: ast.Call) -> bool:
     name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
     if name != "open":
         return name in ("read_text", "write_text")
-    if isinstance(call.func, ast.Attribute) and getattr(call.func.value, "id", "") in ("Image", "os"):
+    if isinstance(call.func, ast.Attribute) and getattr(call.func.value, "id", "") in ("Image", "os", "tensorstore"):
         return False
     modes = [argument.value for argument in call.args if isinstance(argument, ast.Constant)]
     return not any(isinstance(mode, str) and "b" in mode for mode in modes)

@@ -1,13 +1,13 @@
-"""The paper's numbers, to stand beside ours: accuracies in percent, BU-3DFE first, then Bosphorus."""
+"""The rows of the paper's tables, to stand beside ours; the accuracies are those of each database's entry."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from afnet_jax.models.parameters import PAPER_MIB
+from afnet_jax.models.architecture import VARIANTS
+from afnet_jax.scans.databases import DATABASES
 
-DATABASES = {"bu3dfe": "BU-3DFE", "bosphorus": "Bosphorus", "synthetic": "made-up people", "own": "one's own scans"}
-STUDIED = ("bu3dfe", "bosphorus")  # in the paper
+STUDIED = tuple(database for database in DATABASES.values() if database.paper)  # the databases that are in the paper
 
 
 class Row(NamedTuple):
@@ -16,70 +16,71 @@ class Row(NamedTuple):
     Attributes:
         name: of the method, as the paper has it.
         variant: ours that it is, see `VARIANTS`; None for others' methods.
-        bu3dfe, bosphorus: accuracy, %; None where the paper has none.
     """
 
     name: str
-    variant: str | None
-    bu3dfe: float | None
-    bosphorus: float | None
+    variant: str | None = None
 
     def accuracy(self, database: str) -> float | None:
-        """Of a database; None for one that the paper does not know."""
-        return {"bu3dfe": self.bu3dfe, "bosphorus": self.bosphorus}.get(database)
+        """Returns the paper's accuracy on a database, %; None where it has none."""
+        if database not in DATABASES:
+            return None
+        # Two variants may be one network, as Layer34 of Fig. 5 is the last row of Table II.
+        twins = [variant for variant in VARIANTS if self.variant and VARIANTS[variant] == VARIANTS[self.variant]]
+        known = DATABASES[database].paper
+        return next((known[name] for name in (*twins, self.name) if name in known), None)
 
+
+# Other methods, in the order of Table I.
+_OTHERS = (
+    "Tang 2008", "Gong 2009", "Li 2012", "Yang 2015", "Li 2015", "Fu 2019",
+    "Li 2017", "Wei 2018", "Jan 2018", "Chen 2018", "Tian 2019", "Jiao 2019",
+    "Zhu 2019", "Jiao 2020", "Zhu 2020", "Sui 2021", "Ni 2022",
+)  # fmt: skip
 
 TABLE_I = (
-    Row("Tang 2008", None, 74.51, None),
-    Row("Gong 2009", None, 76.22, None),
-    Row("Li 2012", None, 80.14, 75.83),
-    Row("Yang 2015", None, 84.80, 77.50),
-    Row("Li 2015", None, 86.32, 79.72),
-    Row("Fu 2019", None, 82.89, 75.93),
-    Row("Li 2017", None, 86.86, 80.28),
-    Row("Wei 2018", None, 88.03, 82.50),
-    Row("Jan 2018", None, 88.54, None),
-    Row("Chen 2018", None, 86.67, None),
-    Row("Tian 2019", None, None, 79.17),
-    Row("Jiao 2019", None, 89.11, None),
-    Row("Zhu 2019", None, 88.35, None),
-    Row("Jiao 2020", None, 89.72, 83.63),
-    Row("Zhu 2020", None, 88.75, None),
-    Row("Sui 2021", None, 89.82, 87.65),
-    Row("Ni 2022", None, 88.91, 85.16),
-    Row("AFNet-M, 2D", "texture", 87.68, 85.42),
-    Row("AFNet-M, 3D", "depth", 86.97, 82.06),
-    Row("AFNet-M, 2D+3D", "afnet", 90.08, 88.31),
+    *map(Row, _OTHERS),
+    Row("AFNet-M, 2D", "texture"),
+    Row("AFNet-M, 3D", "depth"),
+    Row("AFNet-M, 2D+3D", "afnet"),
 )
 
 TABLE_II = (
-    Row("S1: data level", "s1", 86.54, 85.08),
-    Row("S2: decision level", "s2", 86.28, 84.36),
-    Row("S3: after the fully-connected layers", "s3", 87.61, 85.54),
-    Row("S4: Layer3 and Layer4", "s4", 88.12, 86.17),
-    Row("Layer3 and Layer4 with IWC", "no_ma", 88.89, 87.11),
+    Row("S1: data level", "s1"),
+    Row("S2: decision level", "s2"),
+    Row("S3: after the fully-connected layers", "s3"),
+    Row("S4: Layer3 and Layer4", "s4"),
+    Row("Layer3 and Layer4 with IWC", "no_ma"),
 )
 
 TABLE_III = (
-    Row("2D", "texture_no_ma", 85.06, 82.69),
-    Row("2D with MA", "texture", 87.68, 85.42),
-    Row("3D", "depth_no_ma", 84.37, 80.58),
-    Row("3D with MA", "depth", 86.97, 82.06),
-    Row("2D+3D (IWC)", "no_ma", 88.89, 87.11),
-    Row("2D+3D (IWC) with MA", "afnet", 90.08, 88.31),
+    Row("2D", "texture_no_ma"),
+    Row("2D with MA", "texture"),
+    Row("3D", "depth_no_ma"),
+    Row("3D with MA", "depth"),
+    Row("2D+3D (IWC)", "no_ma"),
+    Row("2D+3D (IWC) with MA", "afnet"),
 )
 
 # The bars' heights cannot be read off, but for Layer34: it is the last row of Table II.
 FIG_5 = (
-    Row("Layer1234", "fuse_1234", None, None),
-    Row("Layer234", "fuse_234", None, None),
-    Row("Layer34", "fuse_34", 88.89, 87.11),
-    Row("Layer4", "fuse_4", None, None),
+    Row("Layer1234", "fuse_1234"),
+    Row("Layer234", "fuse_234"),
+    Row("Layer34", "fuse_34"),
+    Row("Layer4", "fuse_4"),
 )
 
 # Table IV: MB (MiB of float32) of a network's parameters.
 TABLE_IV_PEERS = {"VGG-M-DF (2018)": 327.0, "DA-CNN (2019)": 463.0, "FFNet-M (2021)": 93.0}
-TABLE_IV_OURS = PAPER_MIB
+# Of its own networks, and of single modules as differences of those rows; None for what it does not give.
+TABLE_IV = {
+    "two trunks, no head": None,
+    "without MA": 90.51,
+    "without IWC": 86.53,
+    "IWC alone": 5.01,
+    "MA alone": 1.03,
+    "AFNet-M": 91.54,
+}
 
 
 def of_variant(variant: str, database: str) -> float | None:

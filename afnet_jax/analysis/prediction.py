@@ -14,13 +14,15 @@ import numpy as np
 from afnet_jax.analysis.run import Run
 from afnet_jax.datasets.loading import reduce_maps
 from afnet_jax.datasets.records import drawn_maps
-from afnet_jax.errors import RunError
+from afnet_jax.errors import RunError, in_one_line
 from afnet_jax.landmarks.choice import preprocess
 from afnet_jax.machine import usable_cores
 from afnet_jax.maps import INPUT_MAPS, Maps
 from afnet_jax.paths import user_path
-from afnet_jax.scans import ScanError, meshes, read_scan
-from afnet_jax.scans.databases import files_below, in_one_line, is_scan
+from afnet_jax.scans import ScanError, read_scan
+from afnet_jax.scans.database import Database
+from afnet_jax.scans.databases import is_scan, readable_databases, scans_of
+from afnet_jax.scans.raw_folder import files_below
 from afnet_jax.scans.scan import EXPRESSION_CODES, EXPRESSIONS
 
 BATCH = 16  # faces of one call; one program serves any number of them
@@ -75,37 +77,43 @@ class Prediction:
         )
 
 
-def find_files(paths: Iterable[str | Path]) -> list[Path | ScanError]:
+def find_files(paths: Iterable[str | Path], databases: Sequence[Database] = ()) -> list[Path | ScanError]:
     """Scan files among paths: files as they are, folders with all the scans below them, sorted.
 
     A path that is not there, a folder without scans, or a name at which a reader fails comes out as its error, in its
     place.
+
+    Args:
+        paths: files and folders.
+        databases: whose scans; by default all that can be read without a reader of the user's own.
     """
+    databases = databases or readable_databases()
     found: list[Path | ScanError] = []
     for path in map(user_path, paths):
         if not path.exists():
             found.append(ScanError(path, "no such file or folder"))
         else:
-            found += _scans_below(path) if path.is_dir() else [path]
+            found += _scans_below(path, databases) if path.is_dir() else [path]
     return list(dict.fromkeys(found))
 
 
-def _scans_below(folder: Path) -> list[Path | ScanError]:
+def _scans_below(folder: Path, databases: Sequence[Database]) -> list[Path | ScanError]:
     found: list[Path | ScanError] = []
     try:
         for path in files_below(folder):
             try:
-                found += [path] if is_scan(path) else []
+                found += [path] if is_scan(path, databases) else []
             except ScanError as error:
                 found.append(error)
     except ScanError as error:  # a folder that cannot be read
         found.append(error)
-    known = f"…_F3D.wrl of BU-3DFE, ….bnt of Bosphorus, or {', '.join(meshes.FORMATS)}"
-    none = ScanError(folder, f"holds no scan ({known}), nor do its subfolders")
+    none = ScanError(folder, f"holds no scan, nor do its subfolders; expected {scans_of(databases)}")
     return found or [none]
 
 
-def read_faces(paths: Sequence[Path | ScanError], image_size: int) -> Iterator[Face | ScanError]:
+def read_faces(
+    paths: Sequence[Path | ScanError], image_size: int, databases: Sequence[Database] = ()
+) -> Iterator[Face | ScanError]:
     """Reads and preprocesses scans; one that cannot be used comes out as its error, in its place.
 
     The work starts in the background at once, beside whatever the caller does until the first face is asked for.
@@ -113,9 +121,10 @@ def read_faces(paths: Sequence[Path | ScanError], image_size: int) -> Iterator[F
     Args:
         paths: of `find_files`.
         image_size: edge in pixels of the run's images.
+        databases: as in `find_files`.
     """
     executor = ThreadPoolExecutor(usable_cores())
-    futures = [executor.submit(_read_face, path, image_size) for path in paths]
+    futures = [executor.submit(_read_face, path, image_size, databases) for path in paths]
 
     def in_order():
         try:
@@ -127,11 +136,11 @@ def read_faces(paths: Sequence[Path | ScanError], image_size: int) -> Iterator[F
     return in_order()
 
 
-def _read_face(path: Path | ScanError, image_size: int) -> Face | ScanError:
+def _read_face(path: Path | ScanError, image_size: int, databases: Sequence[Database]) -> Face | ScanError:
     if isinstance(path, ScanError):
         return path
     try:
-        scan = read_scan(path)
+        scan = read_scan(path, databases=databases)
         maps = preprocess(scan)
     except ScanError as error:
         return error

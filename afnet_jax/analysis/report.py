@@ -21,6 +21,7 @@ from afnet_jax.config import default_config, flat
 from afnet_jax.datasets.loading import FaceDataset
 from afnet_jax.errors import RunError
 from afnet_jax.html_page import Section, details, figure, key_figures, paragraph, shaded, table, text
+from afnet_jax.scans.databases import is_synthetic, title_of
 from afnet_jax.scans.scan import EXPRESSION_CODES, EXPRESSIONS
 from afnet_jax.training.progress import duration
 
@@ -51,7 +52,7 @@ def write_report(run: Run, data: FaceDataset | None = None) -> Path:
         ("environment", "Versions and times", lambda: _environment(run, summary)),
     ]
     sections = [Section(anchor, heading, _or_reason(make)) for anchor, heading, make in makers]
-    title = f"{run.config.variant} on {paper.DATABASES[run.config.dataset.name]}: {run.path.absolute().name}"
+    title = f"{run.config.variant} on {title_of(run.config.dataset.name)}: {run.path.absolute().name}"
     path = run.path / "report.html"
     write_atomically(path, page(title, _lead(run, summary), sections))
     return path
@@ -94,7 +95,7 @@ def _lead(run: Run, summary: dict) -> str:
             f"finished{text(_missing_folds(run))}. Numbers are those of the finished rounds.</p>"
         )
     caution = ""
-    if run.config.dataset.name == "synthetic":
+    if is_synthetic(run.config.dataset.name):
         caution = paragraph("Made-up people: these accuracies say nothing about those on real faces.", soft=True)
     return notice + key_figures(figures) + caution
 

@@ -11,7 +11,9 @@ from collections.abc import Mapping, Sequence
 from afnet_jax.analysis import paper
 from afnet_jax.analysis.run import Run
 from afnet_jax.analysis.significance import Comparison
-from afnet_jax.models.parameters import table_iv
+from afnet_jax.models.architecture import VARIANTS
+from afnet_jax.models.parameters import size, sizes
+from afnet_jax.scans.databases import title_of
 from afnet_jax.training.progress import duration
 
 _NOTHING = "–"
@@ -90,19 +92,17 @@ def accuracy(run: Run | None) -> str:
 
 
 def _beside_paper(name: str, title: str, rows: Sequence[paper.Row], runs: Mapping[str, Run], database: str) -> Table:
-    shown = database if database in paper.STUDIED else "bu3dfe"
     ours = [runs.get(row.variant) if row.variant else None for row in rows]
     return Table(
         name,
         title,
-        ("Method", "Paper, BU-3DFE", "Paper, Bosphorus", f"Here, {paper.DATABASES[database]}", "Here − paper"),
+        ("Method", *(f"Paper, {each.title}" for each in paper.STUDIED), f"Here, {title_of(database)}", "Here − paper"),
         tuple(
             (
                 row.name,
-                percent(row.bu3dfe),
-                percent(row.bosphorus),
+                *(percent(row.accuracy(each.name)) for each in paper.STUDIED),
                 accuracy(run),
-                _NOTHING if database not in paper.STUDIED else _gap(run, row.accuracy(shown)),
+                _gap(run, row.accuracy(database)),
             )
             for row, run in zip(rows, ours, strict=True)
         ),
@@ -137,9 +137,19 @@ def paper_tables(runs: Mapping[str, Run], database: str) -> list[Table]:
 
 
 def _table_iv() -> Table:
+    parts = sizes(VARIANTS["afnet"])
+    here = {
+        "two trunks, no head": parts["trunks"],
+        "without MA": size(VARIANTS["no_ma"]),
+        "without IWC": size(VARIANTS["no_iwc"]),
+        "IWC alone": parts["importance_weights"],
+        "MA alone": parts["mask_attention"],
+        "AFNet-M": size(VARIANTS["afnet"]),
+    }
     peers = [(name, percent(mib), _NOTHING, _NOTHING) for name, mib in paper.TABLE_IV_PEERS.items()]
     ours = [
-        (row["model"], percent(row["paper"]), percent(row["mib_per_call"]), percent(row["mib"])) for row in table_iv()
+        (name, percent(mib), percent(here[name].mib_per_call), percent(here[name].mib))
+        for name, mib in paper.TABLE_IV.items()
     ]
     return Table(
         "table_4",

@@ -17,6 +17,7 @@ from afnet_jax.config import RENAMED, default_config, flat
 from afnet_jax.errors import AFNetError, ConfigError
 from afnet_jax.gpu import report_missing_gpu
 from afnet_jax.paths import user_path
+from afnet_jax.scans.databases import DATABASES
 
 _VARIANT = "config.variant"
 
@@ -131,7 +132,8 @@ def _wrong_config(argv: Sequence[str]) -> str:
     if config is None and any(a.lstrip("-").startswith("config.") for a in argv[1:]):
         return "--config=FILE is missing; see --help"
     if config is not None and not Path(config.split(":")[0]).is_file():
-        return f"--config={config}: no such file; configs/ holds synthetic.py, bu3dfe.py and bosphorus.py"
+        held = ", ".join(f"{name}.py" for name, database in DATABASES.items() if database.settings)
+        return f"--config={config}: no such file; configs/ holds {held}"
     if any(a.lstrip("-").startswith(_VARIANT) for a in argv[1:]):  # it would change the name and leave the network
         return f"--{_VARIANT}: a variant is chosen after a colon, --config={config or 'FILE'}:VARIANT"
     return ""

@@ -17,13 +17,12 @@ from afnet_jax.commands.command_line import command_parser, report_faults
 def _main(arguments: argparse.Namespace) -> int:
     from afnet_jax.analysis.prediction import Prediction, Predictor, find_files, predict, read_faces, to_table
     from afnet_jax.analysis.run import load_run  # not above: --help must not wait for JAX
-    from afnet_jax.scans.databases import use_reader
+    from afnet_jax.scans.databases import readable_databases
 
-    if arguments.reader:
-        use_reader(arguments.reader)
+    databases = readable_databases(arguments.reader)
     run = load_run(arguments.workdir)
-    paths = find_files(arguments.scans)
-    faces = read_faces(paths, run.config.dataset.image_size)
+    paths = find_files(arguments.scans, databases)
+    faces = read_faces(paths, run.config.dataset.image_size, databases)
     found, rejected = [], 0
     for outcome in predict(Predictor(run, round=arguments.round, fold=arguments.fold), faces):
         if not isinstance(outcome, Prediction):

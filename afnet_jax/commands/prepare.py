@@ -16,8 +16,9 @@ import sys
 from afnet_jax.commands.command_line import command_parser, positive, report_faults
 from afnet_jax.datasets.preparation import prepare
 from afnet_jax.datasets.rejected import REJECTED
+from afnet_jax.errors import DatasetError
 from afnet_jax.landmarks.choice import CHOICES
-from afnet_jax.scans.databases import DATABASES, OWN
+from afnet_jax.scans.databases import DATABASES, check_database
 
 
 def _main(given: argparse.Namespace) -> int:
@@ -42,12 +43,11 @@ def main() -> int:
     parser.add_argument(
         "--database",
         required=True,
-        choices=sorted([*DATABASES, OWN]),
-        help="whose files; own: by --reader",
+        help=f"whose files: {', '.join(sorted(DATABASES))}; with --reader a name of your own, such as frgc",
     )
     parser.add_argument("--raw", required=True, help="folder of the raw database, subjects' folders at any depth")
     parser.add_argument("--data_dir", required=True, help="folder of prepared data sets; made if need be")
-    parser.add_argument("--reader", help="Python file that reads scans of your own, for --database=own")
+    parser.add_argument("--reader", help="Python file that reads scans of your own (docs/own_data.md)")
     parser.add_argument(
         "--landmarks",
         choices=tuple(CHOICES),
@@ -56,4 +56,8 @@ def main() -> int:
     )
     parser.add_argument("--workers", type=positive, help="processes (default: one per core)")
     given = parser.parse_args()
+    try:
+        check_database(given.database, has_reader=bool(given.reader))
+    except DatasetError as error:
+        parser.error(str(error))
     return report_faults(lambda: _main(given))

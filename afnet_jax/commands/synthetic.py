@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 
 from afnet_jax.commands.command_line import command_parser, positive, report_faults
-from afnet_jax.synthetic import write_people
+from afnet_jax.synthetic.population import SCANNERS, write_people
 
 
 def not_negative(text: str) -> int:
@@ -32,7 +32,7 @@ def intensities(text: str) -> tuple[int, ...]:
 
 def main() -> int:
     parser = command_parser(__doc__)
-    parser.add_argument("--database", required=True, choices=("bu3dfe", "bosphorus"), help="whose format and scanner")
+    parser.add_argument("--database", required=True, choices=sorted(SCANNERS), help="whose format and scanner")
     parser.add_argument("--out", required=True, help="folder for the subjects' folders; made if need be")
     parser.add_argument("--subjects", required=True, type=positive, help="how many people")
     parser.add_argument("--seed", required=True, type=not_negative, help="who they are")

@@ -1,4 +1,4 @@
-"""The tfds data sets bu3dfe, bosphorus, synthetic and own, written as array_record without TensorFlow.
+"""The tfds data set of each database, written as array_record without TensorFlow.
 
 `tfds.builder_from_directory(folder).as_data_source(split=SPLIT)` reads them; `tools/prepare_dataset.py` makes them.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import types
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from absl import logging
 
 from afnet_jax.datasets.records import VERSION, load_record
 from afnet_jax.maps import IMAGE_SIZE, INPUT_MAPS, InputMap
+from afnet_jax.scans.database import Database
 from afnet_jax.scans.scan import EXPRESSIONS, LANDMARKS
 
 SPLIT = "scans"  # folds are drawn later, from the protocol; tfds reserves the name "all"
@@ -82,30 +84,19 @@ class FaceMapsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True): 
             yield index, record | plain | {"texture": io.BytesIO(record["texture"].tobytes())}
 
 
-class Bu3dfe(FaceMapsBuilder):
-    """BU-3DFE: six expressions at levels 1 to 4, 24 scans of each of 100 subjects."""
+def builder_of(database: Database) -> type[FaceMapsBuilder]:
+    """Returns the builder of a database's data set."""
+    own = {"name": database.name, "__doc__": database.description, "__module__": __name__}
+    return types.new_class(
+        database.name, (FaceMapsBuilder,), {"skip_registration": True}, lambda body: body.update(own)
+    )
 
 
-class Bosphorus(FaceMapsBuilder):
-    """Bosphorus: six expressions, at most one scan of each per subject, 105 subjects of which 63 show all six."""
-
-
-class Synthetic(FaceMapsBuilder):
-    """Made-up people in BU-3DFE's format: six expressions at levels 3 and 4."""
-
-
-class Own(FaceMapsBuilder):
-    """Scans of the user's own, six expressions of each subject."""
-
-
-BUILDERS = {"bu3dfe": Bu3dfe, "bosphorus": Bosphorus, "synthetic": Synthetic, "own": Own}
-
-
-def write_dataset(database: str, finished: Path, data_dir: Path) -> Path:
+def write_dataset(database: Database, finished: Path, data_dir: Path) -> Path:
     """Writes the finished scans in a folder (.npz, see records.py) as the database's tfds data set.
 
     Args:
-        database: a key of BUILDERS.
+        database: whose data set.
         finished: folder of the finished scans; all of them are taken.
         data_dir: where tfds puts its data sets.
 
@@ -113,7 +104,7 @@ def write_dataset(database: str, finished: Path, data_dir: Path) -> Path:
         The data set's own folder, data_dir/<database>/<version>.
     """
     tfds.disable_progress_bar()
-    builder = BUILDERS[database](data_dir=data_dir, file_format="array_record")
+    builder = builder_of(database)(data_dir=data_dir, file_format="array_record")
     with contextlib.redirect_stdout(io.StringIO()):  # tfds announces downloads of unknown size
         builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=finished))
     return Path(builder.data_dir)

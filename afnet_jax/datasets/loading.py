@@ -15,11 +15,12 @@ from PIL import Image
 
 from afnet_jax.datasets import digests
 from afnet_jax.datasets.builder import read_records
-from afnet_jax.datasets.records import VERSION, being_prepared, lock_file
+from afnet_jax.datasets.records import VERSION, being_prepared, lock_file, prepared_names
 from afnet_jax.errors import DatasetError
 from afnet_jax.file_lock import read_lock
 from afnet_jax.maps import INPUT_MAPS, Faces, InputMap, Maps
 from afnet_jax.paths import user_path
+from afnet_jax.scans.databases import DATABASES, is_synthetic
 from afnet_jax.sha256 import digest_of
 
 
@@ -59,7 +60,7 @@ def load(dataset: ConfigDict) -> FaceDataset:
         DatasetError: not prepared, damaged, or without a scan of the levels asked for.
     """
     data_dir = user_path(dataset.data_dir)
-    if dataset.name == "synthetic":
+    if is_synthetic(dataset.name):
         from afnet_jax.datasets.synthetic_default import prepare_synthetic  # nobody else needs made-up people
 
         data_dir = prepare_synthetic(data_dir, dataset.synthetic_subjects, dataset.synthetic_seed)
@@ -68,10 +69,7 @@ def load(dataset: ConfigDict) -> FaceDataset:
     records = []
     with read_lock(lock_file(data_dir, dataset.name), being_prepared(data_dir, dataset.name)):
         if not folder.is_dir():
-            raise DatasetError(
-                f"{folder}: no prepared data set here; make it with: python tools/prepare_dataset.py "
-                f"--database={dataset.name} --raw=FOLDER_OF_RAW_SCANS --data_dir={data_dir}"
-            )
+            raise DatasetError(_how_to_prepare(data_dir, dataset.name))
         digests.verify(folder)
         for record in read_records(folder):
             levels[int(record["level"])] += 1
@@ -86,6 +84,16 @@ def load(dataset: ConfigDict) -> FaceDataset:
         scan_ids=columns["scan_id"],
         subjects=columns["subject"],
         levels=columns["level"],
+    )
+
+
+def _how_to_prepare(data_dir: Path, name: str) -> str:
+    there = ", ".join(prepared_names(data_dir))
+    found = f"no prepared data set here{f' ({data_dir} holds {there})' if there else ''}"
+    reader = "" if name in DATABASES else " --reader=FILE"
+    return (
+        f"{data_dir / name / VERSION}: {found}; make it with: python tools/prepare_dataset.py "
+        f"--database={name}{reader} --raw=FOLDER_OF_RAW_SCANS --data_dir={data_dir}"
     )
 
 

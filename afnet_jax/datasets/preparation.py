@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import dataclasses
+import functools
 import inspect
 import multiprocessing
 import os
@@ -25,15 +26,17 @@ from afnet_jax.datasets.code_digest import code_digest
 from afnet_jax.datasets.records import VERSION, being_prepared, lock_file, record_of
 from afnet_jax.datasets.rejected import REJECTED, Rejection, read_rejected, write_rejected
 from afnet_jax.datasets.sources import Source, Sources, extract, read_sources, scans_to_keep, write_sources
-from afnet_jax.errors import AFNetError, DatasetError
+from afnet_jax.errors import AFNetError, DatasetError, in_one_line
 from afnet_jax.file_lock import write_lock
 from afnet_jax.machine import usable_cores
 from afnet_jax.paths import user_path
 from afnet_jax.preprocessing import preprocess
 from afnet_jax.preprocessing.face_maps import FaceMaps
-from afnet_jax.scans import Scan, ScanError, ScanId, read_scan
-from afnet_jax.scans.databases import DATABASES, OWN, in_one_line, survey_scans, use_reader
+from afnet_jax.scans import Scan, ScanError, ScanId
+from afnet_jax.scans.database import Database
+from afnet_jax.scans.databases import database_of
 from afnet_jax.scans.files import with_suffix
+from afnet_jax.scans.raw_folder import survey_scans
 from afnet_jax.sha256 import digest_of
 
 
@@ -90,28 +93,26 @@ def prepare(
     prepares the same data set, this one waits, and then takes what is there.
 
     Args:
-        database: "bu3dfe", "bosphorus", "synthetic", or "own" with a reader.
+        database: a name of `afnet_jax.scans.databases.DATABASES` or, with a reader, one of the user's own.
         raw: folder of the raw database, or of a part of it.
         data_dir: where data sets go; made if need be.
         workers: processes, by default one per core that this process may use.
         preprocess: what makes face maps of a scan; importable by name.
-        reader: Python file that reads scans of one's own, see `afnet_jax.scans.databases.use_reader`.
+        reader: Python file that reads scans of one's own, see docs/own_data.md.
 
     Raises:
         ScanError: the raw folder is missing or holds no such scans.
-        DatasetError: not one scan could be prepared, a worker was killed, or the data set holds scans of other folders
-            that are damaged or of another version.
+        DatasetError: an unknown database, not one scan could be prepared, a worker was killed, or the data set holds
+            scans of other folders that are damaged or of another version.
     """
-    if (database == OWN) != (reader is not None):
-        raise DatasetError(f"--database={database}: --reader=FILE belongs to --database=own, and to no other")
     raw, data_dir = user_path(raw), user_path(data_dir)
     reader = user_path(reader).absolute() if reader else None
-    if reader:
-        use_reader(reader)
-    survey = survey_scans(database, raw)
-    place, code = str(raw.resolve()), _code_digest(preprocess, database)
+    source = database_of(database, reader)
+    survey = survey_scans(source, raw)
+    place, code = str(raw.resolve()), _code_digest(preprocess, source)
     finished = data_dir / ".finished" / database
-    jobs = [_job(scan_id, path, place, finished, code) for scan_id, path in survey.scans]
+    make_job = functools.partial(_job, raw=place, suffixes=source.reader.SUFFIXES, finished=finished, code=code)
+    jobs = [make_job(scan_id, path) for scan_id, path in survey.scans]
     with write_lock(lock_file(data_dir, database), being_prepared(data_dir, database)):
         final = data_dir / database / VERSION
         before = read_sources(final)
@@ -119,7 +120,8 @@ def prepare(
         if _is_made_from(Sources(code, kept | {job.id.name: job.source for job in jobs}), final):
             return Preparation(final, len(jobs), (), len(kept), survey.left_out)
         finished.mkdir(parents=True, exist_ok=True)
-        outcomes = _finish_all(jobs, workers or usable_cores(), preprocess, reader)
+        make_record = functools.partial(_finish, preprocess=preprocess, reader=reader)
+        outcomes = _finish_all(jobs, workers or usable_cores(), make_record)
         rejected = [outcome.rejection for outcome in outcomes.values() if outcome.rejection]
         listed = read_rejected(data_dir / REJECTED) or ()
         write_rejected(data_dir / REJECTED, [*_of_others(listed, jobs, raw), *rejected])
@@ -129,7 +131,7 @@ def prepare(
         # A scan that is rejected now leaves one of the same name from another folder where it is.
         kept = scans_to_keep(before, final, place, code, fit) if before.code == code else {}
         extract(final, kept, finished)
-        _write(database, finished, final, Sources(code, kept | fit))
+        _write(source, finished, final, Sources(code, kept | fit))
         if not rejected:
             _remove(finished)
     return Preparation(final, len(fit), tuple(rejected), len(kept), survey.left_out, _by_remark(outcomes))
@@ -141,18 +143,18 @@ def _remove(finished: Path) -> None:
         finished.parent.rmdir()
 
 
-def _job(scan_id: ScanId, path: Path, raw: str, finished: Path, code: str) -> _Job:
+def _job(scan_id: ScanId, path: Path, *, raw: str, suffixes: Sequence[str], finished: Path, code: str) -> _Job:
     """The record's name tells what it is made from, so that one that exists is one that is still right."""
-    files = [with_suffix(path, suffix) for suffix in DATABASES[scan_id.database].SUFFIXES]
+    files = [with_suffix(path, suffix) for suffix in suffixes]
     stamps = [(file.name, (status := file.stat()).st_size, status.st_mtime_ns) for file in files if file.exists()]
     key = digest_of(f"{code} {path.absolute()} {stamps}")[:16]
     source = Source(raw, key)
     return _Job(scan_id, path, source, source.finished(finished, scan_id.name))
 
 
-def _code_digest(preprocess: Callable[[Scan], FaceMaps], database: str) -> str:
+def _code_digest(preprocess: Callable[[Scan], FaceMaps], database: Database) -> str:
     """Tells the code that makes a database's records: those of other code are not to be mixed in."""
-    modules = (inspect.getmodule(preprocess), records, DATABASES[database])
+    modules = (inspect.getmodule(preprocess), records, inspect.getmodule(Database), database.reader)
     digest = code_digest(Path(str(module.__file__)) for module in modules if module)
     return f"{digest} {preprocess.__module__}.{preprocess.__qualname__}"
 
@@ -184,15 +186,13 @@ def _is_made_from(sources: Sources, final: Path) -> bool:
         return False
 
 
-def _finish_all(
-    jobs: list[_Job], workers: int, preprocess: Callable[[Scan], FaceMaps], reader: Path | None
-) -> dict[str, _Outcome]:
+def _finish_all(jobs: list[_Job], workers: int, make_record: Callable[[_Job], _Outcome]) -> dict[str, _Outcome]:
     """Prepares what is not finished yet; gives what became of it by the scans' names, in the order of the jobs."""
     open_jobs = [job for job in jobs if not job.target.exists()]
     outcomes: dict[str, _Outcome] = {}
     progress = tqdm(total=len(jobs), initial=len(jobs) - len(open_jobs), desc="preparing scans", unit="scan")
-    with progress, _workers(min(workers, len(open_jobs) or 1), reader) as executor:
-        futures = {executor.submit(_finish, job, preprocess): job for job in open_jobs}
+    with progress, _workers(min(workers, len(open_jobs) or 1)) as executor:
+        futures = {executor.submit(make_record, job): job for job in open_jobs}
         for future in concurrent.futures.as_completed(futures):
             outcomes[futures[future].id.name] = future.result()
             progress.set_postfix(rejected=sum(each.rejection is not None for each in outcomes.values()))
@@ -201,10 +201,10 @@ def _finish_all(
 
 
 @contextlib.contextmanager
-def _workers(count: int, reader: Path | None) -> Iterator[concurrent.futures.Executor]:
+def _workers(count: int) -> Iterator[concurrent.futures.Executor]:
     # Spawned, not forked: the parent may hold threads of its own (JAX, BLAS), which a fork would freeze.
     context = multiprocessing.get_context("spawn")
-    executor = concurrent.futures.ProcessPoolExecutor(count, context, initializer=_start_worker, initargs=(reader,))
+    executor = concurrent.futures.ProcessPoolExecutor(count, context, initializer=_start_worker)
     try:
         yield executor
     except BrokenProcessPool:
@@ -214,9 +214,7 @@ def _workers(count: int, reader: Path | None) -> Iterator[concurrent.futures.Exe
         executor.shutdown(cancel_futures=True)
 
 
-def _start_worker(reader: Path | None) -> None:
-    if reader:
-        use_reader(reader)
+def _start_worker() -> None:
     # Each worker has one core: BLAS threads on top would only stand in each other's way.
     threadpoolctl.threadpool_limits(1)
     # Ctrl-C reaches every process of a terminal; the parent alone answers it, and the scan at hand is finished.
@@ -232,9 +230,12 @@ def _leave_with_parent() -> None:
     os._exit(1)
 
 
-def _finish(job: _Job, preprocess: Callable[[Scan], FaceMaps]) -> _Outcome:
+_database_of_worker = functools.cache(database_of)  # a worker runs the user's reader once, not for every scan
+
+
+def _finish(job: _Job, *, preprocess: Callable[[Scan], FaceMaps], reader: Path | None) -> _Outcome:
     try:
-        scan = read_scan(job.path, job.id.database)
+        scan = _database_of_worker(job.id.database, reader).read_scan(job.path)
         if scan.id.name != job.id.name:
             raise ScanError(job.path, f"read_scan names it {scan.id.name!r}, scan_id {job.id.name!r}: make them agree")
         maps = preprocess(scan)
@@ -254,7 +255,7 @@ def _rejected(job: _Job, reason: str, file: Path | None = None) -> _Outcome:
     return _Outcome(Rejection(job.id.name, str(file or job.path), " ".join(reason.split()), job.id.database))
 
 
-def _write(database: str, finished: Path, final: Path, sources: Sources) -> None:
+def _write(database: Database, finished: Path, final: Path, sources: Sources) -> None:
     """Writes the data set aside and moves it into place, digests and all: it is there whole or not at all."""
     from afnet_jax.datasets.builder import write_dataset  # here: the workers, who import this module, need no tfds
 
@@ -262,7 +263,7 @@ def _write(database: str, finished: Path, final: Path, sources: Sources) -> None
     for path in finished.iterdir():
         if path not in wanted and not path.is_dir():
             path.unlink()
-    aside = finished.with_name(f"{database}.writing")
+    aside = finished.with_name(f"{database.name}.writing")
     shutil.rmtree(aside, ignore_errors=True)
     written = write_dataset(database, finished, aside)
     write_sources(written, sources)

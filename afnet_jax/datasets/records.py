@@ -24,6 +24,11 @@ def lock_file(data_dir: Path, database: str) -> Path:
     return data_dir / f".{database}.lock"
 
 
+def prepared_names(data_dir: Path) -> list[str]:
+    """Returns the names of the data sets that a folder holds, sorted."""
+    return sorted(path.parent.name for path in data_dir.glob(f"*/{VERSION}") if path.is_dir())
+
+
 def being_prepared(data_dir: Path, database: str) -> str:
     """What a process says that waits for the lock."""
     return f"{data_dir / database}: the data set is being prepared"

@@ -104,7 +104,7 @@ def scans_to_keep(before: Sources, folder: Path, raw: str, code: str, names: Ite
     there = f"{folder}: holds {len(kept)} scans of {parts}"
     remedy = f"remove {folder} and prepare every part again"
     if before.code != code:
-        raise DatasetError(f"{there}, which another version of this program prepared; {remedy}")
+        raise DatasetError(f"{there}, which another version of this program, or of the reader, prepared; {remedy}")
     try:
         digests.verify(folder)
     except DatasetError as error:

@@ -18,6 +18,7 @@ from afnet_jax.experiments.run import AllGivenUp, run_experiment
 from afnet_jax.models.architecture import VARIANTS
 from afnet_jax.paths import user_path
 from afnet_jax.runs.folder import same_settings
+from afnet_jax.scans.databases import is_synthetic, title_of
 from afnet_jax.training.progress import say
 
 
@@ -97,7 +98,7 @@ def draw(runs: dict[str, Run], folder: Path, data: FaceDataset) -> None:
     pictures = _figures(runs, database, data)
     for name, (_, figure) in pictures.items():
         figures.save(figure, folder / f"{name}.png")
-    parts = [f"# The paper's experiments on {tables.paper.DATABASES[database]}\n", _caution(database)]
+    parts = [f"# The paper's experiments on {title_of(database)}\n", _caution(database)]
     parts += [table.to_markdown() for table in drawn]
     parts += [f"![{title}]({name}.png)\n\n{title}\n" for name, (title, _) in pictures.items()]
     write_atomically(folder / "README.md", "\n".join(parts))
@@ -105,7 +106,7 @@ def draw(runs: dict[str, Run], folder: Path, data: FaceDataset) -> None:
 
 
 def _caution(database: str) -> str:
-    if database == "synthetic":
+    if is_synthetic(database):
         return "Made-up people: their accuracies say nothing about those on the paper's databases.\n"
     return "Accuracies are means over rounds of cross-validation, ± the sample standard deviation over rounds.\n"
 

@@ -1,4 +1,4 @@
-"""How large a network is, beside Table IV of the paper.
+"""How large a network is, as one counts it and as Table IV of the paper does.
 
 The paper's figures are those of a counter that hooks calls: the IWC convolution serves both pools (eq. 2), is called
 twice and counted twice. So both counts are given, each in MiB of float32.
@@ -8,24 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import TypedDict
 
 from flax import nnx
 
 from afnet_jax.models.afnet import AFNet
-from afnet_jax.models.architecture import VARIANTS, Architecture
+from afnet_jax.models.architecture import Architecture
 
 _BYTES_PER_MIB = 2**20
-
-# Table IV, MB in the paper. The figures of single modules are differences of its rows.
-PAPER_MIB = {
-    "two trunks, no head": None,
-    "without MA": 90.51,
-    "without IWC": 86.53,
-    "IWC alone": 5.01,
-    "MA alone": 1.03,
-    "AFNet-M": 91.54,
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,15 +38,6 @@ class Size:
         return Size(self.count + other.count, self.count_per_call + other.count_per_call)
 
 
-class SizeRow(TypedDict):
-    """A row of Table IV, MiB; `paper` is None where it has no figure."""
-
-    model: str
-    paper: float | None
-    mib_per_call: float
-    mib: float
-
-
 @functools.cache
 def sizes(architecture: Architecture) -> dict[str, Size]:
     """Size of each part: `trunks`, `mask_attention`, `importance_weights`, `head`. Taken from shapes alone."""
@@ -69,24 +49,12 @@ def sizes(architecture: Architecture) -> dict[str, Size]:
     return parts
 
 
+def size(architecture: Architecture) -> Size:
+    """Returns the size of a whole network."""
+    return sum(sizes(architecture).values(), Size())
+
+
 def audit(architecture: Architecture) -> dict[str, int | float]:
     """`count` of parameters, `mib` of float32 they take, and `mib_per_call` as the paper counts."""
-    whole = sum(sizes(architecture).values(), Size())
+    whole = size(architecture)
     return {"count": whole.count, "mib": whole.mib, "mib_per_call": whole.mib_per_call}
-
-
-def table_iv() -> list[SizeRow]:
-    """Table IV beside this reading: rows of `model`, `paper` (None where it has no figure), `mib_per_call`, `mib`."""
-    parts = sizes(VARIANTS["afnet"])
-    found = {
-        "two trunks, no head": parts["trunks"],
-        "without MA": sum(sizes(VARIANTS["no_ma"]).values(), Size()),
-        "without IWC": sum(sizes(VARIANTS["no_iwc"]).values(), Size()),
-        "IWC alone": parts["importance_weights"],
-        "MA alone": parts["mask_attention"],
-        "AFNet-M": sum(parts.values(), Size()),
-    }
-    return [
-        {"model": name, "paper": paper, "mib_per_call": found[name].mib_per_call, "mib": found[name].mib}
-        for name, paper in PAPER_MIB.items()
-    ]

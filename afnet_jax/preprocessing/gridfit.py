@@ -142,38 +142,42 @@ def _hierarchy(x, y, z, xnodes, ynodes, smoothness, interpolation, regularizer):
     Returns:
         matrix of the finest grid in float64, right-hand sides of all levels, levels.
     """
-    # Coarse rows stand for several fine ones: x_weight and y_weight count them, so that energies stay comparable.
-    x_weight, y_weight = np.ones(len(xnodes)), np.ones(len(ynodes))
-    x_index, y_index = np.arange(len(xnodes)), np.arange(len(ynodes))
     x_scale, y_scale = np.diff(xnodes).mean(), np.diff(ynodes).mean()
+    x_index, y_index = np.arange(len(xnodes)), np.arange(len(ynodes))  # of the nodes kept, among the finest
     column = np.minimum(np.searchsorted(xnodes, x, side="right") - 1, len(xnodes) - 2)
     row = np.minimum(np.searchsorted(ynodes, y, side="right") - 1, len(ynodes) - 2)
     finest, strength, sides, levels = None, None, [], []
     while True:
-        data, rhs, column_sum = _data_term(x, y, z, column, row, xnodes, ynodes, interpolation)
-        x_diff, y_diff = _second_differences(xnodes / x_scale), _second_differences(ynodes / y_scale)
+        x_kept, y_kept = xnodes[x_index], ynodes[y_index]
+        data, rhs, column_sum = _data_term(x, y, z, column, row, x_kept, y_kept, interpolation)
+        x_diff, y_diff = _second_differences(x_kept / x_scale), _second_differences(y_kept / y_scale)
         if strength is None:
             strength = _regularizer_strength(x_diff, y_diff, smoothness, column_sum)
-        stencil = _regularizer_term(x_diff * strength[0], y_diff * strength[1], x_weight, y_weight, regularizer)
+        weights = _rows_represented(x_index), _rows_represented(y_index)
+        stencil = _regularizer_term(x_diff * strength[0], y_diff * strength[1], *weights, regularizer)
         for offset, values in data.items():
             stencil[offset] = stencil[offset] + values if offset in stencil else values
-        matrix = _as_matrix(stencil, len(xnodes))
+        matrix = _as_matrix(stencil, len(x_kept))
         finest = matrix if finest is None else finest
         sides.append(rhs)
-        x_prolong, y_prolong, factor = None, None, None
-        if matrix.shape[0] <= _COARSEST:
-            factor = _cholesky(matrix.toarray())
-        else:
-            x_prolong, y_prolong = _prolongation(xnodes), _prolongation(ynodes)
-        jacobi = (1 / sum(np.abs(values) for values in stencil.values())).ravel().astype(np.float32)
-        shape = len(ynodes), len(xnodes)
-        levels.append(_Level(shape, matrix.astype(np.float32), jacobi, x_prolong, y_prolong, factor))
-        if factor is not None:
+        levels.append(_level(stencil, matrix, x_kept, y_kept))
+        if levels[-1].factor is not None:
             return finest, sides, levels
-        x_keep, y_keep = _kept(len(xnodes)), _kept(len(ynodes))
-        xnodes, ynodes, x_index, y_index = xnodes[x_keep], ynodes[y_keep], x_index[x_keep], y_index[y_keep]
-        x_weight, y_weight = _rows_stood_for(x_index), _rows_stood_for(y_index)
-        column, row = np.minimum(column // 2, len(xnodes) - 2), np.minimum(row // 2, len(ynodes) - 2)
+        x_index, y_index = x_index[_kept(len(x_index))], y_index[_kept(len(y_index))]
+        column, row = np.minimum(column // 2, len(x_index) - 2), np.minimum(row // 2, len(y_index) - 2)
+
+
+def _level(stencil: dict, matrix: scipy.sparse.dia_array, xnodes: np.ndarray, ynodes: np.ndarray) -> _Level:
+    """The level of a grid: the coarsest one, where its equations are few enough for Cholesky."""
+    coarsest = matrix.shape[0] <= _COARSEST
+    return _Level(
+        shape=(len(ynodes), len(xnodes)),
+        matrix=matrix.astype(np.float32),
+        jacobi=(1 / sum(np.abs(values) for values in stencil.values())).ravel().astype(np.float32),
+        prolong_x=None if coarsest else _prolongation(xnodes),
+        prolong_y=None if coarsest else _prolongation(ynodes),
+        factor=_cholesky(matrix.toarray()) if coarsest else None,
+    )
 
 
 def _data_term(x, y, z, column, row, xnodes, ynodes, interpolation) -> tuple[dict, np.ndarray, float]:
@@ -286,8 +290,11 @@ def _kept(count: int) -> np.ndarray:
     return np.append(np.arange(0, count - 1, 2), count - 1)
 
 
-def _rows_stood_for(index: np.ndarray) -> np.ndarray:
-    """How many of the finest grid's rows each kept one stands for: half-way to its neighbours on either side."""
+def _rows_represented(index: np.ndarray) -> np.ndarray:
+    """How many of the finest grid's rows each kept one represents, half-way to its neighbours on either side.
+
+    Weighted by it, the regularizer's energies are comparable from level to level.
+    """
     return np.diff(np.concatenate([[-0.5], (index[1:] + index[:-1]) / 2, [index[-1] + 0.5]]))
 
 

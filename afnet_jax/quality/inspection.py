@@ -17,7 +17,7 @@ import numpy as np
 
 from afnet_jax.datasets import digests
 from afnet_jax.datasets.builder import read_records
-from afnet_jax.datasets.records import VERSION
+from afnet_jax.datasets.records import VERSION, prepared_names
 from afnet_jax.datasets.rejected import REJECTED, Rejection, read_rejected
 from afnet_jax.errors import DatasetError
 from afnet_jax.paths import user_path
@@ -172,7 +172,7 @@ def find_dataset(data_dir: Path, database: str | None = None) -> Path:
     Raises:
         DatasetError: there is none, or several and no choice.
     """
-    names = sorted(path.parent.name for path in data_dir.glob(f"*/{VERSION}") if path.is_dir())
+    names = prepared_names(data_dir)
     if not names:
         raise DatasetError(
             f"{data_dir}: no prepared data set here, expected a folder DATABASE/{VERSION}; "

@@ -63,7 +63,7 @@ def scan_id(path: Path, database: str = "bosphorus") -> ScanId:
     return ScanId(database, match["subject"], expression, None, None, path.stem)
 
 
-def read_scan(path: str | Path, database: str = "bosphorus") -> Scan:
+def read_scan(path: str | Path) -> Scan:
     """Reads a range grid (.bnt) with the picture (.png) and the landmarks (.lm3) of the same name beside it.
 
     Every grid point that is surface becomes a point, every cell with three or four of them one or two triangles.
@@ -73,7 +73,7 @@ def read_scan(path: str | Path, database: str = "bosphorus") -> Scan:
         ScanError: one of the three files is missing, broken or does not belong to the others.
     """
     path = Path(path)
-    identity = scan_id(path, database)
+    identity = scan_id(path)
     landmarks = _read_lm3(with_suffix(path, ".lm3"))
     raw = bnt.read_grid(path)
     if not raw.surface.any():

@@ -65,7 +65,7 @@ def scan_id(path: Path, database: str = "bu3dfe") -> ScanId:
     return ScanId(database, match["subject"], match["expression"], level or None, match["ethnicity"], path.name[:12])
 
 
-def read_scan(path: str | Path, database: str = "bu3dfe") -> Scan:
+def read_scan(path: str | Path) -> Scan:
     """Reads a face mesh (…_F3D.wrl) with the texture that it names and the landmarks (.bnd) beside it.
 
     Landmarks come out under the common names and, all 83, under POINT_NAMES.
@@ -74,7 +74,7 @@ def read_scan(path: str | Path, database: str = "bu3dfe") -> Scan:
         ScanError: one of the three files is missing, broken or does not belong to the others.
     """
     path = Path(path)
-    identity = scan_id(path, database)
+    identity = scan_id(path)
     bnd = with_suffix(path, ".bnd")
     vertices, places = _read_bnd(bnd)
     mesh = face_set.read_face_set(path)

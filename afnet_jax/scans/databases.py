@@ -1,220 +1,181 @@
-"""The databases by name: which files are theirs, and which of their scans show an expression."""
+"""The databases: one entry each, from which everything else takes their names.
+
+To add one, write a module with SUFFIXES, scan_id and read_scan beside `bosphorus.py`, enter it here, and write a file
+in configs/ with the command that trains on it.
+"""
 
 from __future__ import annotations
 
-import importlib.util
-import os
-from collections import Counter
-from collections.abc import Iterator, Mapping
+import dataclasses
+import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
+from afnet_jax.errors import DatasetError
 from afnet_jax.paths import user_path
 from afnet_jax.scans import bosphorus, bu3dfe, meshes
-from afnet_jax.scans.scan import EXPRESSION_CODES, NEUTRAL_CODE, Scan, ScanError, ScanId, ScanIdError
-from afnet_jax.scans.validity import validated
+from afnet_jax.scans.database import Database, OwnReader
+from afnet_jax.scans.scan import Scan, ScanError
 
-# Made-up people are written in BU-3DFE's format.
-DATABASES = {"bu3dfe": bu3dfe, "bosphorus": bosphorus, "synthetic": bu3dfe, "mesh": meshes}
-_BY_SUFFIX = {".wrl": bu3dfe, ".bnt": bosphorus, **dict.fromkeys(meshes.FORMATS, meshes)}
-OWN = "own"  # scans of the user's own, once `use_reader` has been told how to read them
-_OF_A_READER = ("SUFFIXES", "scan_id", "read_scan")
+BU3DFE = Database(
+    name="bu3dfe",
+    title="BU-3DFE",
+    reader=bu3dfe,
+    scans="a BU-3DFE mesh (…_F3D.wrl)",
+    description="BU-3DFE: six expressions at levels 1 to 4, 24 scans of each of 100 subjects.",
+    settings={"dataset.levels": (3, 4), "model.pretrained": "imagenet"},
+    paper={
+        "Tang 2008": 74.51, "Gong 2009": 76.22, "Li 2012": 80.14, "Yang 2015": 84.80, "Li 2015": 86.32,
+        "Fu 2019": 82.89, "Li 2017": 86.86, "Wei 2018": 88.03, "Jan 2018": 88.54, "Chen 2018": 86.67,
+        "Jiao 2019": 89.11, "Zhu 2019": 88.35, "Jiao 2020": 89.72, "Zhu 2020": 88.75, "Sui 2021": 89.82,
+        "Ni 2022": 88.91,
+        "texture": 87.68, "depth": 86.97, "afnet": 90.08,
+        "s1": 86.54, "s2": 86.28, "s3": 87.61, "s4": 88.12, "no_ma": 88.89,
+        "texture_no_ma": 85.06, "depth_no_ma": 84.37,
+    },
+)  # fmt: skip
+
+BOSPHORUS = Database(
+    name="bosphorus",
+    title="Bosphorus",
+    reader=bosphorus,
+    scans="a Bosphorus range grid (….bnt)",
+    description="Bosphorus: six expressions, at most one scan of each per subject, 105 subjects, 63 of them with all.",
+    settings={"model.pretrained": "imagenet"},
+    paper={
+        "Li 2012": 75.83, "Yang 2015": 77.50, "Li 2015": 79.72, "Fu 2019": 75.93, "Li 2017": 80.28,
+        "Wei 2018": 82.50, "Tian 2019": 79.17, "Jiao 2020": 83.63, "Sui 2021": 87.65, "Ni 2022": 85.16,
+        "texture": 85.42, "depth": 82.06, "afnet": 88.31,
+        "s1": 85.08, "s2": 84.36, "s3": 85.54, "s4": 86.17, "no_ma": 87.11,
+        "texture_no_ma": 82.69, "depth_no_ma": 80.58,
+    },
+)  # fmt: skip
+
+SYNTHETIC = Database(
+    name="synthetic",
+    title="synthetic subjects",
+    reader=bu3dfe,
+    scans=BU3DFE.scans,
+    description="Synthetic subjects in BU-3DFE's format: six expressions at levels 3 and 4.",
+    settings={
+        "dataset.image_size": 64,
+        "protocol.subjects": 0,
+        "protocol.folds": 5,
+        "protocol.rounds": 1,
+        # From random weights and few subjects, so unlike the paper: a higher rate that decays, small batches, mirrored
+        # faces.
+        "train.epochs": 10,
+        "train.batch_size": 16,
+        "train.learning_rate": 5e-4,
+        "train.learning_rate_decay": "cosine",
+        "train.flip": True,
+    },
+    is_synthetic=True,
+)
+
+MESH = Database(
+    name="mesh",
+    title="meshes",
+    reader=meshes,
+    scans=f"a mesh ({', '.join(meshes.FORMATS)})",
+    description="Meshes of any origin; their names tell no expression, so that they are for prediction alone.",
+)
+
+DATABASES = {database.name: database for database in (BU3DFE, BOSPHORUS, SYNTHETIC, MESH)}
+OWN = "own"  # of scans of the user's own, where no other name is given
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")  # of a folder, and of a tfds data set
 
 
-def use_reader(path: str | Path) -> None:
-    """Takes a Python file of one's own as the reader of the database "own"; docs/own_data.md shows one.
+def is_database_name(name: object) -> bool:
+    """Whether a database of the user's own may have this name, as those of DATABASES do."""
+    return isinstance(name, str) and _NAME.fullmatch(name) is not None
+
+
+def database_of(name: str, reader: str | Path | None = None) -> Database:
+    """Returns the database of a name: one of DATABASES or, with a reader, one of the user's own.
 
     Args:
-        path: the file. It is run, and must define what `bosphorus` and `bu3dfe` define: SUFFIXES, scan_id, read_scan.
+        name: of the database.
+        reader: Python file that reads scans of one's own, see OwnReader; it is run anew by every call.
 
     Raises:
-        ScanError: it cannot be run, or lacks one of them.
+        DatasetError: an unknown name, a reader for a database that has one, or a name that cannot be a folder's.
+        ScanError: a reader that cannot be used.
     """
-    path = user_path(path)
-    spec = importlib.util.spec_from_file_location("own_reader", path)
-    if spec is None or spec.loader is None or not path.is_file():
-        raise ScanError(path, "no such file, or no .py; give the Python file that reads your scans")
-    reader = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(reader)
-    except (Exception, SystemExit) as error:
-        raise ScanError(path, f"the reader cannot be run: {in_one_line(error)}") from error
-    if missing := [name for name in _OF_A_READER if not hasattr(reader, name)]:
-        raise ScanError(path, f"the reader lacks {', '.join(missing)}; docs/own_data.md shows a whole one")
-    suffixes = reader.SUFFIXES
-    if not isinstance(suffixes, tuple | list) or not all(isinstance(s, str) and s[:1] == "." for s in suffixes):
-        raise ScanError(path, f'the reader\'s SUFFIXES are {suffixes!r:.60}, expected such as (".npy", ".png")')
-    DATABASES[OWN] = reader
+    check_database(name, has_reader=reader is not None)
+    if reader is None:
+        return DATABASES[name]
+    return Database(
+        name=name,
+        title=name,
+        reader=OwnReader(reader),
+        scans=f"a file whose name the scan_id of {Path(reader).name} takes",
+        description="Scans of the user's own, six expressions of each subject.",
+    )
 
 
-def in_one_line(error: BaseException) -> str:
-    """Returns an exception's name and message without line breaks."""
-    return " ".join(f"{type(error).__name__}: {error}".split())
+def check_database(name: str, has_reader: bool) -> None:
+    """Refuses an unknown name, a reader for a database that has one, and a name that cannot be a folder's.
+
+    Raises:
+        DatasetError: names the database, what was expected and what to do.
+    """
+    if not has_reader and name not in DATABASES:
+        known = ", ".join(sorted(DATABASES))
+        raise DatasetError(f"database {name!r} is unknown; expected one of {known}, or your own with --reader=FILE")
+    if has_reader and name in DATABASES:
+        raise DatasetError(f"database {name!r} has its own reader; give your scans another name, such as {OWN}")
+    if not is_database_name(name):
+        raise DatasetError(f"database {name!r}: expected a name of small letters, digits and _, such as {OWN}")
 
 
-def read_scan(path: str | Path, database: str | None = None) -> Scan:
+def readable_databases(reader: str | Path | None = None) -> tuple[Database, ...]:
+    """Returns all databases whose scans can be read, that of the user's own reader first."""
+    return (*((database_of(OWN, reader),) if reader else ()), *DATABASES.values())
+
+
+def title_of(name: str) -> str:
+    """Returns a database's name as tables and reports show it."""
+    return DATABASES[name].title if name in DATABASES else name
+
+
+def is_synthetic(name: str) -> bool:
+    """Whether a database's subjects are made, not scanned."""
+    return name in DATABASES and DATABASES[name].is_synthetic
+
+
+def scans_of(databases: Sequence[Database]) -> str:
+    """Returns what the databases' scans are, for messages: "a BU-3DFE mesh (…) or a Bosphorus range grid (…)"."""
+    *others, last = dict.fromkeys(database.scans for database in databases)
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def is_scan(path: Path, databases: Sequence[Database]) -> bool:
+    """Whether a file is a scan of one of the databases by its name.
+
+    Raises:
+        ScanError: the user's own reader fails on the name.
+    """
+    return any(database.scan_id(path) for database in databases)
+
+
+def read_scan(path: str | Path, database: str | None = None, databases: Sequence[Database] = ()) -> Scan:
     """Reads one scan of any database, which its file's name tells.
 
     Args:
         path: a BU-3DFE face mesh (…_F3D.wrl), a Bosphorus range grid (….bnt) or a mesh of any origin (.obj, .ply,
             .glb, .gltf, .stl), its texture and landmarks beside it.
         database: name for the scan's id, where it is not the format's own ("synthetic").
+        databases: those to choose from, of `readable_databases`; DATABASES by default.
 
     Raises:
         ScanError: the file is of another kind, missing or broken, or the files beside it are.
     """
-    path = user_path(path)
-    if OWN in DATABASES and (database == OWN or _scan_id(OWN, path)):
-        return _read_own(path)
-    if path.suffix.lower() not in _BY_SUFFIX:
+    path, databases = user_path(path), databases or tuple(DATABASES.values())
+    found = next((each for each in databases if each.scan_id(path)), None)
+    # A file of a known kind whose name is none of a scan: its reader tells what is expected of the name.
+    found = found or next((each for each in DATABASES.values() if each.main_suffix == path.suffix.lower()), None)
+    if found is None:
         what = "a folder" if path.is_dir() else f"a {path.suffix or 'nameless'} file"
-        known = f"a BU-3DFE mesh (…_F3D.wrl), a Bosphorus range grid (….bnt) or a mesh ({', '.join(meshes.FORMATS)})"
-        raise ScanError(path, f"found {what}, expected {known}")
-    reader = _BY_SUFFIX[path.suffix.lower()]
-    return reader.read_scan(path, database) if database else reader.read_scan(path)
-
-
-def _read_own(path: Path) -> Scan:
-    try:
-        scan = DATABASES[OWN].read_scan(path)
-    except ScanError:
-        raise
-    except (Exception, SystemExit) as error:  # whatever somebody else's code raises, one scan is at fault
-        raise ScanError(path, f"the reader fails on it: {in_one_line(error)}") from error
-    if not isinstance(scan, Scan):
-        raise ScanError(path, f"the reader returns {type(scan).__name__}, expected an afnet_jax.scans.Scan")
-    return validated(scan)
-
-
-class FoundScans(NamedTuple):
-    """What a raw folder holds.
-
-    Attributes:
-        scans: (id, path) of those that show one of the six expressions, sorted by name.
-        left_out: why others are left out -> how many.
-    """
-
-    scans: list[tuple[ScanId, Path]]
-    left_out: Mapping[str, int]
-
-
-def find_scans(database: str, folder: str | Path) -> list[tuple[ScanId, Path]]:
-    """Finds the scans of the six expressions, at any depth below a database's folder, as `survey_scans` does.
-
-    Returns:
-        (id, path) of each, sorted by name.
-    """
-    return survey_scans(database, folder).scans
-
-
-def survey_scans(database: str, folder: str | Path) -> FoundScans:
-    """Finds the scans of the six expressions, at any depth below a database's folder, and counts the others.
-
-    Of BU-3DFE all levels, of Bosphorus the "E_" scans (paper, section III-A). Which levels take part is chosen when
-    a data set is loaded. Neutral faces, action units, rotations and occlusions are left out. Ids come from the files'
-    names. Links to folders are followed.
-
-    Args:
-        database: "bu3dfe", "bosphorus", "synthetic", or "own" after `use_reader`.
-        folder: the raw database.
-
-    Raises:
-        ScanError: the folder is missing, holds no such scan, or holds one twice.
-    """
-    folder = user_path(folder)
-    if database not in DATABASES:
-        raise ScanError(
-            folder, f"unknown database {database!r}, expected one of {', '.join(DATABASES)}, or own with --reader=FILE"
-        )
-    if not folder.is_dir():
-        raise ScanError(folder, f"no such folder; give the one that holds the raw {database} scans")
-    found: dict[str, tuple[ScanId, Path]] = {}
-    left_out: Counter[str] = Counter()
-    main_suffix = str(next(iter(DATABASES[database].SUFFIXES), "")).lower()
-    for path in files_below(folder):
-        scan_id = _scan_id(database, path)
-        if scan_id is None:
-            if path.suffix.lower() == main_suffix:
-                left_out[f"{main_suffix} files that are none of the scans by their names"] += 1
-        elif scan_id.label is None:
-            left_out[_without_label(scan_id.expression)] += 1
-        elif scan_id.name in found:
-            raise ScanError(path, f"the same scan is also at {found[scan_id.name][1]}; remove one of the two")
-        else:
-            found[scan_id.name] = scan_id, path
-    if not found:
-        raise ScanError(folder, _why_none(database, folder, left_out))
-    return FoundScans([found[name] for name in sorted(found)], dict(sorted(left_out.items())))
-
-
-def _without_label(expression: str) -> str:
-    if expression == NEUTRAL_CODE:
-        return "neutral faces (NE)"
-    return f"faces that show {expression!r:.40}, none of {', '.join(EXPRESSION_CODES)}"
-
-
-def files_below(folder: Path) -> Iterator[Path]:
-    """The files at any depth below a folder, sorted, hidden ones left out; links are followed.
-
-    A folder is entered once, and a file is given once under one name: a link beside what it leads to is no second scan.
-
-    Raises:
-        ScanError: a folder that cannot be read.
-    """
-    met = {os.path.realpath(folder)}
-
-    def is_new(place: str, name: str, what: str = "") -> bool:
-        key = os.path.realpath(os.path.join(place, name)) + what
-        return not (key in met or met.add(key))  # type: ignore[func-returns-value]
-
-    for place, folders, names in os.walk(folder, followlinks=True, onerror=_refuse_folder):
-        folders[:] = [name for name in sorted(folders) if not name.startswith(".") and is_new(place, name)]
-        for name in sorted(names):
-            if not name.startswith(".") and is_new(place, name, f"/{name}"):
-                yield Path(place, name)
-
-
-def _refuse_folder(error: OSError) -> None:
-    raise ScanError(error.filename, f"the folder cannot be read ({error.strerror}); give yourself the right to")
-
-
-def is_scan(path: Path) -> bool:
-    """Whether a file is a scan of any database by its name.
-
-    Raises:
-        ScanError: the user's own reader fails on the name.
-    """
-    return any(_scan_id(database, path) for database in DATABASES)
-
-
-def _scan_id(database: str, path: Path) -> ScanId | None:
-    try:
-        scan_id = DATABASES[database].scan_id(path, database)
-    except ScanIdError as error:
-        raise ScanError(path, error.fault) from None
-    except ScanError:
-        return None
-    except Exception as error:
-        if database != OWN:
-            raise
-        raise ScanError(
-            path,
-            f"the reader's scan_id fails on this name: {in_one_line(error)}; for a file that is no "
-            "scan it raises ScanError",
-        ) from error
-    if not isinstance(scan_id, ScanId):
-        raise ScanError(path, f"the reader's scan_id returns {type(scan_id).__name__}, expected a ScanId")
-    return scan_id
-
-
-def _why_none(database: str, folder: Path, left_out: Mapping[str, int]) -> str:
-    paths = list(files_below(folder))
-    for other, reader in DATABASES.items():
-        if reader is not DATABASES[database] and any(_scan_id(other, path) for path in paths):
-            return f"holds scans of {other}, not of {database}; use --database={other}"
-    if any(_scan_id(database, path) for path in paths):
-        counts = "; ".join(f"{count} {reason}" for reason, count in left_out.items())
-        return f"none of its {database} scans shows one of the protocol's expressions ({counts}); add those"
-    kinds = {bu3dfe: "…_F3D.wrl", bosphorus: "…_E_….bnt"}
-    kind = kinds.get(DATABASES[database], "a file whose name your reader's scan_id takes")
-    return f"no {database} scan ({kind}) in it or below; give the folder that holds the subjects' folders"
+        raise ScanError(path, f"found {what}, expected {scans_of(databases)}")
+    return (dataclasses.replace(found, name=database) if database else found).read_scan(path)

@@ -28,6 +28,7 @@ from afnet_jax.synthetic.identity import Person
 _CODES = (*EXPRESSION_CODES, NEUTRAL_CODE)
 _WORDS = {code: f"E_{word}" for word, code in bosphorus.EXPRESSION_WORDS.items()} | {NEUTRAL_CODE: "N_N"}
 _RECIPE = "made_with.json"
+SCANNERS = {"bu3dfe": capture.bu3dfe_scan, "bosphorus": capture.bosphorus_scan}  # by the database whose files are made
 GENERATION = 2  # of the scans: whatever changes any of them raises it (tests/datasets/test_synthetic_default.py)
 
 
@@ -94,8 +95,7 @@ def make_scan(
         crop=sensor.draw_crop(rng),
         pose=sensor.draw_pose(rng),
     )
-    scanner = capture.bu3dfe_scan if database == "bu3dfe" else capture.bosphorus_scan
-    return scanner(shown, identity, scanner_rng, clean), _truth(shown, identity)
+    return SCANNERS[database](shown, identity, scanner_rng, clean), _truth(shown, identity)
 
 
 @functools.lru_cache(maxsize=4)
@@ -105,7 +105,7 @@ def _painted(key: tuple[int, int]) -> np.ndarray:
 
 
 def _scan_id(subject: int, expression: str, level: int | None, database: str, seed: int) -> ScanId:
-    if expression not in _CODES or subject < 0 or database not in ("bu3dfe", "bosphorus"):
+    if expression not in _CODES or subject < 0 or database not in SCANNERS:
         raise ValueError(f"no such scan: subject {subject}, expression {expression!r}, database {database!r}")
     without_level = database == "bosphorus" or expression == NEUTRAL_CODE
     if (level is not None) if without_level else (level not in (1, 2, 3, 4)):

@@ -53,7 +53,7 @@ def paint_person(person: Person) -> np.ndarray:
     _paint_lines(sheet, rng)
     _paint_hair(sheet, person, rng)
     for centre in EYE_PATCHES:
-        _paint_eyeball(sheet, centre, person, rng)
+        _paint_eyeball(sheet, centre, person)
     _paint_teeth(sheet, rng)
     return np.clip(sheet, 0, 255)
 
@@ -145,7 +145,7 @@ def _paint_hair(sheet: np.ndarray, person: Person, rng: np.random.Generator) -> 
     _blend(sheet, person.hair, share)
 
 
-def _paint_eyeball(sheet: np.ndarray, centre: tuple[float, float], person: Person, rng: np.random.Generator) -> None:
+def _paint_eyeball(sheet: np.ndarray, centre: tuple[float, float], person: Person) -> None:
     arc, _, y = _grid()
     rows = slice(*np.searchsorted(y[:, 0], [centre[1] - 18, centre[1] + 18]))
     cols = slice(*np.searchsorted(arc[0], [centre[0] - 20, centre[0] + 20]))

@@ -56,8 +56,9 @@ class GroupTraining:
     """One group of trainings, from what they have reached to their predictions.
 
     Args:
-        group: the trainings, at most as many as the common shape has places; all have reached the same.
-        shape: sizes that all groups share.
+        group: the trainings, which have all reached the same.
+        group_size: of the run's largest group.
+        shape: sizes that all trainings share.
         config: the run's settings.
         saving: where states, metrics and predictions go.
         program: what computes.
@@ -69,8 +70,9 @@ class GroupTraining:
     def __init__(
         self,
         group: tuple[Training, ...],
-        shape: Shape,
         *,
+        group_size: int,
+        shape: Shape,
         config: ConfigDict,
         saving: Saving,
         program: GroupProgram,
@@ -83,7 +85,7 @@ class GroupTraining:
         self._program = program
         self._labels = labels
         self._group = group
-        self._filled = fill(group, program.places(len(group), shape.trainings))
+        self._filled = fill(group, program.places(len(group), group_size))
         self._shape = shape
         self._progress = progress
         self._profile = profile
@@ -127,7 +129,7 @@ class GroupTraining:
             if last or (epoch.number + 1) % self._config.train.evaluate_every == 0:
                 logits = self._program.evaluate(state, test_batches(self._filled, self._shape))
             self._report(epoch, logits)
-            self._estimate(epoch)
+            self._estimate()
             epoch = EpochRows(epoch.number + 1)
         self._finish(state, epoch, logits)
 
@@ -168,7 +170,7 @@ class GroupTraining:
             return jax.profiler.trace(str(user_path(self._profile)))
         return contextlib.nullcontext()
 
-    def _estimate(self, epoch: EpochRows) -> None:
+    def _estimate(self) -> None:
         """After a process's first whole epoch: how long all of its trainings will take, told and stored."""
         if self._progress.estimated or self._progress.finished or not self._progress.rate:
             return

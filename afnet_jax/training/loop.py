@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,10 +10,10 @@ import jax
 from ml_collections import ConfigDict
 
 from afnet_jax import protocol
+from afnet_jax.compiler import check_compiler
 from afnet_jax.config import validate
 from afnet_jax.datasets.loading import FaceDataset, load
 from afnet_jax.errors import RunError
-from afnet_jax.models.compiler_check import check_compiler
 from afnet_jax.models.pretrained import load_pretrained
 from afnet_jax.paths import user_path
 from afnet_jax.runs.checkpoints import WEIGHTS, DamagedCheckpoint
@@ -23,7 +22,7 @@ from afnet_jax.runs.predictions import GroupPredictions, pool, write_predictions
 from afnet_jax.training import devices, processes
 from afnet_jax.training.group import GroupTraining, StopRequest, accuracy, filled, names, percent
 from afnet_jax.training.group_size import folds_per_group
-from afnet_jax.training.plan import Shape, Training, common_shape, fill, lay_out, next_group, share, test_batches
+from afnet_jax.training.plan import Training, common_shape, fill, lay_out, next_group, share, test_batches
 from afnet_jax.training.progress import Progress, say
 from afnet_jax.training.saving import Saving
 from afnet_jax.training.step import Trainer
@@ -93,13 +92,13 @@ class _Run:
         self.folder = RunFolder(workdir, process=jax.process_index(), processes=jax.process_count())
         try:
             self.folder.start(config, folds, self.data.digest)
-            shape = common_shape(self.trainings, batch_size=config.train.batch_size, folds_per_group=1)
-            if shape.batch < config.train.batch_size:
+            self.shape = common_shape(self.trainings, config.train.batch_size)
+            if self.shape.batch < config.train.batch_size:
                 say(
-                    f"train.batch_size={config.train.batch_size} is lowered to {shape.batch}: "
+                    f"train.batch_size={config.train.batch_size} is lowered to {self.shape.batch}: "
                     f"the smallest fold has no more scans to train on"
                 )
-            steps = config.train.epochs * shape.steps
+            steps = config.train.epochs * self.shape.steps
             self.program = program(
                 Trainer(config, load_pretrained(config.model.pretrained), steps=steps),
                 self.data.faces,
@@ -123,18 +122,15 @@ class _Run:
             fixed_subjects=settings.fixed_subjects,
         )
 
-    def _shape(self) -> Shape:
-        batch = common_shape(self.trainings, batch_size=self.config.train.batch_size, folds_per_group=1).batch
+    def _group_size(self) -> int:
         most = math.ceil(len(self.trainings) / jax.process_count())  # trainings of one process
-        size = folds_per_group(
+        return folds_per_group(
             self.config,
             most,
-            batch=batch,
+            batch=self.shape.batch,
             per_call=self.program.places(1, most),
             data_bytes=sum(array.nbytes for array in jax.tree.leaves(self.data.faces)),
         )
-        shape = common_shape(self.trainings, batch_size=batch, folds_per_group=size)
-        return dataclasses.replace(shape, trainings=size)
 
     def train(self, stop: StopRequest) -> None:
         with processes.first_alone("the run's folder is in order"):
@@ -163,26 +159,25 @@ class _Run:
         self.folder.gather_metrics(reached | dict.fromkeys(done, self.config.train.epochs))
 
     def _train_all(self, mine: Sequence[Training], saving: Saving, stop: StopRequest) -> None:
-        shape = self._shape()
+        size = self._group_size()
         while True:
             try:
-                return self._train_groups([t for t in mine if t.key not in saving.done], shape, saving, stop)
+                return self._train_groups([t for t in mine if t.key not in saving.done], size, saving, stop)
             except jax.errors.JaxRuntimeError as error:
-                if "RESOURCE_EXHAUSTED" not in str(error) or shape.trainings <= jax.local_device_count():
+                if "RESOURCE_EXHAUSTED" not in str(error) or size <= jax.local_device_count():
                     raise
                 saving.wait()
-                size = max(jax.local_device_count(), shape.trainings // 2)
-                say(f"{shape.trainings} trainings side by side do not fit the memory; going on with {size}")
-                shape = dataclasses.replace(shape, trainings=size)
+                too_many, size = size, max(jax.local_device_count(), size // 2)
+                say(f"{too_many} trainings side by side do not fit the memory; going on with {size}")
 
-    def _train_groups(self, pending: list[Training], shape: Shape, saving: Saving, stop: StopRequest) -> None:
+    def _train_groups(self, pending: list[Training], size: int, saving: Saving, stop: StopRequest) -> None:
         if not pending:
             say("all trainings are finished")
             return
-        progress = Progress(len(pending) * self.config.train.epochs * shape.steps * shape.batch, len(pending))
+        progress = Progress(len(pending) * self.config.train.epochs * self.shape.steps * self.shape.batch, len(pending))
         profile = self.config.profile
         while pending:
-            group = next_group(pending, saving.checkpoints.reached, shape.trainings)
+            group = next_group(pending, saving.checkpoints.reached, size)
             try:
                 restored = saving.checkpoints.restore([t.key for t in group])
             except DamagedCheckpoint as damaged:
@@ -190,7 +185,8 @@ class _Run:
                 continue
             training = GroupTraining(
                 group,
-                shape,
+                group_size=size,
+                shape=self.shape,
                 config=self.config,
                 saving=saving,
                 program=self.program,
@@ -228,7 +224,7 @@ class _Run:
         processes.wait_for_all("predictions are made anew")
 
     def _evaluate_all(self) -> None:
-        shape, checkpoints = self._shape(), self.folder.checkpoints()
+        size, checkpoints = self._group_size(), self.folder.checkpoints()
         stored = [t for t in self.trainings if t.key in checkpoints.trainings()]
         if not stored:
             raise RunError(
@@ -237,13 +233,13 @@ class _Run:
             )
         parts, count = [], 0
         while stored:
-            group = next_group(stored, checkpoints.reached, shape.trainings)
+            group = next_group(stored, checkpoints.reached, size)
             restored = checkpoints.restore([t.key for t in group])
             assert restored is not None  # they are stored
             arrays, epoch, failed = restored
-            places = self.program.places(len(group), shape.trainings)
+            places = self.program.places(len(group), size)
             state = self.program.from_arrays({name: filled(arrays[name], places) for name in WEIGHTS})
-            logits = self.program.evaluate(state, test_batches(fill(group, places), shape))
+            logits = self.program.evaluate(state, test_batches(fill(group, places), self.shape))
             if epoch.number == self.config.train.epochs:
                 parts.append(GroupPredictions.of([t.key for t in group], [t.test for t in group], logits, failed))
             accuracies = [accuracy(rows, self.data.labels[t.test]) for rows, t in zip(logits, group, strict=False)]

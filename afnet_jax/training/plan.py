@@ -66,26 +66,23 @@ def _indices(subjects: np.ndarray, chosen: Sequence[str]) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    """Sizes that all groups share, so that one compiled program serves them all.
+    """Sizes that all trainings share, so that one compiled program serves them all.
 
     Attributes:
-        trainings: trainings side by side (G).
         batch: scans of a batch (B).
         steps: batches of an epoch.
         test_batches: batches of an evaluation.
     """
 
-    trainings: int
     batch: int
     steps: int
     test_batches: int
 
 
-def common_shape(trainings: Sequence[Training], *, batch_size: int, folds_per_group: int) -> Shape:
+def common_shape(trainings: Sequence[Training], batch_size: int) -> Shape:
     """Sizes for these trainings; a fold of fewer scans than a batch lowers the batch for all."""
     batch = min(batch_size, *(len(t.train) for t in trainings))
     return Shape(
-        trainings=min(folds_per_group, len(trainings)),
         batch=batch,
         steps=max(len(t.train) // batch for t in trainings),
         test_batches=-(-max(len(t.test) for t in trainings) // batch),

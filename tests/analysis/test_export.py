@@ -22,6 +22,7 @@ def _load(folder, monkeypatch):
     return names["program"], names["weights"], description
 
 
+@pytest.mark.slow
 def test_the_mean_of_the_folds_for_any_number_of_faces(run, faces, tmp_path, monkeypatch):
     program, weights, description = _load(export_model(run, tmp_path), monkeypatch)
     call = jax.jit(program.call)

@@ -2,6 +2,8 @@
 
 import signal
 
+import pytest
+
 from benchmarks.walks import Stretch, outcome, unbroken
 
 STOPS = (
@@ -11,6 +13,7 @@ STOPS = (
 )
 
 
+@pytest.mark.slow
 def test_stopped_and_gone_on_in_other_ways_it_ends_the_same(tmp_path):
     expected, _ = unbroken(tmp_path)
     for stop in STOPS:

@@ -6,16 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from afnet_jax.commands.train import main
+
 ROOT = Path(__file__).parents[2]
 
 
-def _call(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "afnet_jax.main", *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=600, check=False)
-
-
 def test_help_lists_every_setting():
-    done = _call("--help")
+    command = [sys.executable, "-m", "afnet_jax.main", "--help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0
     for expected in ("--workdir", "--mode", "--config.train.learning_rate", "--config.protocol.rounds"):
         assert expected in done.stdout
@@ -46,8 +44,9 @@ def test_help_lists_every_setting():
         (("--config=configs/synthetic.py", "--workdir=w", "stray"), "'stray'"),
     ],
 )
-def test_wrong_arguments(arguments, told):
-    done = _call(*arguments)
+def test_wrong_arguments(arguments, told, call, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    done = call(main, *arguments)
     assert done.returncode == 2
     assert told in done.stderr and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
 
@@ -67,11 +66,12 @@ def test_wrong_arguments(arguments, told):
         (("--config.dataset.levels=x",), "config.dataset.levels: expected whole numbers of at least 1"),
         (("--config.protocol.subjects=-1",), "config.protocol.subjects: expected 0 or more, found -1"),
         (("--config.dataset.name=bu3dfe",), "tools/prepare_dataset.py"),
-        (("--config.dataset.name=ck",), "config.dataset.name: expected one of"),
+        (("--config.dataset.name=../ck",), "config.dataset.name: expected one of"),
     ],
 )
-def test_faults(arguments, told, tmp_path):
+def test_faults(arguments, told, tmp_path, call, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     config = f"--config={ROOT / 'configs' / 'synthetic.py'}"
-    done = _call(config, f"--workdir={tmp_path / 'run'}", *arguments, cwd=tmp_path)
+    done = call(main, config, f"--workdir={tmp_path / 'run'}", *arguments)
     assert done.returncode == 1
     assert told in done.stderr and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1

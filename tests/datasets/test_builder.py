@@ -6,10 +6,10 @@ import pytest
 import tensorflow_datasets as tfds
 
 from afnet_jax.atomic_files import write_arrays_atomically
-from afnet_jax.datasets.builder import BUILDERS, SPLIT, write_dataset
+from afnet_jax.datasets.builder import SPLIT, builder_of, write_dataset
 from afnet_jax.datasets.records import record_of
-from afnet_jax.scans import EXPRESSIONS
-from afnet_jax.scans.databases import DATABASES, OWN, find_scans, read_scan
+from afnet_jax.scans import EXPRESSIONS, find_scans, read_scan
+from afnet_jax.scans.databases import DATABASES
 from tests.support.quick_preprocessing import quick_maps
 
 
@@ -22,7 +22,7 @@ def test_records_come_back_in_order_and_exactly(maps, tmp_path, capsys):
     (tmp_path / "finished").mkdir()
     for each in reversed(maps):
         write_arrays_atomically(tmp_path / "finished" / f"{each.id.name}.npz", record_of(each))
-    folder = write_dataset("bu3dfe", tmp_path / "finished", tmp_path / "data")
+    folder = write_dataset(DATABASES["bu3dfe"], tmp_path / "finished", tmp_path / "data")
     assert folder == tmp_path / "data" / "bu3dfe" / "1.0.0" and not capsys.readouterr().out
     source = tfds.builder_from_directory(folder).as_data_source(split=SPLIT)
     assert len(source) == len(maps) == 12
@@ -39,9 +39,8 @@ def test_records_come_back_in_order_and_exactly(maps, tmp_path, capsys):
 
 
 def test_every_database_has_a_builder_of_its_name(tmp_path):
-    assert set(BUILDERS) == {*DATABASES, OWN}
-    for name, builder in BUILDERS.items():
-        info = builder(data_dir=tmp_path, file_format="array_record").info
+    for name, database in DATABASES.items():
+        info = builder_of(database)(data_dir=tmp_path, file_format="array_record").info
         assert info.name == name and tuple(info.features["label"].names) == EXPRESSIONS
         assert info.description and info.disable_shuffling
 

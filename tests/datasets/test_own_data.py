@@ -8,23 +8,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from afnet_jax.config import default_config
+from afnet_jax.config import default_config, validate
 from afnet_jax.datasets.loading import load
 from afnet_jax.datasets.preparation import prepare
 from afnet_jax.errors import AFNetError, DatasetError
 from afnet_jax.preprocessing import preprocess
-from afnet_jax.scans import databases
+from afnet_jax.quality.inspection import inspect
+from afnet_jax.scans import find_scans
+from afnet_jax.scans.databases import DATABASES, database_of
 from afnet_jax.scans.scan import EXPRESSION_CODES
 from afnet_jax.synthetic import make_scan
 from tests.support.quick_preprocessing import quick_maps
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "own_data.md"
-
-
-@pytest.fixture(autouse=True)
-def no_reader_is_left_behind():
-    yield
-    databases.DATABASES.pop(databases.OWN, None)
 
 
 @pytest.fixture
@@ -58,10 +54,10 @@ def folder(tmp_path, maps):
 
 
 def test_the_documents_reader_gives_the_face_that_was_written(reader, folder, maps):
-    databases.use_reader(reader)
-    ((scan_id, path),) = databases.find_scans("own", folder.parent)
+    own = database_of("own", reader)
+    ((scan_id, path),) = find_scans(own, folder.parent)
     assert (scan_id.database, scan_id.subject, scan_id.expression) == ("own", "anna", "HA")
-    again = preprocess(databases.read_scan(path, "own"))
+    again = preprocess(own.read_scan(path))
     both = again.valid & maps.valid
     assert both.sum() > 0.9 * maps.valid.sum()
     assert np.sqrt(np.mean((again.depth - maps.depth)[both] ** 2)) < 1.0  # mm, after an alignment of its own
@@ -83,20 +79,63 @@ def test_a_reader_that_is_none(tmp_path, code, told):
     path = tmp_path / "reader.py"
     path.write_text(code)
     with pytest.raises(AFNetError, match=told):
-        databases.use_reader(path)
+        database_of("own", path)
 
 
-def test_a_reader_and_its_database_belong_together(reader, tmp_path):
-    for database, given in (("own", None), ("bu3dfe", reader)):
-        with pytest.raises(AFNetError, match="--reader=FILE belongs to --database=own"):
-            prepare(database, tmp_path, tmp_path / "data", reader=given)
+@pytest.mark.parametrize(
+    ("database", "has_reader", "told"),
+    [
+        ("own", False, "'own' is unknown; expected one of bosphorus, bu3dfe, mesh, synthetic, or your own"),
+        ("bu3df", False, "'bu3df' is unknown; expected one of"),
+        ("bu3dfe", True, "'bu3dfe' has its own reader; give your scans another name, such as own"),
+        ("../frgc", True, "expected a name of small letters, digits and _"),
+        ("FRGC", True, "expected a name of small letters, digits and _"),
+    ],
+)
+def test_a_reader_and_its_database_belong_together(reader, tmp_path, database, has_reader, told):
+    with pytest.raises(DatasetError, match=told) as caught:
+        prepare(database, tmp_path, tmp_path / "data", reader=reader if has_reader else None)
+    assert "\n" not in str(caught.value) and not (tmp_path / "data").exists()
+
+
+def test_a_database_of_another_name_is_prepared_loaded_and_inspected(reader, folder, tmp_path):
+    known = dict(DATABASES)
+    done = prepare("frgc", folder.parent, tmp_path / "data", workers=1, reader=reader, preprocess=quick_maps)
+    assert done.folder == tmp_path / "data" / "frgc" / "1.0.0" and done.prepared == 1
+    config = default_config()
+    config.dataset.update(name="frgc", data_dir=str(tmp_path / "data"), image_size=32)
+    validate(config)
+    assert load(config.dataset).scan_ids.tolist() == ["anna_HA_1"]
+    assert inspect(tmp_path / "data", "frgc").scans[0].scan_id == "anna_HA_1"
+    assert known == DATABASES  # a reader is handed on, not entered
+
+
+def test_a_name_that_was_never_prepared_is_told_what_there_is(reader, folder, tmp_path):
+    prepare("frgc", folder.parent, tmp_path / "data", workers=1, reader=reader, preprocess=quick_maps)
+    config = default_config()
+    config.dataset.update(name="frgd", data_dir=str(tmp_path / "data"))
+    with pytest.raises(
+        DatasetError, match=r"frgd/1.0.0: no prepared data set here \(.*data holds frgc\); .*--reader=FILE"
+    ):
+        load(config.dataset)
+
+
+def test_scans_of_two_readers_are_not_mixed(write_faces, tmp_path):
+    reader = write_faces(a_HA_0="")
+    (tmp_path / "raw").rename(tmp_path / "raw 1")
+    prepare("own", tmp_path / "raw 1", tmp_path / "data", workers=1, preprocess=quick_maps, reader=reader)
+    write_faces(b_HA_0="")
+    reader.write_text(READER.replace("np.mgrid[:30, :30]", "np.mgrid[:31, :30]"))
+    with pytest.raises(DatasetError, match="another version of this program, or of the reader, prepared"):
+        prepare_own(tmp_path, reader)
+    reader.write_text(READER.replace("import numpy", "# A comment makes no other reader.\nimport numpy"))
+    assert prepare_own(tmp_path, reader).kept == 1
 
 
 def test_a_scan_id_that_raises_is_the_readers_fault(reader, tmp_path):
     reader.write_text("SUFFIXES, read_scan, scan_id = (), None, lambda path, database: path.stem.split('_')[3]")
-    databases.use_reader(reader)
     with pytest.raises(AFNetError, match=r"my_faces.py: the reader's scan_id fails on this name: IndexError"):
-        databases.find_scans("own", tmp_path)
+        find_scans(database_of("own", reader), tmp_path)
 
 
 READER = """
@@ -193,7 +232,7 @@ def test_suffixes_are_checked(write_faces, suffixes):
     reader = write_faces()
     reader.write_text(READER.replace('[".face"]', suffixes))
     with pytest.raises(AFNetError, match=r"SUFFIXES are .* expected such as"):
-        databases.use_reader(reader)
+        database_of("own", reader)
 
 
 def choose(tmp_path, *levels):

@@ -1,5 +1,6 @@
 import concurrent.futures
 import csv
+import functools
 import os
 import shutil
 import signal
@@ -13,8 +14,9 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
+from afnet_jax.commands.prepare import main
 from afnet_jax.config import default_config
-from afnet_jax.datasets import digests, preparation
+from afnet_jax.datasets import digests
 from afnet_jax.datasets.builder import SPLIT
 from afnet_jax.datasets.loading import load
 from afnet_jax.datasets.preparation import prepare
@@ -50,30 +52,29 @@ def test_prepares_all_scans_whatever_the_number_of_workers(raw, tmp_path):
     assert rejected(tmp_path / "one") == [] and not (tmp_path / "one" / ".finished").exists()
 
 
-def test_prepared_scans_are_not_prepared_again(raw, tmp_path, monkeypatch):
+def written(folder: Path) -> dict[str, tuple[int, int]]:
+    """Which files of a data set were written when: the same as before where nothing was prepared."""
+    return {p.name: (p.stat().st_ino, p.stat().st_mtime_ns) for p in folder.iterdir()}
+
+
+def test_prepared_scans_are_not_prepared_again(raw, tmp_path):
     first = prepare("bu3dfe", raw, tmp_path / "data", workers=1, preprocess=quick_maps)
-    monkeypatch.setattr("afnet_jax.datasets.preparation._finish_all", None)
+    before = written(first.folder)
     assert prepare("bu3dfe", raw, tmp_path / "data", workers=1, preprocess=quick_maps) == first
+    assert written(first.folder) == before
 
 
 def test_a_docstring_costs_no_preparing_and_code_does(raw, tmp_path, monkeypatch):
     first = prepare("bu3dfe", raw, tmp_path / "data", workers=1, preprocess=quick_maps)
-    read, prepared = Path.read_bytes, []
-    finish_all = preparation._finish_all
-
-    def finish(jobs, *rest):
-        prepared.append(len(jobs))
-        return finish_all(jobs, *rest)
-
-    monkeypatch.setattr(preparation, "_finish_all", finish)
-    for old, new, expected in (
-        (b"83 landmarks (Yin et al., FG 2006)", b"landmarks", []),
-        (b'("contour_7",)', b'("contour_6",)', [12]),  # the chin's place
+    read, before = Path.read_bytes, written(first.folder)
+    for old, new, same in (
+        (b"83 landmarks (Yin et al., FG 2006)", b"landmarks", True),
+        (b'("contour_7",)', b'("contour_6",)', False),  # the chin's place
     ):
         with monkeypatch.context() as patch:
             patch.setattr(Path, "read_bytes", lambda p, o=old, n=new: read(p).replace(o, n))
             assert prepare("bu3dfe", raw, tmp_path / "data", workers=1, preprocess=quick_maps) == first
-        assert prepared == expected
+        assert (written(first.folder) == before) == same
 
 
 def test_changed_scans_and_damaged_data_sets_are_prepared_again(raw, tmp_path):
@@ -148,6 +149,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_goes_on_where_it_was_stopped(raw, tmp_path, how):
     script = tmp_path / "script.py"
@@ -174,6 +176,7 @@ def test_goes_on_where_it_was_stopped(raw, tmp_path, how):
     assert len(examples(tmp_path / "data" / "bu3dfe" / "1.0.0")) == 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ["finishes", "is killed"])
 def test_of_two_at_once_the_second_waits_and_takes_what_is_there(raw, tmp_path, end):
     script = tmp_path / "script.py"
@@ -200,6 +203,7 @@ def test_of_two_at_once_the_second_waits_and_takes_what_is_there(raw, tmp_path, 
     assert len(examples(folder)) == 12
 
 
+@pytest.mark.slow
 def test_loading_waits_for_preparing(raw, tmp_path, capsys):
     prepare("bu3dfe", raw, tmp_path, workers=1, preprocess=quick_maps)
     settings = default_config().dataset
@@ -231,26 +235,33 @@ def run_tool(*arguments):
     return subprocess.run([sys.executable, TOOL, *map(str, arguments)], capture_output=True, text=True, timeout=600)
 
 
-def test_command_line_tells_its_faults_in_one_line(tmp_path):
-    done = run_tool("--database=bu3dfe", f"--raw={tmp_path / 'none'}", f"--data_dir={tmp_path / 'data'}")
+def test_command_line_tells_its_faults_in_one_line(call, tmp_path):
+    done = call(main, "--database=bu3dfe", f"--raw={tmp_path / 'none'}", f"--data_dir={tmp_path / 'data'}")
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert done.stderr.startswith("error: ") and len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_command_line_prepares_samples_and_lists_the_bad_ones(samples, tmp_path):
     raw, data_dir = tmp_path / "raw", tmp_path / "data"
-    shutil.copytree(samples / "bosphorus" / "bs001", raw / "bs001")
-    (raw / "bs001" / "bs001_E_FEAR_0.png").write_bytes(b"no picture")
+    source = sorted((samples / "bosphorus").glob("*/"))[0]
+    shutil.copytree(source, raw / source.name)
+    bad = raw / source.name / f"{source.name}_E_ANGER_0.png"
+    bad.write_bytes(b"no picture")
+    scans = len(list(source.glob("*_E_*.bnt")))
     done = run_tool("--database=bosphorus", f"--raw={raw}", f"--data_dir={data_dir}", "--workers=2")
-    assert done.returncode == 1 and "1 of 6 scans left out" in done.stderr and "Traceback" not in done.stderr
-    assert done.stdout.splitlines()[0] == f"5 scans in {data_dir / 'bosphorus' / '1.0.0'}"
+    assert done.returncode == 1 and f"1 of {scans} scans left out" in done.stderr and "Traceback" not in done.stderr
+    assert done.stdout.splitlines()[0] == f"{scans - 1} scans in {data_dir / 'bosphorus' / '1.0.0'}"
     assert done.stdout.splitlines()[1:] == ["left out: 1 neutral faces (NE)"]
-    assert [row["scan"] for row in rejected(data_dir)] == ["bs001_E_FEAR_0"]
-    shutil.copy(samples / "bosphorus" / "bs001" / "bs001_E_FEAR_0.png", raw / "bs001")
+    assert [row["scan"] for row in rejected(data_dir)] == [bad.stem]
+    shutil.copy(source / bad.name, bad)
     done = run_tool("--database=bosphorus", f"--raw={raw}", f"--data_dir={data_dir}", "--workers=1")
-    assert done.returncode == 0 and done.stdout.startswith("6 scans in ")
+    assert done.returncode == 0 and done.stdout.startswith(f"{scans} scans in ")
     found = examples(data_dir / "bosphorus" / "1.0.0")
-    assert [example["label"] for example in found] == list(range(6))
+    words = ["ANGER", "DISGUST", "FEAR", "HAPPY", "SADNESS", "SURPRISE"]  # in the order of the labels
+    assert [example["label"] for example in found] == sorted(
+        words.index(path.stem.split("_")[2]) for path in source.glob("*_E_*.bnt")
+    )
     for example in found:
         face = np.isfinite(example["depth"])
         assert 0.1 < face.mean() < 0.9 and (example["texture"][~face] == 0).all()
@@ -260,12 +271,12 @@ def test_command_line_prepares_samples_and_lists_the_bad_ones(samples, tmp_path)
 @pytest.mark.parametrize(
     "arguments", [[], ["--database=celeba", "--raw=a", "--data_dir=b"], ["--database=bu3dfe", "--workers=0"]]
 )
-def test_command_line_refuses_wrong_arguments(arguments):
-    assert run_tool(*arguments).returncode == 2
+def test_command_line_refuses_wrong_arguments(call, arguments):
+    assert call(main, *arguments).returncode == 2
 
 
-def test_command_line_helps():
-    done = run_tool("--help")
+def test_command_line_helps(call):
+    done = call(main, "--help")
     assert done.returncode == 0 and "rejected.csv" in done.stdout
 
 
@@ -283,7 +294,7 @@ def prepare_quickly(folder, data_dir, database="bu3dfe"):
     return prepare(database, folder, data_dir, workers=1, preprocess=quick_maps)
 
 
-def test_parts_make_the_same_data_set_as_the_whole(raw, parts, tmp_path, monkeypatch):
+def test_parts_make_the_same_data_set_as_the_whole(raw, parts, tmp_path):
     whole = prepare_quickly(raw, tmp_path / "whole")
     first = prepare_quickly(parts[0], tmp_path / "data")
     second = prepare_quickly(parts[1], tmp_path / "data")
@@ -293,10 +304,10 @@ def test_parts_make_the_same_data_set_as_the_whole(raw, parts, tmp_path, monkeyp
         assert one.keys() == other.keys()
         for name in one:
             np.testing.assert_array_equal(one[name], other[name])
-    monkeypatch.setattr("afnet_jax.datasets.preparation._finish_all", None)
+    before = written(second.folder)
     for part in parts:  # nothing is done twice
         again = prepare_quickly(part, tmp_path / "data")
-        assert (again.prepared, again.kept) == (6, 6)
+        assert (again.prepared, again.kept) == (6, 6) and written(second.folder) == before
 
 
 def test_a_part_follows_its_folder_and_the_last_of_one_name_counts(parts, tmp_path):
@@ -319,20 +330,17 @@ def test_a_part_follows_its_folder_and_the_last_of_one_name_counts(parts, tmp_pa
     assert len(examples(done.folder)) == 11
 
 
-def test_parts_of_other_versions_and_damaged_ones_are_not_mixed(parts, tmp_path, monkeypatch):
+def test_parts_of_other_versions_and_damaged_ones_are_not_mixed(parts, tmp_path):
     folder = prepare_quickly(parts[0], tmp_path / "data").folder
-    with monkeypatch.context() as patch:
-        patch.setattr("afnet_jax.datasets.preparation._code_digest", lambda *_: "another")
-        with pytest.raises(DatasetError, match=r"holds 6 scans of .*part 1, which another version .*; remove .*1.0.0"):
-            prepare_quickly(parts[1], tmp_path / "data")
-        assert len(examples(folder)) == 6
-        prepare_quickly(parts[0], tmp_path / "data")
+    another_version = functools.partial(prepare, workers=1, preprocess=picky_maps)
+    with pytest.raises(DatasetError, match=r"holds 6 scans of .*part 1, which another version .*; remove .*1.0.0"):
+        another_version("bu3dfe", parts[1], tmp_path / "data")
+    assert len(examples(folder)) == 6
+    assert another_version("bu3dfe", parts[0], tmp_path / "data").prepared == 4
     record = next(folder.glob("*.array_record*"))
     record.write_bytes(record.read_bytes()[:-1])
-    with monkeypatch.context() as patch:
-        patch.setattr("afnet_jax.datasets.preparation._code_digest", lambda *_: "another")
-        with pytest.raises(DatasetError, match=r"holds 6 scans of .*part 1, but is damaged"):
-            prepare_quickly(parts[1], tmp_path / "data")
+    with pytest.raises(DatasetError, match=r"holds 4 scans of .*part 1, but is damaged"):
+        another_version("bu3dfe", parts[1], tmp_path / "data")
     (folder / "sources.json").write_text("{")
     with pytest.raises(DatasetError, match=r"sources.json: damaged; remove"):
         prepare_quickly(parts[0], tmp_path / "data")
@@ -365,15 +373,15 @@ def test_the_list_of_rejected_scans_holds_several_data_sets(parts, raw_bosphorus
     assert {row["scan"] for row in rejected(tmp_path / "data")} == {"bs000_E_ANGER_0", "F0001_FE04WH"}
 
 
-def test_what_file_managers_leave_changes_nothing(raw, tmp_path, monkeypatch):
+def test_what_file_managers_leave_changes_nothing(raw, tmp_path):
     first = prepare_quickly(raw, tmp_path / "data")
     for name in (".DS_Store", "._features.json", "Thumbs.db", "desktop.ini", "notes.txt"):
         (first.folder / name).write_text("x")
         (raw / name).write_text("x")
     (first.folder / "@eaDir").mkdir()
     digests.verify(first.folder)
-    monkeypatch.setattr("afnet_jax.datasets.preparation._finish_all", None)
-    assert prepare_quickly(raw, tmp_path / "data") == first
+    before = written(first.folder)
+    assert prepare_quickly(raw, tmp_path / "data") == first and written(first.folder) == before
 
 
 def test_no_folder_is_left_in_the_temporary_one(raw, tmp_path, monkeypatch):

@@ -92,6 +92,7 @@ print(synthetic_default.prepare_synthetic(pathlib.Path(sys.argv[1]), 1, 0))
 """
 
 
+@pytest.mark.slow
 def test_of_two_processes_at_once_one_makes_the_set(tmp_path):
     both = [
         subprocess.Popen(

@@ -51,6 +51,7 @@ def test_the_result_is_told_with_a_spread_where_there_is_one(tmp_path, faces, mo
         assert told[-1].startswith(start)
 
 
+@pytest.mark.slow
 def test_a_run_whose_trainings_were_all_given_up_is_a_fault_and_leaves_its_summary(tmp_path):
     faces = make_faces()
     faces.maps.mask1[:] = np.nan
@@ -61,6 +62,7 @@ def test_a_run_whose_trainings_were_all_given_up_is_a_fault_and_leaves_its_summa
     assert (tmp_path / "report.html").exists()
 
 
+@pytest.mark.slow
 def test_what_is_estimated_is_a_number(tmp_path):
     run_experiment(make_config(**{"train.folds_per_group": "2", "train.epochs": 1}), tmp_path, data=make_faces())
     assert math.isfinite(json.loads((tmp_path / "estimate.json").read_text())["seconds"])

@@ -3,21 +3,19 @@
 import pytest
 
 from afnet_jax.models.architecture import VARIANTS
-from afnet_jax.models.parameters import audit, sizes, table_iv
+from afnet_jax.models.parameters import audit, size, sizes
 
 
 def test_table_iv_to_its_last_digit():
-    rows = {row["model"]: row for row in table_iv()}
-    assert rows["two trunks, no head"]["mib"] == pytest.approx(85.27, abs=0.005)
-    assert rows["without MA"]["mib_per_call"] == pytest.approx(90.51, abs=0.005) == rows["without MA"]["paper"]
-    assert rows["IWC alone"]["mib_per_call"] == pytest.approx(5.012, abs=0.0005)
-    assert rows["MA alone"]["mib_per_call"] == pytest.approx(0.631, abs=0.0005)
-    assert rows["AFNet-M"]["mib_per_call"] == pytest.approx(91.14, abs=0.005)
-    assert rows["without MA"]["mib"] == pytest.approx(88.00, abs=0.005)
-    assert rows["AFNet-M"]["mib"] == pytest.approx(88.63, abs=0.005)
-    # What the paper's figures leave over lies wholly in MA.
-    assert rows["IWC alone"]["paper"] == pytest.approx(rows["IWC alone"]["mib_per_call"], abs=0.005)
-    assert rows["MA alone"]["paper"] - rows["MA alone"]["mib"] == pytest.approx(0.40, abs=0.005)
+    parts, whole, without_ma = sizes(VARIANTS["afnet"]), size(VARIANTS["afnet"]), size(VARIANTS["no_ma"])
+    assert parts["trunks"].mib == pytest.approx(85.27, abs=0.005)
+    assert without_ma.mib_per_call == pytest.approx(90.51, abs=0.005)  # as in the paper
+    assert without_ma.mib == pytest.approx(88.00, abs=0.005)
+    assert parts["importance_weights"].mib_per_call == pytest.approx(5.012, abs=0.0005)  # 5.01 in the paper
+    assert whole.mib_per_call == pytest.approx(91.14, abs=0.005)
+    assert whole.mib == pytest.approx(88.63, abs=0.005)
+    # What the paper's figures leave over lies wholly in MA, 1.03 there.
+    assert parts["mask_attention"].mib_per_call == pytest.approx(1.03 - 0.399, abs=0.0005)
 
 
 def test_parts_are_the_sums_that_one_makes_by_hand():

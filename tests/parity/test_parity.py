@@ -38,7 +38,10 @@ GOLDEN = Path(__file__).parent / "golden.json"
 DISTINCT = [name for name in VARIANTS if name != "fuse_34"]  # which is no_ma under the name that Fig. 5 gives it
 
 
-@pytest.fixture(scope="module", params=DISTINCT)
+@pytest.fixture(
+    scope="module",
+    params=[name if name == "afnet" else pytest.param(name, marks=pytest.mark.slow) for name in DISTINCT],
+)
 def variant(request):
     """Of module scope, so that all tests of a variant run one after the other and share what is computed for it."""
     return request.param
@@ -74,6 +77,7 @@ def test_a_step_agrees_with_pytorch(variant, step):
     assert_agree(f"{variant}, 64 px", step, pytorch(variant, 64, "float64"))
 
 
+@pytest.mark.slow
 def test_a_step_in_the_form_for_a_gpu_agrees_with_pytorch():
     pytest.importorskip("torch")
     assert_agree("afnet for a GPU, 64 px", ours("afnet", 64, "float64", "cuda"), pytorch("afnet", 64, "float64"))
@@ -88,6 +92,7 @@ def test_a_step_agrees_with_what_pytorch_once_found(variant, step):
         np.testing.assert_allclose(found[part], numbers, rtol=1e-6, atol=1e-6, err_msg=part)
 
 
+@pytest.mark.slow
 def test_compiled_for_two_folds_is_what_runs_operation_by_operation():
     """At float32, as trainings run; a jaxlib that compiles wrong programs (see setup.cfg) shows here."""
     step = ours("texture", 64, "float64")
@@ -124,6 +129,7 @@ def test_224_px_agrees_and_float32_is_as_near_the_truth_as_pytorchs(variant):
     assert max(errors(found.statistics, theirs.statistics).values()) < 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float64", "float32"] if FULL else ["float64"])
 @pytest.mark.parametrize("curve_variant", DISTINCT if FULL else ["texture"])
 def test_adam_steps_follow_pytorchs_curve(curve_variant, dtype):

@@ -14,6 +14,7 @@ from afnet_jax.models.resnet import ResNet18
 from afnet_jax.models.weight_files import read_weights
 
 
+@pytest.mark.slow
 def test_trunk_is_transformers_resnet18(tmp_path):
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")

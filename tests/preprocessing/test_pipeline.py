@@ -166,34 +166,34 @@ def test_says_why_a_scan_is_of_no_use(face, spoil, reason):
 
 
 SAMPLES = [
-    ("bosphorus/bs000/bs000_E_ANGER_0.bnt", 0.45),
-    ("bu3dfe/M0001/M0001_SU04IN_F3D.wrl", 0.45),
-    ("bosphorus_clean/bs000/bs000_E_SURPRISE_0.bnt", 0.25),
-    ("bu3dfe_clean/F0001/F0001_HA04BL_F3D.wrl", 0.25),
+    ("bosphorus/*/*_E_ANGER_0.bnt", 0.45),
+    ("bu3dfe/*/*_SU04??_F3D.wrl", 0.45),
+    ("bosphorus_clean/*/*_E_SURPRISE_0.bnt", 0.25),
+    ("bu3dfe_clean/*/*_HA04??_F3D.wrl", 0.25),
 ]
 
 
 @pytest.mark.parametrize(("name", "most"), SAMPLES)
-def test_made_up_people_come_out_as_they_are(samples, name, most):
-    scan = read_scan(samples / name)
-    figures = evaluate(scan, preprocess(scan), read_truth(truth_path(samples / name)))
+def test_synthetic_subjects_come_out_as_they_are(samples, name, most):
+    path = sorted(samples.glob(name))[0]
+    scan = read_scan(path)
+    figures = evaluate(scan, preprocess(scan), read_truth(truth_path(path)))
     assert figures["inner_rmse"] < most
     assert not figures["hole_rmse"] > 1.5
     assert figures["ssim"] > 0.9
     assert figures["good_kept"] > 0.99
 
 
-@pytest.mark.parametrize(
-    "name", ["bosphorus_clean/bs000/bs000_E_SURPRISE_0.bnt", "bu3dfe_clean/F0001/F0001_HA04BL_F3D.wrl"]
-)
-def test_made_up_people_scanned_again_in_another_pose_keep_their_shape(samples, name):
-    agreement = pose_agreement(read_scan(samples / name))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [SAMPLES[2][0], SAMPLES[3][0]])
+def test_synthetic_subjects_scanned_again_in_another_pose_keep_their_shape(samples, name):
+    agreement = pose_agreement(read_scan(sorted(samples.glob(name))[0]))
     assert set(agreement) == {f"{axis}{sign}20" for axis in ("pitch", "yaw", "roll") for sign in "-+"}
     assert max(agreement.values()) < 0.6
 
 
 def test_what_a_pose_hides_counts_as_unseen(samples):
-    scan = read_scan(samples / "bosphorus_clean/bs000/bs000_N_N_0.bnt")
+    scan = read_scan(sorted(samples.glob("bosphorus_clean/*/*_N_N_0.bnt"))[0])
     to_its_left = Rotation.from_euler("y", 30, degrees=True).as_matrix()  # the nose then hides the left cheek
     maps = preprocess(scanned_again(scan, to_its_left, noise=0.0, seed=0))
     x, y = pixels(maps)[..., 0], pixels(maps)[..., 1]

@@ -19,6 +19,7 @@ from afnet_jax.preprocessing.face_maps import FaceMaps
 from afnet_jax.quality.inspection import find_dataset, inspect
 from afnet_jax.quality.inspection_page import to_html, write_page
 from afnet_jax.quality.thumbnails import TILE, relief, strip
+from afnet_jax.scans.databases import DATABASES
 from afnet_jax.scans.scan import EXPRESSION_CODES, ScanId
 
 TOOL = Path(__file__).parents[2] / "tools" / "inspect_dataset.py"
@@ -77,7 +78,7 @@ def write(maps: list[FaceMaps], data_dir: Path, database: str = "bu3dfe") -> Pat
     finished.mkdir(parents=True, exist_ok=True)
     for one in maps:
         write_arrays_atomically(finished / f"{one.id.name}.npz", record_of(one))
-    folder = write_dataset(database, finished, data_dir)
+    folder = write_dataset(DATABASES[database], finished, data_dir)
     digests.write_digests(folder, "formula")
     return folder
 

@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from afnet_jax.errors import AFNetError
 from afnet_jax.scans import ScanError, bosphorus, bu3dfe, find_scans, read_scan
-from afnet_jax.scans.databases import survey_scans
+from afnet_jax.scans.raw_folder import survey_scans
 
 BU_NAMES = [f"{code}{level:02d}WH" for code in ("AN", "DI", "FE", "HA", "SA", "SU") for level in (1, 2, 3, 4)]
 BU_NAMES.append("NE00WH")
@@ -73,9 +74,9 @@ def test_refuses_in_one_line_that_says_what_to_do(tmp_path):
         ("bosphorus", "neutral", "use --database=bu3dfe"),
         ("bu3dfe", "neutral", r"protocol's expressions \(2 neutral faces \(NE\)\)"),
         ("bu3dfe", "twice", "the same scan is also at"),
-        ("celeba", "empty", "expected one of bu3dfe, bosphorus, synthetic"),
+        ("celeba", "empty", "expected one of bosphorus, bu3dfe, mesh, synthetic"),
     ]:
-        with pytest.raises(ScanError, match=message) as caught:
+        with pytest.raises(AFNetError, match=message) as caught:
             find_scans(database, tmp_path / folder)
         assert "\n" not in str(caught.value)
 
@@ -103,8 +104,13 @@ def test_says_what_is_accepted(tmp_path, name):
 
 
 def test_samples_are_found(samples):
-    assert len(find_scans("bu3dfe", samples / "bu3dfe")) == 18
-    assert len(find_scans("bosphorus", samples / "bosphorus")) == 12
+    """All that show an emotion."""
+    assert [path for _, path in find_scans("bu3dfe", samples / "bu3dfe")] == sorted(
+        (samples / "bu3dfe").glob("*/*_F3D.wrl")
+    )
+    assert [path for _, path in find_scans("bosphorus", samples / "bosphorus")] == sorted(
+        (samples / "bosphorus").glob("*/*_E_*.bnt")
+    )
 
 
 def test_links_are_followed_once(tmp_path):

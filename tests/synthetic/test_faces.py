@@ -136,6 +136,7 @@ def front_pixels(people: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.nda
     return np.array(pixels), np.array(labels), np.array(groups)
 
 
+@pytest.mark.slow
 def test_expressions_are_neither_trivial_nor_hidden_for_a_linear_model():
     """Multinomial logistic regression on pixels, subject-disjoint: far above chance (1/6), far from solved."""
     pixels, labels, groups = front_pixels(20, seed=0)

@@ -148,6 +148,7 @@ def test_poses_are_a_few_degrees():
     assert 0.5 < np.median(turns) < 8 and max(turns) < 13
 
 
+@pytest.mark.slow
 def test_folders_hold_whole_people_and_go_on_where_they_stopped(tmp_path):
     paths = write_people(tmp_path, database="bosphorus", subjects=1, seed=0, workers=1)
     assert [path for _, path in find_scans("bosphorus", tmp_path)] == sorted(paths) and len(paths) == 6

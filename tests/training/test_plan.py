@@ -26,7 +26,7 @@ def test_a_subject_who_is_not_there_is_named():
 
 
 def test_an_epoch_shows_each_scan_at_most_once_in_full_batches(trainings):
-    shape = plan.common_shape(trainings, batch_size=16, folds_per_group=6)
+    shape = plan.common_shape(trainings, batch_size=16)
     indices, active = plan.epoch_batches(trainings, shape, seed=0, epoch=0)
     assert indices.shape == (shape.steps, 6, 16) and active.shape == (shape.steps, 6)
     for column, training in enumerate(trainings):
@@ -36,7 +36,7 @@ def test_an_epoch_shows_each_scan_at_most_once_in_full_batches(trainings):
 
 
 def test_order_depends_on_seed_round_fold_and_epoch_alone(trainings):
-    shape = plan.common_shape(trainings, batch_size=16, folds_per_group=6)
+    shape = plan.common_shape(trainings, batch_size=16)
     together, _ = plan.epoch_batches(trainings, shape, seed=5, epoch=3)
     alone, _ = plan.epoch_batches(trainings[4:5], shape, seed=5, epoch=3)
     np.testing.assert_array_equal(together[:, 4], alone[:, 0])
@@ -48,17 +48,17 @@ def test_order_depends_on_seed_round_fold_and_epoch_alone(trainings):
 def test_uneven_folds_rest_in_the_last_step(trainings):
     sizes = [len(t.train) for t in trainings]
     assert len(set(sizes)) > 1
-    shape = plan.common_shape(trainings, batch_size=12, folds_per_group=6)
+    shape = plan.common_shape(trainings, batch_size=12)
     _, active = plan.epoch_batches(trainings, shape, seed=0, epoch=0)
     assert active.sum(0).tolist() == [size // 12 for size in sizes]
 
 
 def test_a_small_fold_lowers_the_batch(trainings):
-    assert plan.common_shape(trainings, batch_size=500, folds_per_group=2).batch == min(len(t.train) for t in trainings)
+    assert plan.common_shape(trainings, batch_size=500).batch == min(len(t.train) for t in trainings)
 
 
 def test_every_test_scan_is_in_the_test_batches_in_order(trainings):
-    shape = plan.common_shape(trainings, batch_size=20, folds_per_group=6)
+    shape = plan.common_shape(trainings, batch_size=20)
     batches = plan.test_batches(trainings, shape)
     for column, training in enumerate(trainings):
         flat = batches[:, column].ravel()

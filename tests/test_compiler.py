@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from afnet_jax.compiler import check_compiler
 from afnet_jax.errors import AFNetError
-from afnet_jax.models.compiler_check import check_compiler
 
 
 def test_this_compiler_is_right():
