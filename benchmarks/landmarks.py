@@ -26,7 +26,7 @@ from afnet_jax.landmarks import bodies, find_landmarks
 from afnet_jax.preprocessing import preprocess
 from afnet_jax.preprocessing.alignment import align
 from afnet_jax.preprocessing.triangles import longest_edges
-from afnet_jax.scans.databases import is_scan, read_scan
+from afnet_jax.scans.databases import is_scan, read_scan, readable_databases
 from afnet_jax.scans.raw_folder import files_below
 from afnet_jax.scans.scan import LANDMARKS, Scan, ScanId
 
@@ -65,7 +65,7 @@ def _say(line: str) -> None:
 
 def _scans(args: argparse.Namespace) -> Iterator[Scan]:
     for folder in args.samples:
-        yield from (read_scan(path) for path in files_below(folder) if is_scan(path))
+        yield from (read_scan(path) for path in files_below(folder) if is_scan(path, readable_databases()))
     if args.points:
         with np.load(args.points) as file:
             data = {

@@ -20,7 +20,7 @@ from afnet_jax.landmarks.plausibility import Prior
 from afnet_jax.landmarks.views import COARSE_STEP, FINE_STEP
 
 FILE = Path(__file__).with_name("detector.safetensors")
-DIGEST = "cb7b9f2b5bb563c23d777e2343df60448e73a01ce0e2da7c3fcb4f3ab66c4ccc"  # SHA-256 of FILE
+DIGEST = "f2d9fd86c83d065f70d034facd95c2e8ace5c604c3648e6cbc531d5e7b6f33a9"  # SHA-256 of FILE
 
 
 @dataclasses.dataclass(frozen=True)

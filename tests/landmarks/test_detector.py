@@ -42,7 +42,7 @@ def degrees_between(a: np.ndarray, b: np.ndarray) -> float:
 POSES = [(0, 0, 0), (40, 10, -20), (-55, -20, 10), (10, 25, 25)]
 
 
-@pytest.mark.parametrize(("number", "pose"), enumerate(POSES))
+@pytest.mark.parametrize(("number", "pose"), list(enumerate(POSES)))
 def test_found_in_any_pose(number, pose):
     scan = turned_head(number, *pose)
     found, confidence = find_landmarks(dataclasses.replace(scan, landmarks={}))
