@@ -117,6 +117,7 @@ def test_each_platform_has_its_own_forms_and_no_others(name, dtype, folds):
     assert (convolutions(there), convolutions(here)) == expected
 
 
+@pytest.mark.slow
 def test_an_exported_program_holds_both_platforms_forms():
     """One choice, outside of everything that is computed, whichever platform exports."""
     function, arguments = make_program("export", Shape("cpu", image_size=SIZE, variant="texture"))

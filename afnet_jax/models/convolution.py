@@ -59,6 +59,7 @@ class Conv(nnx.Conv):
 
     def __init__(self, *args, platform: str = "cpu", **settings):
         super().__init__(*args, conv_general_dilated=_convolve_on(platform), **settings)
+        self.platform = platform
 
 
 @functools.cache

@@ -125,6 +125,7 @@ def test_a_mesh_is_as_dense_as_the_databases(truths):
     assert 5000 < len(scan.points) < 12000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("database", ["bu3dfe", "bosphorus"])
 def test_written_people_are_read_back(database, tmp_path):
     write_people(tmp_path, database=database, subjects=1, seed=5, levels=(4,), workers=1)

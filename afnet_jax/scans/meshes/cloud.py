@@ -13,7 +13,7 @@ import scipy.spatial
 
 from afnet_jax.scans.meshes.surface import MeshError, Part, Surface
 
-_MOST_POINTS = 300_000
+_MOST_POINTS = 100_000
 _FEWEST_POINTS = 300
 _LONGEST = 8.0  # times the median distance of neighbours: longer edges span a gap, not the surface
 _FIT_ROUNDS = 5
@@ -23,7 +23,7 @@ def meshed(cloud: Surface) -> Surface:
     """Returns the surface through a point cloud; counter-clockwise from outside.
 
     Args:
-        cloud: without parts. Points that are no numbers are left out; more than 300,000 are thinned evenly.
+        cloud: without parts. Points that are no numbers are left out; more than 100,000 are thinned evenly.
 
     Raises:
         MeshError: too few points, or points that do not lie round a centre.
