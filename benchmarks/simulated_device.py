@@ -22,6 +22,7 @@ from afnet_jax.config import default_config
 from afnet_jax.datasets.loading import FaceDataset
 from afnet_jax.maps import Maps
 from afnet_jax.runs import background, checkpoint_files
+from afnet_jax.runs.folder import RunFolder
 from afnet_jax.runs.metrics import MetricsWriter
 from afnet_jax.runs.tensorboard import Events
 from afnet_jax.training.loop import train_and_evaluate
@@ -141,7 +142,8 @@ def measure(trainings: int, epochs: int, step: float, minutes: float, copy: floa
 
     checkpoint_files.save_checkpoint = counted
     start = time.monotonic()
-    train_and_evaluate(config, folder, _data(), program=device)
+    with RunFolder(folder) as held:
+        train_and_evaluate(config, held, _data(), program=device)
     total = time.monotonic() - device.began
     other = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file() and "checkpoints" not in f.parts)
     scale = _PROTOCOL / trainings

@@ -186,7 +186,8 @@ def _run(stretch: Stretch, workdir: Path, process: int, address: str) -> None:
     if stretch.stopped_by is not None and process == 0:
         _lie_in_wait(stretch, workdir)
     processes.join(config.distributed)
-    train_and_evaluate(config, workdir, _data(), program=_program)
+    with RunFolder(workdir, process=jax.process_index(), processes=jax.process_count()) as folder:
+        train_and_evaluate(config, folder, _data(), program=_program)
 
 
 def _lie_in_wait(stretch: Stretch, workdir: Path) -> None:

@@ -71,6 +71,12 @@ class RunFolder:
         self._process = process
         self.metrics = MetricsWriter(self.path, process)
 
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
     def close(self) -> None:
         """Gives the folder back."""
         self._lock.close()

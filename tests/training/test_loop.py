@@ -19,8 +19,7 @@ from afnet_jax.runs.metrics import MetricsWriter
 from afnet_jax.training.checkpoint_clock import CheckpointClock
 from afnet_jax.training.devices import GroupProgram
 from afnet_jax.training.group import Interrupted
-from afnet_jax.training.loop import evaluate, train_and_evaluate
-from tests.support.small_training import make_config, make_faces
+from tests.support.small_training import evaluate, make_config, make_faces, train_and_evaluate
 
 pytestmark = pytest.mark.slow
 
