@@ -64,7 +64,7 @@ def record_of(maps: FaceMaps) -> dict[str, np.ndarray | np.generic]:
         "to_scan": np.asarray(maps.to_scan, np.float64),
         "origin": np.array(maps.origin, np.float64),
         "mm_per_pixel": np.float64(maps.mm_per_pixel),
-        "quality": np.str_(json.dumps({name: float(value) for name, value in maps.quality.items()})),
+        "quality": np.str_(json.dumps({n: v if isinstance(v, str) else float(v) for n, v in maps.quality.items()})),
     }
 
 

@@ -7,7 +7,8 @@ import dataclasses
 import numpy as np
 import scipy.spatial
 
-from afnet_jax.scans import bosphorus, bu3dfe
+from afnet_jax.scans import bu3dfe
+from afnet_jax.scans.range_grid import grid_triangles
 from afnet_jax.scans.scan import Scan, ScanId
 from afnet_jax.synthetic import picture, sensor, template
 from afnet_jax.synthetic.head import Head, is_mouth_lining
@@ -226,5 +227,5 @@ def bosphorus_scan(subject: Subject, identity: ScanId, rng: np.random.Generator,
     height, width = view.seen.shape
     uv = np.stack([(col * _PIXELS_PER_STEP + 0.5) / width, 1 - (row * _PIXELS_PER_STEP + 0.5) / height], axis=1)
     texture = np.ascontiguousarray(subject.colours(view)[::-1])
-    triangles = bosphorus.grid_triangles(grid)
+    triangles = grid_triangles(grid)
     return Scan(identity, points, triangles, uv.astype(np.float32), triangles, texture, landmarks, grid=grid)

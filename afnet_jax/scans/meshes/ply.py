@@ -10,7 +10,17 @@ import numpy as np
 
 from afnet_jax.scans.files import read_bytes
 from afnet_jax.scans.meshes.folder import read_picture
-from afnet_jax.scans.meshes.surface import MAX_BYTES, MAX_CORNERS, MeshError, Part, Surface, as_bytes, as_float64, fans
+from afnet_jax.scans.meshes.surface import (
+    MAX_BYTES,
+    MAX_CORNERS,
+    MAX_POINTS,
+    MeshError,
+    Part,
+    Surface,
+    as_bytes,
+    as_float64,
+    fans,
+)
 
 _TYPES = {
     "char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4", "float": "f4",
@@ -148,6 +158,11 @@ def _check_names(elements: list[_Element]) -> None:
     for names in ([each.name for each in elements], *([each.name for each in one.properties] for one in elements)):
         if len(set(names)) < len(names):
             raise MeshError("its head names an element or a property twice")
+    if large := [each for each in elements if each.rows > MAX_POINTS]:
+        rows, name = large[0].rows, large[0].name
+        raise MeshError(
+            f"{rows:,} rows of `{name}`, expected at most {MAX_POINTS:,}; simplify the mesh, or copy it again"
+        )
     if any(each.rows and not each.properties for each in elements):
         raise MeshError("its head holds an element without properties")
 
