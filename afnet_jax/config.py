@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
 from afnet_jax.errors import ConfigError
-from afnet_jax.models.architecture import VARIANTS, Architecture
+from afnet_jax.models.architecture import VARIANTS, Architecture, architecture_of
 from afnet_jax.scans.databases import DATABASES, is_database_name
 
 # Fields of earlier versions -> what took their place.
@@ -129,15 +129,6 @@ def _architecture_fields(architecture: Architecture) -> ConfigDict:
     return fields
 
 
-def architecture(config: ConfigDict) -> Architecture:
-    """The network that config.model describes.
-
-    Raises:
-        ConfigError: fields that are no network together.
-    """
-    return Architecture(**{field.name: config.model[field.name] for field in dataclasses.fields(Architecture)})
-
-
 def without_retired_fields(stored: dict[str, Any]) -> dict[str, Any]:
     """Returns a stored config without fields of earlier versions that changed nothing of what came out.
 
@@ -157,7 +148,7 @@ def validate(config: ConfigDict) -> None:
     Raises:
         ConfigError: names the field, what was expected and what was found.
     """
-    architecture(config)
+    architecture_of(config.model)
     size, train = config.dataset.image_size, config.train
     name = config.dataset.name
     checks = [

@@ -7,7 +7,7 @@ import pytest
 import scipy.ndimage
 
 from afnet_jax.maps import Maps
-from afnet_jax.training.step import augment
+from afnet_jax.training.augmentation import augment
 from tests.support.small_training import make_config
 
 SIZE = 64
