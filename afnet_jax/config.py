@@ -1,4 +1,4 @@
-"""Every setting of a run, with its default and what it means."""
+"""Every setting of a run, with its default and its meaning."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def default_config(variant: str = "afnet") -> ConfigDict:
     config.dataset.image_size = 224
     # Intensities that take part, of those that the data set holds; scans without a level always do.
     config.dataset.levels = (3, 4)
-    # Made-up people, made and prepared on first use where name is "synthetic".
+    # Synthetic subjects, made and prepared on first use where name is "synthetic".
     config.dataset.synthetic_subjects = 30
     config.dataset.synthetic_seed = 0
 

@@ -92,7 +92,7 @@ class SimulatedDevice:
 
 
 def _data() -> FaceDataset:
-    """Scans that nobody looks at; subjects and labels as in BU-3DFE's protocol."""
+    """Random scans; subjects and labels as in BU-3DFE's protocol."""
     count = _SUBJECTS * _SCANS_EACH
     labels = np.tile(np.arange(_SCANS_EACH, dtype=np.int32) % 6, _SUBJECTS)
     maps = [np.zeros((count, 1, 1, channels), np.uint8) for channels in (3, 1, 1, 1)]

@@ -23,7 +23,7 @@ BATCH = 6  # scans of one call, one for each expression; one program serves any 
 
 
 class Explanation(NamedTuple):
-    """What F networks say about N scans each, and why.
+    """Outputs of F networks for N scans each, with heat maps and importance weights.
 
     Attributes:
         logits: (F, N, 6).
@@ -81,7 +81,7 @@ def explainer(network: Network):
 
 
 def _explain_one(network: Network, params, batch_stats, maps, classes) -> tuple[jax.Array, dict, dict]:
-    """Of one network, as in `Explanation`.
+    """Explains one network; fields as in `Explanation`.
 
     Heat = ReLU(Σ_k α_k A_k), α_k the mean over the image of the class logit's gradient by A_k.
     """

@@ -50,7 +50,7 @@ class Face:
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """What the networks say of one face.
+    """The networks' probabilities for one face.
 
     Attributes:
         face: the face.

@@ -30,7 +30,7 @@ def prepared_names(data_dir: Path) -> list[str]:
 
 
 def being_prepared(data_dir: Path, database: str) -> str:
-    """What a process says that waits for the lock."""
+    """Returns the message of a process that waits for the lock."""
     return f"{data_dir / database}: the data set is being prepared"
 
 

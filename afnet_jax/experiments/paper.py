@@ -118,7 +118,7 @@ def draw(runs: dict[str, Run], folder: Path, data: FaceDataset) -> None:
 
 def _caution(database: str) -> str:
     if is_synthetic(database):
-        return "Made-up people: their accuracies say nothing about those on the paper's databases.\n"
+        return "Synthetic subjects: their accuracies say nothing about those on the paper's databases.\n"
     return "Accuracies are means over rounds of cross-validation, ± the sample standard deviation over rounds.\n"
 
 

@@ -92,7 +92,7 @@ def load_data(config: ConfigDict) -> FaceDataset:
 
 
 def run_in(folder: RunFolder, config: ConfigDict, data: FaceDataset, *, mode: str = "train") -> Run:
-    """Trains (or goes on, or evaluates anew), writes summary.json and report.html and tells the result.
+    """Trains, resumes or re-evaluates a run, writes summary.json and report.html and prints the result.
 
     Args:
         folder: of the run.

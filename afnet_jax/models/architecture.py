@@ -1,4 +1,4 @@
-"""What a network of this family is made of: one description for AFNet-M and for every variant of the paper's tables.
+"""Architecture of a network: one description for AFNet-M and every variant of the paper's tables.
 
 Plain data, no JAX: the config is built from it, and a network from the config.
 """

@@ -1,4 +1,4 @@
-"""What preprocessing makes of a scan: the network's inputs, on one orthographic grid."""
+"""The result of preprocessing: aligned maps of a face on one orthographic grid."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How well preprocessing recovers surfaces that are known: figures for one scan beside its truth.
+"""Preprocessing against known surfaces: error figures of one scan.
 
 The maps are carried into the truth's frame, the scan's own, through `to_scan` and looked at along the same direction,
 so that two height fields are compared that hide the same things.

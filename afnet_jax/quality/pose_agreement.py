@@ -1,4 +1,4 @@
-"""Does the same face give the same maps in any pose? A known head is turned, scanned anew and prepared again."""
+"""Agreement of maps over poses: a known head is turned, scanned anew and prepared again."""
 
 from __future__ import annotations
 

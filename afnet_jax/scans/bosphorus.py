@@ -135,14 +135,14 @@ def write_scan(scan: Scan, folder: str | Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     surface = scan.grid >= 0
     xyz = scan.points[scan.grid].transpose(2, 0, 1)
-    u, v = (_carried_on(scan.uv[scan.grid, k].astype(np.float64), surface) for k in range(2))
+    u, v = (_extrapolated(scan.uv[scan.grid, k].astype(np.float64), surface) for k in range(2))
     bnt.write_grid(path, bnt.RangeGrid(xyz, u, v, surface, f"{scan.id.name}.png"))
     images.write_rgb(path.with_suffix(".png"), scan.texture)
     _write_landmarks(path, scan)
     return path
 
 
-def _carried_on(plane: np.ndarray, surface: np.ndarray) -> np.ndarray:
+def _extrapolated(plane: np.ndarray, surface: np.ndarray) -> np.ndarray:
     """Fills a plane of texture places off the surface by the best linear function of row and column."""
     row, col = np.indices(plane.shape)
     terms = np.stack([row, col, np.ones_like(row)], axis=-1).astype(np.float64)

@@ -1,4 +1,4 @@
-"""What every reader promises of a Scan, checked in one place."""
+"""Checks of a Scan that every reader must pass."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _check_texture_points(scan: Scan) -> None:
 
 
 def _fit_landmarks(scan: Scan) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """The landmarks without those that are unfit and unused, and a remark on these."""
+    """Returns the usable landmarks, and a remark on unusable ones that are not needed."""
     names = list(scan.landmarks)
     if not names:
         return {}, ()

@@ -1,4 +1,4 @@
-"""The two databases' scanners before a made-up head: a free mesh with a two-view texture, and a range grid."""
+"""The two databases' scanners, simulated on a synthetic head: a free mesh with a two-view texture, and a range grid."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _UNSEEN_DEPTH = 6.0  # mm behind the lips: scanners see no farther into a mouth
 
 @dataclasses.dataclass(frozen=True)
 class Subject:
-    """What stands before the scanner: the head, its paint and the light on it.
+    """The scanned subject: the head, its paint and the light on it.
 
     Attributes:
         head: the clean surface.
@@ -52,7 +52,7 @@ class Subject:
         return self.pose.apply(self.head.points)
 
     def photograph(self, pixels: np.ndarray, height: np.ndarray, shape: tuple[int, int]) -> picture.View:
-        """What `picture.look` sees, the crop as the last value."""
+        """Returns the result of `picture.look`, with the crop as the last value."""
         return picture.look(pixels, height, np.concatenate([self.attributes, self.crop[..., None]], axis=-1), shape)
 
     def colours(self, view: picture.View) -> np.ndarray:

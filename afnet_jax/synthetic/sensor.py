@@ -1,4 +1,4 @@
-"""What scanning adds to a face: its pose before the scanner, the crop, noise, spikes and holes."""
+"""Effects of scanning: pose before the scanner, crop, noise, spikes and holes."""
 
 from __future__ import annotations
 

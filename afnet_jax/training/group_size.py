@@ -1,4 +1,4 @@
-"""How many trainings run side by side: as many as fit the memory, up to where more of them no longer pay.
+"""Number of trainings side by side: as many as fit the memory, up to where more of them no longer pay.
 
 The bytes of a training were counted by compiling the training program for a GPU: what `memory_analysis()` tells for
 several variants, sizes and types (benchmarks/training-memory.json). `tests/training/test_group_size.py` holds the model

@@ -1,4 +1,4 @@
-"""All trainings of a run: group after group, from wherever it stopped."""
+"""All trainings of a run, group after group, from where it stopped."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def train_and_evaluate(
     *,
     program: Callable[..., devices.GroupProgram] = devices.GroupProgram,
 ) -> None:
-    """Trains every fold of every round and predicts its test scans; begun before, it goes on where it stopped.
+    """Trains every fold of every round and predicts its test scans; resumes a run that was stopped.
 
     Leaves config.json, environment.json, splits.json, metrics.jsonl, checkpoints/ and, when all is done,
     predictions.npz in the folder.
@@ -129,7 +129,7 @@ class _Run:
         processes.wait_for_all("predictions are put together")
 
     def _put_in_order(self) -> None:
-        """Leaves nothing of epochs that will be trained again, nor of writes that were cut off."""
+        """Removes metrics of epochs that will be trained again, and what interrupted writes left."""
         self.folder.tidy()
         checkpoints = self.folder.checkpoints()
         reached = {t.key: checkpoints.reached(t.key).epoch for t in self.trainings}
@@ -196,7 +196,7 @@ class _Run:
         )
 
     def evaluate(self) -> None:
-        """Of several processes the first alone predicts."""
+        """Predicts, in the first of several processes alone."""
         if jax.process_index() == 0:
             self._evaluate_all()
         processes.wait_for_all("predictions are made anew")

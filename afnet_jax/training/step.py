@@ -21,7 +21,7 @@ from afnet_jax.training.augmentation import augment
 
 @struct.dataclass
 class TrainState:
-    """All that a training carries from step to step.
+    """State of a training between steps.
 
     Attributes:
         params: trainable weights, float32.
@@ -35,7 +35,7 @@ class TrainState:
 
 
 class StepMetrics(NamedTuple):
-    """Of one step of one training: mean cross-entropy, correct scans of the batch, norm of the whole gradient."""
+    """Metrics of one step of one training: mean cross-entropy, correct scans, norm of the whole gradient."""
 
     loss: jax.Array
     correct: jax.Array

@@ -43,7 +43,7 @@ DISTINCT = [name for name in VARIANTS if name != "fuse_34"]  # which is no_ma un
     params=[name if name == "texture" else pytest.param(name, marks=pytest.mark.slow) for name in DISTINCT],
 )
 def variant(request):
-    """Of module scope, so that all tests of a variant run one after the other and share what is computed for it."""
+    """Has module scope, so that all tests of a variant run one after the other and share what is computed for it."""
     return request.param
 
 

@@ -1,4 +1,4 @@
-"""A finished run of AFNet-M that nobody had to train: weights, scans and predictions from a formula."""
+"""A finished run of AFNet-M without training: weights, scans and predictions from a formula."""
 
 import json
 from collections.abc import Collection, Sequence
@@ -105,7 +105,7 @@ def write_run(
 
 
 def _weights(config, count: int, lost: Sequence[int]) -> dict:
-    """Made-up weights, folds stacked; every fold's are others, and those of lost ones NaN."""
+    """Random weights, folds stacked; every fold's are others, and those of lost ones NaN."""
     params, batch_stats = jax.eval_shape(Network(config.model).init, jax.random.key(0))
 
     def make(path, leaf):

@@ -1,4 +1,4 @@
-"""Scans of made-up people against their truth: what the scanners add stays within its bounds, and files come back."""
+"""Scans of synthetic subjects against their truth: what the scanners add stays within its bounds; files come back."""
 
 import json
 
