@@ -1,12 +1,13 @@
 """What the network sees, said once: every input map, and the batch that holds them all.
 
 A new input is a new field of `Maps`. From its `InputMap` follow its field in a record, its array's shape, how it is
-mirrored and shifted, and how an exported program describes it.
+reduced, mirrored and shifted, and how an exported program describes it.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from typing import Annotated, Any, NamedTuple, get_type_hints
 
 IMAGE_SIZE = 224  # edge in pixels of the images that preprocessing draws and a record holds
@@ -24,7 +25,9 @@ class InputMap:
         scale: its edge as a fraction of the image's edge.
         dtype: in memory.
         outside: value outside the face.
-        record: its field in a record of a data set.
+        record: its field in a record of a data set; "" for a map that is computed from others when they are read
+            (datasets/reduction.py), and only where a network sees it.
+        odd: channels whose sign a mirror changes.
     """
 
     content: str
@@ -32,7 +35,8 @@ class InputMap:
     scale: float
     dtype: str
     outside: float
-    record: str
+    record: str = ""
+    odd: tuple[int, ...] = ()
 
     def edge(self, size: int) -> int:
         """Pixels along its edge where the images' edge is `size`."""
@@ -62,6 +66,14 @@ class Maps(NamedTuple):
 INPUT_MAPS: dict[str, InputMap] = {
     name: hint.__metadata__[0] for name, hint in get_type_hints(Maps, include_extras=True).items()
 }
+
+
+def maps_of(modalities: Collection[str]) -> dict[str, InputMap]:
+    """Returns the maps that a network of these modalities takes: those of a record always, others where it sees them.
+
+    It may ignore some of a record's: all networks are called, and exported, alike.
+    """
+    return {name: each for name, each in INPUT_MAPS.items() if each.record or name in modalities}
 
 
 class Faces(NamedTuple):

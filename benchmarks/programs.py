@@ -17,7 +17,6 @@ from ml_collections import ConfigDict
 from afnet_jax.analysis import export, gradcam, prediction
 from afnet_jax.config import default_config
 from afnet_jax.maps import Faces
-from afnet_jax.models.network import map_shapes
 from afnet_jax.training.devices import train_steps
 from afnet_jax.training.step import Trainer, TrainState
 
@@ -71,33 +70,33 @@ def make_program(name: str, shape: Shape) -> Program:
 
 def _train(shape: Shape, trainer: Trainer) -> Program:
     batches = _array("int32", shape.steps, shape.folds, shape.batch)
-    arguments = (_state(shape, trainer), _faces(shape), _keys(shape), _array("int32"), batches, None)
+    arguments = (_state(shape, trainer), _faces(shape, trainer), _keys(shape), _array("int32"), batches, None)
     return Program(jax.jit(functools.partial(train_steps, trainer), donate_argnums=0), arguments)
 
 
 def _evaluate(shape: Shape, trainer: Trainer) -> Program:
-    arguments = (_state(shape, trainer), _faces(shape), _array("int32", shape.folds, shape.batch))
+    arguments = (_state(shape, trainer), _faces(shape, trainer), _array("int32", shape.folds, shape.batch))
     return Program(jax.jit(jax.vmap(trainer.logits, (0, None, 0))), arguments)
 
 
 def _predict(shape: Shape, trainer: Trainer) -> Program:
     weights = jax.eval_shape(trainer.network.init, jax.random.key(0))
-    maps = map_shapes(shape.image_size, prediction.BATCH)
+    maps = trainer.network.map_shapes(shape.image_size, prediction.BATCH)
     return Program(jax.jit(trainer.network.probabilities), (*weights, maps))
 
 
 def _gradcam(shape: Shape, trainer: Trainer) -> Program:
     state, scans = _state(shape, trainer), (shape.folds, gradcam.BATCH)
-    arguments = (state.params, state.batch_stats, map_shapes(shape.image_size, *scans), _array("int32", *scans))
+    maps = trainer.network.map_shapes(shape.image_size, *scans)
+    arguments = (state.params, state.batch_stats, maps, _array("int32", *scans))
     return Program(gradcam.explainer(trainer.network), arguments)
 
 
 def _export(shape: Shape, trainer: Trainer) -> Program:
     state = _state(shape, trainer)
     weights = export.flatten(state.params, state.batch_stats)
-    return Program(
-        jax.jit(export.probabilities(shape.config)), (weights, *map_shapes(shape.image_size, prediction.BATCH))
-    )
+    maps = jax.tree.leaves(trainer.network.map_shapes(shape.image_size, prediction.BATCH))
+    return Program(jax.jit(export.probabilities(shape.config)), (weights, *maps))
 
 
 PROGRAMS: dict[str, Callable[[Shape, Trainer], Program]] = {
@@ -121,5 +120,5 @@ def _array(dtype: str, *shape: int) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(shape, jnp.dtype(dtype))
 
 
-def _faces(shape: Shape) -> Faces:
-    return Faces(map_shapes(shape.image_size, _SCANS), _array("int32", _SCANS))
+def _faces(shape: Shape, trainer: Trainer) -> Faces:
+    return Faces(trainer.network.map_shapes(shape.image_size, _SCANS), _array("int32", _SCANS))

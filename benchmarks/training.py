@@ -197,7 +197,7 @@ def pytorch(faces: Faces, batch: int, dtype: str, how: str) -> Contender:
     if "compiled" in how:
         forward = torch.compile(model)
     adam = torch.optim.Adam(model.parameters(), lr=1e-4)
-    *inputs, labels = (torch.from_numpy(np.asarray(part[:batch])).to(device) for part in (*faces.maps, faces.labels))
+    *inputs, labels = (torch.from_numpy(np.asarray(part[:batch])).to(device) for part in jax.tree.leaves(faces))
     inputs = [inputs[0], *(part.float().nan_to_num() for part in inputs[1:])]
     steps = 8 if device == "cuda" else 1
 

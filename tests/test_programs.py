@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
-from afnet_jax.models.network import Network, map_shapes
+from afnet_jax.models.network import Network
 from afnet_jax.training.devices import steps_per_dispatch
 from benchmarks.programs import PROGRAMS, Shape, make_program
 from tests.support.small_training import make_config
@@ -151,6 +151,6 @@ def test_the_same_numbers_in_either_form():
     logits = []
     for platform in ("cpu", "cuda"):
         network = Network(make_config().model, platform=platform)
-        maps = jax.tree.map(lambda each: np.full(each.shape, 3, each.dtype), map_shapes(32, 2))
+        maps = jax.tree.map(lambda each: np.full(each.shape, 3, each.dtype), network.map_shapes(32, 2))
         logits.append(jax.jit(network.probabilities)(*jax.jit(network.init)(jax.random.key(1)), maps))
     np.testing.assert_allclose(*logits, rtol=1e-4)

@@ -20,8 +20,8 @@ import afnet_jax
 from afnet_jax.analysis.run import Run
 from afnet_jax.atomic_files import write_atomically
 from afnet_jax.errors import RunError
-from afnet_jax.maps import INPUT_MAPS, Maps
-from afnet_jax.models.network import Network, map_shapes
+from afnet_jax.maps import Maps, maps_of
+from afnet_jax.models.network import Network
 from afnet_jax.paths import user_path
 from afnet_jax.preprocessing.pipeline import PreprocessingConfig
 from afnet_jax.scans.scan import EXPRESSIONS
@@ -34,7 +34,7 @@ import jax.export
 from safetensors.numpy import load_file
 program = jax.export.deserialize(bytearray(open("model.stablehlo", "rb").read()))
 weights = load_file("model.safetensors")
-probabilities = program.call(weights, texture, depth, mask56, mask28)
+probabilities = program.call(weights, {inputs})
 """
 
 
@@ -55,8 +55,9 @@ def export_model(run: Run, out: str | Path, *, round: int = 0, fold: int | None 
     """
     folds = run.folds(round) if fold is None else [fold]
     weights = jax.tree.map(np.ascontiguousarray, flatten(*run.stacked_weights(round, folds)))
-    maps = map_shapes(run.config.dataset.image_size, *jax.export.symbolic_shape("n"))
-    exported = jax.export.export(jax.jit(probabilities(run.config)), platforms=PLATFORMS)(_shapes(weights), *maps)
+    maps = run.network.map_shapes(run.config.dataset.image_size, *jax.export.symbolic_shape("n"))
+    arguments = (_shapes(weights), *jax.tree.leaves(maps))
+    exported = jax.export.export(jax.jit(probabilities(run.config)), platforms=PLATFORMS)(*arguments)
     out = user_path(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -102,12 +103,13 @@ def _shapes(weights: dict[str, np.ndarray]) -> dict[str, jax.ShapeDtypeStruct]:
 
 def _description(run: Run, weights: dict[str, np.ndarray], round_: int, folds: list[int]) -> dict:
     span, size = PreprocessingConfig(), run.config.dataset.image_size
+    inputs = {each.record or name: each for name, each in maps_of(run.config.model.modalities).items()}
     return {
         "model": f"AFNet-M, variant {run.config.variant}",
-        "usage": _USAGE.splitlines(),
+        "usage": _USAGE.format(inputs=", ".join(inputs)).splitlines(),
         "inputs": [
-            {"name": each.record, "shape": ["n", *each.shape(size)], "dtype": each.dtype, "content": each.content}
-            for each in INPUT_MAPS.values()
+            {"name": name, "shape": ["n", *each.shape(size)], "dtype": each.dtype, "content": each.content}
+            for name, each in inputs.items()
         ],
         "mm_per_pixel": span.mm_per_pixel * span.size / size,
         "output": {"shape": ["n", len(EXPRESSIONS)], "dtype": "float32", "content": "probabilities"},

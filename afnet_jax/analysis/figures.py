@@ -18,9 +18,10 @@ from matplotlib.figure import Figure
 from afnet_jax.analysis import paper
 from afnet_jax.analysis.gradcam import Explanation, enlarge, explain
 from afnet_jax.analysis.metrics import tested_folds
-from afnet_jax.analysis.prediction import Prediction, stack
+from afnet_jax.analysis.prediction import Prediction
 from afnet_jax.analysis.run import Run
 from afnet_jax.datasets.loading import FaceDataset
+from afnet_jax.datasets.reduction import stack
 from afnet_jax.errors import RunError
 from afnet_jax.maps import Maps
 from afnet_jax.paths import user_path
@@ -226,8 +227,9 @@ def save_prediction_picture(
         rows = figure.subplots(len(predictions), len(widths), squeeze=False, width_ratios=widths)
         for index, (axes, p) in enumerate(zip(rows, predictions, strict=True)):
             texture, shaded = p.face.maps.texture, surface(p.face.maps.depth[..., 0])
+            behind = {"texture": texture, "stacked": texture}  # other trunks see the surface alone
             pictures = [texture, shaded]
-            pictures += [overlay(shaded if trunk == "depth" else texture, warm[index]) for trunk, warm in heat.items()]
+            pictures += [overlay(behind.get(trunk, shaded), warm[index]) for trunk, warm in heat.items()]
             for place, picture in zip(axes, pictures, strict=False):
                 _show(place, picture)
             axes[0].set_ylabel(p.face.name, fontsize=8)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,13 +12,12 @@ import jax
 import numpy as np
 
 from afnet_jax.analysis.run import Run
-from afnet_jax.datasets.loading import reduce_maps
 from afnet_jax.datasets.records import drawn_maps
+from afnet_jax.datasets.reduction import reduce_maps, stack
 from afnet_jax.errors import RunError, in_one_line
 from afnet_jax.landmarks.choice import preprocess
 from afnet_jax.machine import usable_cores
 from afnet_jax.maps import Maps
-from afnet_jax.models.network import map_shapes
 from afnet_jax.paths import user_path
 from afnet_jax.scans import ScanError, read_scan
 from afnet_jax.scans.database import Database
@@ -113,7 +112,10 @@ def _scans_below(folder: Path, databases: Sequence[Database]) -> list[Path | Sca
 
 
 def read_faces(
-    paths: Sequence[Path | ScanError], image_size: int, databases: Sequence[Database] = ()
+    paths: Sequence[Path | ScanError],
+    image_size: int,
+    databases: Sequence[Database] = (),
+    modalities: Collection[str] = (),
 ) -> Iterator[Face | ScanError]:
     """Reads and preprocesses scans; one that cannot be used comes out as its error, in its place.
 
@@ -123,9 +125,10 @@ def read_faces(
         paths: of `find_files`.
         image_size: edge in pixels of the run's images.
         databases: as in `find_files`.
+        modalities: of the run's networks.
     """
     executor = ThreadPoolExecutor(usable_cores())
-    futures = [executor.submit(_read_face, path, image_size, databases) for path in paths]
+    futures = [executor.submit(_read_face, path, image_size, databases, modalities) for path in paths]
 
     def in_order():
         try:
@@ -137,7 +140,9 @@ def read_faces(
     return in_order()
 
 
-def _read_face(path: Path | ScanError, image_size: int, databases: Sequence[Database]) -> Face | ScanError:
+def _read_face(
+    path: Path | ScanError, image_size: int, databases: Sequence[Database], modalities: Collection[str]
+) -> Face | ScanError:
     if isinstance(path, ScanError):
         return path
     try:
@@ -147,12 +152,8 @@ def _read_face(path: Path | ScanError, image_size: int, databases: Sequence[Data
         return error
     except (Exception, SystemExit) as error:  # of a reader, or a bug of ours: the others go on
         return ScanError(path, f"unexpected {in_one_line(error)}")
-    return Face(path, scan.id.name, reduce_maps(drawn_maps(maps), image_size), maps.remarks, scan.coloured)
-
-
-def stack(faces: Sequence[Maps]) -> Maps:
-    """Maps of several faces, stacked on axis 0."""
-    return jax.tree.map(lambda *column: np.stack(column), *faces)
+    reduced = reduce_maps(drawn_maps(maps), maps.mm_per_pixel, image_size, modalities)
+    return Face(path, scan.id.name, reduced, maps.remarks, scan.coloured)
 
 
 class Predictor:
@@ -174,7 +175,9 @@ class Predictor:
         self.sees_texture = "texture" in run.config.model.modalities
         self._probabilities = jax.jit(run.network.probabilities)
         # Compiled before the first face is asked for, while faces are still being made.
-        self._compiled = self._probabilities.lower(*self._weights[0], map_shapes(self._size, BATCH)).compile()
+        self._compiled = self._probabilities.lower(
+            *self._weights[0], run.network.map_shapes(self._size, BATCH)
+        ).compile()
 
     def __call__(self, maps: Maps) -> np.ndarray:
         """(N, …) maps -> (N, 6) probabilities.
@@ -185,7 +188,7 @@ class Predictor:
         if maps.texture.shape[1:] != (self._size, self._size, 3):
             raise RunError(
                 f"expected maps of {self._size} x {self._size} pixels, found texture of shape {maps.texture.shape}; "
-                f"reduce them with afnet_jax.datasets.loading.reduce_maps"
+                f"reduce them with afnet_jax.datasets.reduction.reduce_maps"
             )
         count = len(maps.texture)
         starts = range(0, count, BATCH)

@@ -16,6 +16,7 @@ from afnet_jax.datasets.loading import FaceDataset
 from afnet_jax.errors import RunError
 from afnet_jax.html_page import paragraph, shaded, table
 from afnet_jax.maps import Maps
+from afnet_jax.models.architecture import MODALITIES
 from afnet_jax.protocol import Fold
 from afnet_jax.scans.scan import EXPRESSIONS
 
@@ -63,7 +64,7 @@ def _attention(maps: Maps, explained: Explanation, names: np.ndarray, where: str
         heat = explained.heat[trunk]
         cells = []
         for k, name in enumerate(names):
-            face = surface(maps.depth[0, k, ..., 0]) if trunk == "depth" else maps.texture[0, k]
+            face = maps.texture[0, k] if trunk in ("texture", "stacked") else surface(maps.depth[0, k, ..., 0])
             alt = f"Heat of the {trunk} trunk for {EXPRESSIONS[k]} on {name}"
             cells.append(picture_cell(image(overlay(face, enlarge(heat[0, k], size)), alt)))
         rows.append((trunk, *cells))
@@ -72,22 +73,23 @@ def _attention(maps: Maps, explained: Explanation, names: np.ndarray, where: str
 
 
 def _importance(explained: Explanation, labels: np.ndarray, where: str) -> str:
-    places = [key.split("/")[1] for key in explained.importance if key.startswith("texture/")]
+    first, *others = sorted({key.split("/")[0] for key in explained.importance}, key=MODALITIES.index)
+    places = [key.split("/")[1] for key in explained.importance if key.startswith(f"{first}/")]
+    rival = " and ".join(others)
     content = paragraph(
         "Importance weights (eq. 2): each channel of a trunk is multiplied by a weight between 0 and 1 before the "
-        "trunks are added. Means over channels and scans; the last column says in how many channels texture counts "
-        "for more than depth."
+        f"trunks are added. Means over channels and scans; the last column says in how many channels {first} counts "
+        f"for more than {rival}."
     )
     for place in places:
-        texture, depth = (explained.importance[f"{trunk}/{place}"][0] for trunk in ("texture", "depth"))
+        weights = [explained.importance[f"{trunk}/{place}"][0] for trunk in (first, *others)]
         rows = []
         for label, name in [*enumerate(EXPRESSIONS), (None, "all")]:
             own = labels == label if label is not None else np.full(len(labels), True)
-            share = float((texture[own] > depth[own]).mean())
-            rows.append(
-                (name, f"{texture[own].mean():.3f}", f"{depth[own].mean():.3f}", shaded(f"{100 * share:.1f} %", share))
-            )
+            share = float((weights[0][own] > np.max(weights[1:], axis=0)[own]).mean())
+            means = [f"{weight[own].mean():.3f}" for weight in weights]
+            rows.append((name, *means, shaded(f"{100 * share:.1f} %", share)))
         stage = place.removeprefix("layer").split("_")[0]
         caption = f"After Layer{stage}, {where}, {len(labels)} test scans"
-        content += table(caption, ("expression", "texture", "depth", "texture above depth"), rows, kind="shares")
+        content += table(caption, ("expression", first, *others, f"{first} above {rival}"), rows, kind="shares")
     return content

@@ -230,7 +230,7 @@ class Model:
 
     network: AFNet
 
-    def __call__(self, texture, depth, mask56, mask28, **options):
+    def __call__(self, texture, depth, mask56, mask28, *further, **options):
         """Returns the logits of N scans.
 
         Args:
@@ -238,6 +238,7 @@ class Model:
             depth: (N, S, S, 1) float, mm in the canonical frame, NaN outside the face.
             mask56: (N, S/4, S/4, 1) float in [0, 1].
             mask28: (N, S/8, S/8, 1) float in [0, 1].
+            further: the other maps that the network sees, in the order of `Maps`.
             options: of `AFNet.__call__`.
         """
-        return self.network(Maps(texture, depth, mask56, mask28), **options)
+        return self.network(Maps(texture, depth, mask56, mask28, *further), **options)

@@ -40,7 +40,7 @@ def features() -> tfds.features.FeaturesDict:
     """
     return tfds.features.FeaturesDict(
         {
-            **{each.record: _map_feature(each) for each in INPUT_MAPS.values()},
+            **{each.record: _map_feature(each) for each in INPUT_MAPS.values() if each.record},
             "label": tfds.features.ClassLabel(names=EXPRESSIONS),
             "scan_id": tfds.features.Text(),
             "subject": tfds.features.Text(),

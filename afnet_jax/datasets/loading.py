@@ -6,19 +6,20 @@ import dataclasses
 import functools
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
-from PIL import Image
 
 from afnet_jax.datasets import digests
 from afnet_jax.datasets.builder import read_records
 from afnet_jax.datasets.records import VERSION, being_prepared, lock_file, prepared_names
+from afnet_jax.datasets.reduction import reduce_maps, stack
 from afnet_jax.errors import DatasetError
 from afnet_jax.file_lock import read_lock
-from afnet_jax.maps import INPUT_MAPS, Faces, InputMap, Maps
+from afnet_jax.maps import INPUT_MAPS, Faces, Maps
 from afnet_jax.paths import user_path
 from afnet_jax.scans.databases import DATABASES, is_synthetic
 from afnet_jax.sha256 import digest_of
@@ -50,11 +51,15 @@ class FaceDataset:
     @functools.cached_property
     def digest(self) -> str:
         """SHA-256 of the whole data set: runs with the same digest learned from the same bytes."""
-        return digest_of(*self.maps, self.labels, self.scan_ids, self.subjects)
+        return digest_of(*(each for each in self.maps if each is not None), self.labels, self.scan_ids, self.subjects)
 
 
-def load(dataset: ConfigDict) -> FaceDataset:
-    """The data set that config.dataset names; the synthetic one is made and prepared where it is not there yet.
+def load(dataset: ConfigDict, modalities: Collection[str] = ()) -> FaceDataset:
+    """Loads the data set that config.dataset names; the synthetic one is made and prepared where it is not there yet.
+
+    Args:
+        dataset: config.dataset.
+        modalities: config.model.modalities; what a record holds is loaded in any case.
 
     Raises:
         DatasetError: not prepared, damaged, or without a scan of the levels asked for.
@@ -74,12 +79,13 @@ def load(dataset: ConfigDict) -> FaceDataset:
         for record in read_records(folder):
             levels[int(record["level"])] += 1
             if record["level"] in (0, *dataset.levels):
-                records.append(_reduced(record, dataset.image_size))
+                records.append(_reduced(record, dataset.image_size, modalities))
     _say_what_is_absent(folder, levels, tuple(dataset.levels))
     records.sort(key=lambda record: record["scan_id"])
+    maps = [record.pop("maps") for record in records]
     columns = {name: np.stack([record[name] for record in records]) for name in records[0]}
     return FaceDataset(
-        maps=Maps(**{name: columns[name] for name in INPUT_MAPS}),
+        maps=stack(maps),
         labels=columns["label"],
         scan_ids=columns["scan_id"],
         subjects=columns["subject"],
@@ -122,37 +128,12 @@ def _say_what_is_absent(folder: Path, levels: Counter[int], wanted: tuple[int, .
         )
 
 
-def _reduced(record: dict, size: int) -> dict[str, np.ndarray]:
+def _reduced(record: dict, size: int, modalities: Collection[str]) -> dict[str, Any]:
+    drawn = {name: record[each.record] for name, each in INPUT_MAPS.items() if each.record}
     return {
-        **reduce_maps({name: record[each.record] for name, each in INPUT_MAPS.items()}, size)._asdict(),
+        "maps": reduce_maps(drawn, float(record["mm_per_pixel"]), size, modalities),
         "label": np.int32(record["label"]),
         "level": np.int64(record["level"]),
         "scan_id": np.str_(record["scan_id"].decode()),
         "subject": np.str_(record["subject"].decode()),
     }
-
-
-def reduce_maps(drawn: Mapping[str, np.ndarray], size: int) -> Maps:
-    """Returns the maps of one face at the network's size and types, by the mean over each new pixel's area.
-
-    A pixel of a map with NaN outside the face is the mean of the face within it, and face where at least half of it is.
-
-    Args:
-        drawn: the maps as preprocessing draws them, by their names; without an axis of channels where there is one.
-        size: edge of the images, pixels.
-    """
-    return Maps(**{name: _reduce_map(drawn[name], size, each) for name, each in INPUT_MAPS.items()})
-
-
-def _reduce_map(drawn: np.ndarray, size: int, each: InputMap) -> np.ndarray:
-    return _area_mean(drawn, each.edge(size), each.outside).astype(each.dtype).reshape(each.shape(size))
-
-
-def _area_mean(image: np.ndarray, edge: int, outside: float) -> np.ndarray:
-    if image.shape[0] == edge:
-        return image
-    if not np.isnan(outside):
-        return np.asarray(Image.fromarray(image).resize((edge, edge), Image.Resampling.BOX))
-    share = _area_mean(np.isfinite(image).astype(np.float32), edge, 0)
-    inside = _area_mean(np.nan_to_num(image), edge, 0) / np.maximum(share, 0.5)
-    return np.where(share >= 0.5, inside, np.nan)

@@ -36,8 +36,9 @@ def being_prepared(data_dir: Path, database: str) -> str:
 
 def drawn_maps(face: FaceMaps) -> dict[str, np.ndarray]:
     """Returns the maps of a face that a record holds, by their names in `INPUT_MAPS`, as preprocessing drew them."""
-    images = {name: getattr(face, name) for name, each in INPUT_MAPS.items() if each.scale == 1}
-    return images | {n: face.masks[m.edge(IMAGE_SIZE)] for n, m in INPUT_MAPS.items() if m.scale < 1}
+    of_record = {name: each for name, each in INPUT_MAPS.items() if each.record}
+    images = {name: getattr(face, name) for name, each in of_record.items() if each.scale == 1}
+    return images | {n: face.masks[m.edge(IMAGE_SIZE)] for n, m in of_record.items() if m.scale < 1}
 
 
 def record_of(maps: FaceMaps) -> dict[str, np.ndarray | np.generic]:

@@ -88,7 +88,7 @@ def load_data(config: ConfigDict) -> FaceDataset:
         DatasetError: no such data set, or a damaged one.
     """
     with processes.first_alone("the data set is there"):
-        return load(config.dataset)
+        return load(config.dataset, config.model.modalities)
 
 
 def run_in(folder: RunFolder, config: ConfigDict, data: FaceDataset, *, mode: str = "train") -> Run:

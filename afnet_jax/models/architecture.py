@@ -6,6 +6,7 @@ Plain data, no JAX: the config is built from it, and a network from the config.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -13,6 +14,7 @@ from typing import Any, ClassVar
 from afnet_jax.errors import ConfigError
 from afnet_jax.scans.scan import EXPRESSIONS
 
+MODALITIES = ("texture", "depth")  # input maps that have a trunk
 STAGES = (1, 2, 3, 4)  # Layer1 to Layer4 of a ResNet18 trunk
 BLOCKS = (0, 1)  # residual blocks of a stage
 WIDTHS = {1: 64, 2: 128, 3: 256, 4: 512}  # channels a stage puts out
@@ -56,7 +58,7 @@ class Architecture:
 
     num_classes: ClassVar[int] = len(EXPRESSIONS)  # of the paper, its data sets and its metrics; no choice
 
-    modalities: tuple[str, ...] = ("texture", "depth")  # inputs that are used
+    modalities: tuple[str, ...] = ("texture", "depth")  # inputs that are used, in the order of MODALITIES
 
     fusion: str = "layers"  # where the modalities meet, a name of FUSIONS
     fusion_stages: tuple[int, ...] = (3, 4)  # stages that fuse where fusion is "layers"; the last one must be 4
@@ -91,7 +93,7 @@ class Architecture:
         _check_choice("fusion_per", self.fusion_per, ("stage", "block"))
         _check_choice("mask_attention_per", self.mask_attention_per, ("stage", "block"))
         _check_choice("depth_goes_on", self.depth_goes_on, ("plain", "weighted"))
-        _check_choice("modalities", self.modalities, (("texture", "depth"), ("texture",), ("depth",)))
+        _check_choice("modalities", self.modalities, _subsets(MODALITIES))
         _check_stages("fusion_stages", self.fusion_stages, STAGES)
         _check_stages("mask_attention_stages", self.mask_attention_stages, MASK_STAGES)
         _check_positive("head_widths", *self.head_widths)
@@ -105,7 +107,7 @@ class Architecture:
         if needs.one_modality != (len(self.modalities) == 1):
             raise ConfigError(
                 f"model.fusion={self.fusion!r} does not go with modalities {self.modalities}: "
-                f"one modality takes 'none', two take another"
+                f"one modality takes 'none', more take another"
             )
         if self.importance_weights and not needs.between_stages:
             between = " or ".join(repr(name) for name in FUSIONS if FUSIONS[name].between_stages)
@@ -147,6 +149,11 @@ def _is_finite_range(values: tuple) -> bool:
 def _check_choice(name: str, value, choices: tuple):
     if value not in choices:
         raise ConfigError(f"model.{name}: expected one of {', '.join(map(repr, choices))}, found {value!r}")
+
+
+def _subsets(names: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+    """All but the empty one, each in the order of `names`, the largest first."""
+    return tuple(s for count in range(len(names), 0, -1) for s in itertools.combinations(names, count))
 
 
 def _check_stages(name: str, value: tuple[int, ...], stages: tuple[int, ...]):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
+from afnet_jax.errors import DatasetError
 from afnet_jax.maps import Maps
 from afnet_jax.models.architecture import Architecture
 
@@ -14,21 +17,34 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def to_images(architecture: Architecture, maps: Maps, dtype) -> dict[str, jax.Array]:
-    """Returns the images of each modality that is used: (N, H, W, 3) of `dtype`."""
+    """Returns the images of each modality that is used: (N, H, W, 3) of `dtype`.
+
+    Raises:
+        DatasetError: one of them is missing.
+    """
     wide = jnp.promote_types(dtype, jnp.float32)
     images = {}
-    if "texture" in architecture.modalities:
-        images["texture"] = _standardise(maps.texture.astype(wide) / 255, dtype)
-    if "depth" in architecture.modalities:
-        images["depth"] = _standardise(depth_to_grey(maps.depth.astype(wide), architecture.depth_range_mm), dtype)
+    for name in architecture.modalities:
+        if (seen := getattr(maps, name)) is None:
+            raise DatasetError(
+                f"the network sees {name}, and the maps have none: load the data set for config.model.modalities"
+            )
+        images[name] = _standardise(TO_GREY_OR_RGB[name](seen.astype(wide), architecture), dtype)
     return images
 
 
-def depth_to_grey(depth: jax.Array, range_mm: tuple[float, float]) -> jax.Array:
-    """mm -> [0, 1]: linear over `range_mm`, clipped beyond, 0 where there is no face (NaN)."""
-    low, high = range_mm
+def _depth_to_grey(depth: jax.Array, architecture: Architecture) -> jax.Array:
+    """mm -> [0, 1]: linear over depth_range_mm, clipped beyond, 0 where there is no face (NaN)."""
+    low, high = architecture.depth_range_mm
     grey = jnp.clip((depth - low) / (high - low), 0, 1)
     return jnp.where(jnp.isnan(depth), 0, grey)
+
+
+# Modality -> what makes grey or RGB in [0, 1] of its map.
+TO_GREY_OR_RGB: dict[str, Callable[[jax.Array, Architecture], jax.Array]] = {
+    "texture": lambda texture, _: texture / 255,
+    "depth": _depth_to_grey,
+}
 
 
 def _standardise(images: jax.Array, dtype) -> jax.Array:

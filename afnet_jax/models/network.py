@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 from ml_collections import ConfigDict
 
-from afnet_jax.maps import INPUT_MAPS, Maps
+from afnet_jax.maps import Maps, maps_of
 from afnet_jax.models.afnet import AFNet
 from afnet_jax.models.architecture import architecture_of
 from afnet_jax.models.pretrained import PretrainedTrunk
@@ -37,6 +37,7 @@ class Network:
     def __init__(self, settings: ConfigDict, pretrained: PretrainedTrunk | None = None, *, platform: str | None = None):
         self.platform = platform or this_platform()
         self._architecture = architecture_of(settings)
+        self._maps = maps_of(self._architecture.modalities)
         self._dtype = jnp.dtype(settings.dtype)
         self._precision = None if settings.matmul_precision == "default" else settings.matmul_precision
         self._pretrained = pretrained
@@ -71,8 +72,7 @@ class Network:
         """(N, 6) probabilities of N scans by the running statistics."""
         return jax.nn.softmax(self.model(params, batch_stats)(maps))
 
-
-def map_shapes(size: int, *scans: Any) -> Maps:
-    """Returns the shapes of (*scans, edge, edge, channels) maps where the images' edge is `size`."""
-    shapes = {n: jax.ShapeDtypeStruct((*scans, *each.shape(size)), each.dtype) for n, each in INPUT_MAPS.items()}
-    return Maps(**shapes)
+    def map_shapes(self, size: int, *scans: Any) -> Maps:
+        """Returns the shapes of the (*scans, edge, edge, channels) maps it takes where the images' edge is `size`."""
+        shapes = {n: jax.ShapeDtypeStruct((*scans, *each.shape(size)), each.dtype) for n, each in self._maps.items()}
+        return Maps(**shapes)

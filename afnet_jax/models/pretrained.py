@@ -37,17 +37,18 @@ class PretrainedTrunk:
     source: str
 
     def apply(self, model: AFNet) -> None:
-        """Starts every trunk of a network from these weights, in place: the depth trunk from the same as the texture's.
+        """Starts every trunk of a network from these weights, in place: all trunks from the same.
 
-        The trunk that takes both modalities (S1) has six input channels: its stem starts from the weights of the three,
-        repeated for both modalities and halved, so that two equal images excite it as one excites the original.
+        A trunk that takes several modalities (S1) has three input channels for each: its stem starts from the weights
+        of three, repeated and divided by their number, so that equal images excite it as one excites the original.
         """
         for trunk in model.trunks.values():
             state = nnx.to_flat_state(nnx.state(trunk))
             for path, variable in state:
                 tensor = jnp.asarray(self.tensors[".".join(map(str, path))])
                 if variable.shape != tensor.shape:
-                    tensor = jnp.concatenate([tensor, tensor], axis=2) / 2
+                    times = variable.shape[2] // tensor.shape[2]
+                    tensor = jnp.concatenate([tensor] * times, axis=2) / times
                 variable[...] = tensor
             nnx.update(trunk, nnx.from_flat_state(state))
 

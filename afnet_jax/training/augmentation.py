@@ -5,6 +5,8 @@ Shapes: B scans of a batch, (H, W) of a map.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
@@ -22,10 +24,10 @@ def augment(maps: Maps, key: jax.Array, train: ConfigDict) -> Maps:
     count = maps.texture.shape[0]
     if train.flip:
         mirrored = jax.random.bernoulli(flip_key, shape=(count, 1, 1, 1))
-        maps = jax.tree.map(lambda m: jnp.where(mirrored, m[:, :, ::-1], m), maps)
+        maps = _changed(maps, lambda m, each: jnp.where(mirrored, _mirror(m, each), m))
     if train.max_shift:
         shifts = jax.random.randint(shift_key, (count, 2), -train.max_shift, train.max_shift + 1)
-        maps = Maps(**{name: _shift(getattr(maps, name), shifts, each) for name, each in INPUT_MAPS.items()})
+        maps = _changed(maps, lambda m, each: _shift(m, shifts, each))
     if train.colour_jitter:
         gain, offset = jax.random.uniform(
             colour_key, (2, count, 1, 1, 1), minval=-train.colour_jitter, maxval=train.colour_jitter
@@ -35,6 +37,17 @@ def augment(maps: Maps, key: jax.Array, train: ConfigDict) -> Maps:
         inside = ~jnp.isnan(maps.depth)
         maps = maps._replace(texture=jnp.where(inside, changed, maps.texture))
     return maps
+
+
+def _changed(maps: Maps, change: Callable[[jax.Array, InputMap], jax.Array]) -> Maps:
+    there = {name: m for name, m in maps._asdict().items() if m is not None}
+    return maps._replace(**{name: change(m, INPUT_MAPS[name]) for name, m in there.items()})
+
+
+def _mirror(maps: jax.Array, each: InputMap) -> jax.Array:
+    """Turns (B, H, W, C) maps left to right."""
+    mirrored = maps[:, :, ::-1]
+    return mirrored.at[..., each.odd].multiply(-1) if each.odd else mirrored
 
 
 def _shift(maps: jax.Array, shifts: jax.Array, each: InputMap) -> jax.Array:

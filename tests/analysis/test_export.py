@@ -26,13 +26,16 @@ def _load(folder, monkeypatch):
 def test_the_mean_of_the_folds_for_any_number_of_faces(run, faces, tmp_path, monkeypatch):
     program, weights, description = _load(export_model(run, tmp_path), monkeypatch)
     call = jax.jit(program.call)
+    leaves = jax.tree.leaves(faces.maps)
     six = jax.tree.map(lambda m: m[:6], faces.maps)
     expected = jax.nn.softmax(explain(run, repeated(six)).logits).mean(0)
-    found = call(weights, *six)
+    found = call(weights, *jax.tree.leaves(six))
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
     np.testing.assert_allclose(np.sum(found, -1), 1, rtol=1e-5)
-    assert [tuple(one["shape"][1:]) for one in description["inputs"]] == [m.shape[1:] for m in faces.maps]
-    assert [one["dtype"] for one in description["inputs"]] == [str(m.dtype) for m in faces.maps]
+    assert [tuple(one["shape"][1:]) for one in description["inputs"]] == [
+        m.shape[1:] for m in jax.tree.leaves(faces.maps)
+    ]
+    assert [one["dtype"] for one in description["inputs"]] == [str(m.dtype) for m in leaves]
     assert program.in_avals[-4].shape[0] != 6  # a symbol, not a number
 
 

@@ -36,7 +36,7 @@ def _pytorch(params, batch_stats, maps, classes):
     caught = {}
     for name in ("t", "d"):
         model.trunk[name].layer4.register_forward_hook(lambda _, __, out, name=name: caught.__setitem__(name, out))
-    logits = model(*(torch.tensor(np.asarray(m, np.float32)) for m in maps))
+    logits = model(*(torch.tensor(np.asarray(m, np.float32)) for m in jax.tree.leaves(maps)))
     score = logits[torch.arange(len(logits)), torch.tensor(classes).long()].sum()
     heat = {}
     for ours_name, name in (("texture", "t"), ("depth", "d")):

@@ -32,7 +32,7 @@ def test_a_description_survives_the_way_through_a_config_file():
         ),
         ({"modalities": ("sound",)}, "found ('sound',)"),
         ({"modalities": ("texture",)}, "one modality takes 'none'"),
-        ({"fusion": "none"}, "two take another"),
+        ({"fusion": "none"}, "more take another"),
         ({"fusion": "input"}, "importance_weights needs fusion 'layers'"),
         ({"fusion_stages": (4, 3)}, "ascending stages"),
         ({"fusion_stages": (3,)}, "must hold 4"),

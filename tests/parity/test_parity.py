@@ -171,7 +171,7 @@ def pytorch_curve(variant, dtype, steps):
     adam = torch.optim.Adam(model.parameters(), lr=1e-4)
     losses = []
     for index in range(steps):
-        inputs, labels = jax.tree.map(torch.from_numpy, batch_of(64, dtype, seed=index))
+        *inputs, labels = map(torch.from_numpy, jax.tree.leaves(batch_of(64, dtype, seed=index)))
         adam.zero_grad()
         loss = torch.nn.functional.cross_entropy(model(*inputs), labels.long())
         loss.backward()

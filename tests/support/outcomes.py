@@ -100,7 +100,7 @@ def pytorch(variant: str, size: int, dtype: str) -> Outcome:
     import torch
 
     model = reference(variant, dtype)
-    inputs, labels = jax.tree.map(torch.from_numpy, batch_of(size, dtype))
+    *inputs, labels = map(torch.from_numpy, jax.tree.leaves(batch_of(size, dtype)))
     with torch.no_grad():
         logits = model.eval()(*inputs).numpy()
     loss = torch.nn.functional.cross_entropy(model.train()(*inputs), labels.long())

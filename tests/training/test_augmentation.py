@@ -42,7 +42,7 @@ def _centre(maps):
 
 
 def test_off_is_off(batch):
-    for before, after in zip(batch, _augmented(batch), strict=True):
+    for before, after in zip(*map(jax.tree.leaves, (batch, _augmented(batch))), strict=True):
         np.testing.assert_array_equal(before, after)
 
 
@@ -151,7 +151,7 @@ def test_shifts_are_drawn_by_the_key_whether_compiled_or_side_by_side():
     one_by_one = [augment(faces, key, train) for key in keys]
     together = jax.jit(jax.vmap(lambda key: augment(faces, key, train)))(keys)
     for index, alone in enumerate(one_by_one):
-        for ours, theirs in zip(alone, together, strict=True):
+        for ours, theirs in zip(*map(jax.tree.leaves, (alone, together)), strict=True):
             np.testing.assert_array_equal(ours, theirs[index])
     assert not np.array_equal(one_by_one[0].texture, one_by_one[1].texture)
 

@@ -1,0 +1,54 @@
+"""The maps of a face at the network's size and types, from those that preprocessing draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+import numpy as np
+from PIL import Image
+
+from afnet_jax.maps import IMAGE_SIZE, InputMap, Maps, maps_of
+
+# Name of a map that no record holds -> what computes it of an image's size S: from the reduced maps by name, (S, S)
+# or (S, S, channels), and the edge of a pixel in mm.
+COMPUTED: dict[str, Callable[[Mapping[str, np.ndarray], float], np.ndarray]] = {}
+
+
+def reduce_maps(
+    drawn: Mapping[str, np.ndarray], mm_per_pixel: float, size: int, modalities: Collection[str] = ()
+) -> Maps:
+    """Returns the maps of one face at the network's size and types, by the mean over each new pixel's area.
+
+    A pixel of a map with NaN outside the face is the mean of the face within it, and face where at least half of it is.
+
+    Args:
+        drawn: the maps of a record by their names; without an axis of channels where there is one.
+        mm_per_pixel: edge of their images' pixels.
+        size: edge of the images, pixels.
+        modalities: config.model.modalities.
+    """
+    wanted = maps_of(modalities)
+    maps = {n: _area_mean(drawn[n], each.edge(size), each.outside) for n, each in wanted.items() if each.record}
+    for name in wanted.keys() - maps.keys():
+        maps[name] = COMPUTED[name](maps, mm_per_pixel * IMAGE_SIZE / size)
+    return Maps(**{name: _as_kept(maps[name], size, each) for name, each in wanted.items()})
+
+
+def stack(faces: Sequence[Maps]) -> Maps:
+    """Returns the maps of several faces, stacked on axis 0."""
+    columns = zip(*faces, strict=True)
+    return Maps(*(None if column[0] is None else np.stack(column) for column in columns))
+
+
+def _as_kept(image: np.ndarray, size: int, each: InputMap) -> np.ndarray:
+    return image.astype(each.dtype).reshape(each.shape(size))
+
+
+def _area_mean(image: np.ndarray, edge: int, outside: float) -> np.ndarray:
+    if image.shape[0] == edge:
+        return image
+    if not np.isnan(outside):
+        return np.asarray(Image.fromarray(image).resize((edge, edge), Image.Resampling.BOX))
+    share = _area_mean(np.isfinite(image).astype(np.float32), edge, 0)
+    inside = _area_mean(np.nan_to_num(image), edge, 0) / np.maximum(share, 0.5)
+    return np.where(share >= 0.5, inside, np.nan)
