@@ -61,6 +61,9 @@ class Maps(NamedTuple):
     mask2: Annotated[
         Array, InputMap("salient regions in [0, 1], an eighth of the edge", 1, 1 / 8, "float16", 0, "mask28")
     ]
+    normals: Annotated[
+        Array, InputMap("unit normals of the surface (x right, y up, z to the camera)", 3, 1, "float16", 0, odd=(0,))
+    ] = None
 
 
 INPUT_MAPS: dict[str, InputMap] = {

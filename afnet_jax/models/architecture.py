@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from afnet_jax.errors import ConfigError
 from afnet_jax.scans.scan import EXPRESSIONS
 
-MODALITIES = ("texture", "depth")  # input maps that have a trunk
+MODALITIES = ("texture", "depth", "normals")  # input maps that have a trunk
 STAGES = (1, 2, 3, 4)  # Layer1 to Layer4 of a ResNet18 trunk
 BLOCKS = (0, 1)  # residual blocks of a stage
 WIDTHS = {1: 64, 2: 128, 3: 256, 4: 512}  # channels a stage puts out

@@ -44,6 +44,7 @@ def _depth_to_grey(depth: jax.Array, architecture: Architecture) -> jax.Array:
 TO_GREY_OR_RGB: dict[str, Callable[[jax.Array, Architecture], jax.Array]] = {
     "texture": lambda texture, _: texture / 255,
     "depth": _depth_to_grey,
+    "normals": lambda normals, _: (normals + 1) / 2,
 }
 
 
