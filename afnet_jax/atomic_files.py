@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, whatever interrupts their writing."""
+"""Atomic writes: a file is there whole or not at all, whatever interrupts its writing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every setting of a run, with its default and what it means."""
+"""Every setting of a run, with its default and its meaning."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
 from afnet_jax.errors import ConfigError
-from afnet_jax.models.architecture import VARIANTS, Architecture
+from afnet_jax.models.architecture import VARIANTS, Architecture, architecture_of
 from afnet_jax.scans.databases import DATABASES, is_database_name
 
 # Fields of earlier versions -> what took their place.
@@ -43,7 +43,7 @@ def default_config(variant: str = "afnet") -> ConfigDict:
     config.dataset.image_size = 224
     # Intensities that take part, of those that the data set holds; scans without a level always do.
     config.dataset.levels = (3, 4)
-    # Made-up people, made and prepared on first use where name is "synthetic".
+    # Synthetic subjects, made and prepared on first use where name is "synthetic".
     config.dataset.synthetic_subjects = 30
     config.dataset.synthetic_seed = 0
 
@@ -129,15 +129,6 @@ def _architecture_fields(architecture: Architecture) -> ConfigDict:
     return fields
 
 
-def architecture(config: ConfigDict) -> Architecture:
-    """The network that config.model describes.
-
-    Raises:
-        ConfigError: fields that are no network together.
-    """
-    return Architecture(**{field.name: config.model[field.name] for field in dataclasses.fields(Architecture)})
-
-
 def without_retired_fields(stored: dict[str, Any]) -> dict[str, Any]:
     """Returns a stored config without fields of earlier versions that changed nothing of what came out.
 
@@ -157,7 +148,7 @@ def validate(config: ConfigDict) -> None:
     Raises:
         ConfigError: names the field, what was expected and what was found.
     """
-    architecture(config)
+    architecture_of(config.model)
     size, train = config.dataset.image_size, config.train
     name = config.dataset.name
     checks = [

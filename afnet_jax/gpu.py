@@ -1,4 +1,4 @@
-"""One line for a machine whose JAX is installed for CUDA and finds no GPU, instead of JAX's traceback or of nothing."""
+"""Reports in one line that JAX is installed for CUDA and finds no GPU, in place of JAX's traceback."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _told = False
 
 
 def report_missing_gpu() -> None:
-    """Makes the one line stand in for JAX's traceback, from now on; to be called before JAX looks for devices."""
+    """Replaces JAX's traceback with one line from now on; call it before JAX looks for devices."""
     logger = logging.getLogger(_JAX_LOGGER)
     if _replace_traceback not in logger.filters:
         logger.addFilter(_replace_traceback)
@@ -77,7 +77,7 @@ def _advice() -> str:
 
 
 def _cuda_versions() -> list[str]:
-    """Those that JAX's installed plugins are for: ["13"]."""
+    """Returns the CUDA versions of JAX's installed plugins, such as ["13"]."""
     found = []
     for version in _OLDEST_DRIVERS:
         try:

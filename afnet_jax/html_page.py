@@ -1,4 +1,4 @@
-"""Parts of an HTML page that asks nobody for anything, for screen readers, phones and print as well."""
+"""Parts of a self-contained HTML page, made for screen readers, phones and print as well."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def figure(content: str, caption: str) -> str:
 
 
 def details(summary: str, content: str) -> str:
-    """What is there for those who ask."""
+    """Returns a collapsed section."""
     return f"<details><summary>{text(summary)}</summary>{content}</details>"
 
 

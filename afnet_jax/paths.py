@@ -1,4 +1,4 @@
-"""The door through which every path goes that a user gives: a flag, a field of the config, an argument in Python."""
+"""Paths given by the user: as a flag, a config field, or an argument in Python."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from afnet_jax.errors import AFNetError
 def user_path(given: str | os.PathLike[str]) -> Path:
     """Returns the path with a leading `~` or `~user` replaced by that home folder.
 
-    A shell leaves `~` as it is within `--data_dir=~/x`, and nobody wants a folder of that name.
+    A shell leaves `~` as it is within `--data_dir=~/x`, and a folder of that name is never meant.
 
     Raises:
         AFNetError: `~user` of a user who is unknown here, an empty path, or bytes that are no text in this locale.

@@ -159,7 +159,7 @@ def _check(folds: Sequence[Fold]) -> None:
     for fold in folds:
         where = f"round {fold.round} fold {fold.fold}"
         if not fold.train or not fold.test:
-            raise ValueError(f"{where} has nobody to train or to test on; name at least one subject of each")
+            raise ValueError(f"{where} has no subject to train or to test on; name at least one of each")
         if both := set(fold.train) & set(fold.test):
             raise ValueError(f"{where} trains and tests on {_named(both)}; a subject may be in one only")
         for part, ids in (("train", fold.train), ("test", fold.test)):

@@ -2,23 +2,24 @@
 
     python -m benchmarks.fuzz_readers --mutations=20000
 
-Scans of both databases with their pictures and landmarks, and files of ResNet18 weights. Prints, per kind of file, how
-many of the mutations were read and refused, the slowest read and the most memory, and exits with 1 if a reader ever
-raised anything else, warned, or returned a scan that breaks Scan's promises. Kinds whose library is missing (PyTorch
-for .pth) are left out.
+Scans of both databases and meshes of every format with their pictures and landmarks, and files of ResNet18 weights.
+Prints, per kind of file, how many of the mutations were read and refused, the slowest read and the most memory, and
+exits with 1 if a reader ever raised anything else, warned, or returned a scan that breaks Scan's promises. Kinds
+whose library is missing (PyTorch for .pth) are left out.
 """
 
 from __future__ import annotations
 
 import collections
 import dataclasses
+import json
 import random
 import sys
 import tempfile
 import time
 import tracemalloc
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,8 @@ from afnet_jax.commands.command_line import command_parser
 from afnet_jax.errors import AFNetError, WeightsError
 from afnet_jax.models.weight_files import read_weights
 from afnet_jax.scans import Scan, ScanError, bosphorus, bu3dfe, read_scan
+from afnet_jax.scans.scan import LANDMARKS
+from tests.support import mesh_files
 from tests.support.dome import as_bu3dfe, dome
 
 SLOWEST_SECONDS = 5.0  # on a machine that does other things, too
@@ -164,21 +167,58 @@ class _Target:
         read: reads it, or the scan that it belongs to, and asserts what is promised of the result.
         refusal: the error that it may raise.
         name: what the path in that error begins with.
+        kind: under which its tally stands.
     """
 
     file: Path
     read: Callable[[], None]
     refusal: type[AFNetError]
     name: str
+    kind: str
 
 
 def _scan_targets(folder: Path) -> list[_Target]:
     mesh, grid = bu3dfe.write_scan(as_bu3dfe(dome()), folder), bosphorus.write_scan(dome(), folder)
     return [
-        _Target(path.with_suffix(suffix), lambda path=path: check_promises(read_scan(path)), ScanError, path.name[:6])
+        _scan_target(path, path.with_suffix(suffix), path.name[:6], suffix)
         for path, suffixes in ((mesh, (".wrl", ".bnd", ".bmp")), (grid, (".bnt", ".lm3", ".png")))
         for suffix in suffixes
     ]
+
+
+def _mesh_targets(folder: Path) -> list[_Target]:
+    """Every mesh format, in every encoding it has, and what may stand beside a mesh."""
+    obj = mesh_files.write_obj(folder)
+    landmarks = {name: at.tolist() for name, at in mesh_files.SURFACE.landmarks.items() if name in LANDMARKS}
+    (folder / "face.landmarks.json").write_text(json.dumps(landmarks), encoding="utf-8")
+    targets = [_scan_target(obj, folder / f"face{suffix}", "face", f"face{suffix}") for suffix in _BESIDE_OBJ]
+    for name, data in _mesh_bytes().items():
+        (folder / name).write_bytes(data)
+        targets.append(_scan_target(folder / name, folder / name, name, name))
+    return targets
+
+
+_BESIDE_OBJ = (".obj", ".mtl", ".png", ".landmarks.json")
+
+
+def _mesh_bytes() -> dict[str, bytes]:
+    """Name -> content of meshes that are one file each."""
+    picture = mesh_files.picture("JPEG")
+    forms = {"ascii": "ascii", "little": "binary_little_endian", "big": "binary_big_endian"}
+    mixed = [*mesh_files.TRIANGLES.tolist(), [0, 1, 2, 3]]
+    return {
+        **{f"{name}.ply": mesh_files.ply(form) for name, form in forms.items()},
+        "polygons.ply": mesh_files.ply("binary_little_endian", faces=mixed),
+        "cloud.ply": mesh_files.ply("binary_little_endian", faces=[], points=mesh_files.dense()),
+        "embedded.glb": mesh_files.gltf(image=picture),
+        "embedded.gltf": mesh_files.gltf(binary=False, image=picture),
+        "binary.stl": mesh_files.stl(),
+        "text.stl": mesh_files.stl("ascii"),
+    }
+
+
+def _scan_target(scan: Path, file: Path, name: str, kind: str) -> _Target:
+    return _Target(file, lambda: check_promises(read_scan(scan)), ScanError, name, kind)
 
 
 def _weight_targets(folder: Path) -> list[_Target]:
@@ -197,7 +237,7 @@ def _weight_targets(folder: Path) -> list[_Target]:
     else:
         torch.save({name: torch.from_numpy(array) for name, array in tensors.items()}, pickled)
         files.append(pickled)
-    return [_Target(path, lambda path=path: _refuse(path), WeightsError, str(path)) for path in files]
+    return [_Target(path, lambda path=path: _refuse(path), WeightsError, str(path), path.suffix) for path in files]
 
 
 def _refuse(path: Path) -> None:
@@ -205,19 +245,27 @@ def _refuse(path: Path) -> None:
     raise AssertionError("weights of another network were taken for a ResNet18's")
 
 
-def fuzz(mutations: int, seed: int = 0) -> dict[str, Tally]:
-    """Reads `mutations` damaged files of each kind that a reader opens; tallies by suffix."""
+_MAKERS = {"databases": _scan_targets, "meshes": _mesh_targets, "weights": _weight_targets}
+
+
+def fuzz(mutations: int, seed: int = 0, groups: Iterable[str] = tuple(_MAKERS)) -> dict[str, Tally]:
+    """Reads `mutations` damaged files of each kind that a reader opens; tallies by suffix, of meshes by name."""
     tallies = collections.defaultdict(Tally)
     with tempfile.TemporaryDirectory() as folder:
-        targets = _scan_targets(Path(folder)) + _weight_targets(Path(folder))
+        targets = [target for group in groups for target in _MAKERS[group](_made(Path(folder, group)))]
         originals = {target.file: target.file.read_bytes() for target in targets}
         for k in range(mutations):
             for target in targets:
-                suffix = target.file.suffix
-                target.file.write_bytes(mutate(originals[target.file], random.Random(f"{seed}:{suffix}:{k}")))
-                _try(target, tallies[suffix], f"mutation {k} of {suffix}")
+                kind = target.kind
+                target.file.write_bytes(mutate(originals[target.file], random.Random(f"{seed}:{kind}:{k}")))
+                _try(target, tallies[kind], f"mutation {k} of {kind}")
                 target.file.write_bytes(originals[target.file])
     return dict(tallies)
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
 
 
 def _try(target: _Target, tally: Tally, name: str) -> None:
@@ -244,11 +292,12 @@ def main() -> int:
     parser = command_parser(__doc__)
     parser.add_argument("--mutations", type=int, default=20_000, help="damaged files of each kind (default: 20000)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the damages (default: 0)")
+    parser.add_argument("--only", nargs="+", choices=list(_MAKERS), help="damage these alone (default: all)")
     arguments = parser.parse_args()
-    tallies = fuzz(arguments.mutations, arguments.seed)
-    for suffix, tally in tallies.items():
+    tallies = fuzz(arguments.mutations, arguments.seed, arguments.only or _MAKERS)
+    for kind, tally in tallies.items():
         figures = f"{tally.read} read, {tally.refused} refused, {len(tally.crashes)} crashes"
-        print(f"{suffix}: {figures}, slowest {tally.seconds * 1e3:.0f} ms, most memory {tally.bytes / 2**20:.1f} MiB")
+        print(f"{kind}: {figures}, slowest {tally.seconds * 1e3:.0f} ms, most memory {tally.bytes / 2**20:.1f} MiB")
     crashes = [crash for tally in tallies.values() for crash in tally.crashes]
     print(*crashes[:20], sep="\n", end="\n" if crashes else "")
     bounded = all(tally.seconds < SLOWEST_SECONDS and tally.bytes < MOST_BYTES for tally in tallies.values())

@@ -42,7 +42,7 @@ class Instruction:
 
     @property
     def dimensions(self) -> tuple[int, ...]:
-        """Of its result, or of the first part of a tuple."""
+        """Shape of its result, or of the first part of a tuple."""
         found = _ARRAY.search(self.shape)
         return tuple(map(int, filter(None, found.group(2).split(",")))) if found else ()
 

@@ -16,7 +16,8 @@ from ml_collections import ConfigDict
 
 from afnet_jax.analysis import export, gradcam, prediction
 from afnet_jax.config import default_config
-from afnet_jax.maps import INPUT_MAPS, Faces, Maps
+from afnet_jax.maps import Faces
+from afnet_jax.models.network import map_shapes
 from afnet_jax.training.devices import train_steps
 from afnet_jax.training.step import Trainer, TrainState
 
@@ -80,21 +81,23 @@ def _evaluate(shape: Shape, trainer: Trainer) -> Program:
 
 
 def _predict(shape: Shape, trainer: Trainer) -> Program:
-    state = jax.eval_shape(trainer.init, jax.random.key(0))
-    maps = _maps(shape.image_size, prediction.BATCH)
-    return Program(jax.jit(trainer.probabilities), (state.params, state.batch_stats, maps))
+    weights = jax.eval_shape(trainer.network.init, jax.random.key(0))
+    maps = map_shapes(shape.image_size, prediction.BATCH)
+    return Program(jax.jit(trainer.network.probabilities), (*weights, maps))
 
 
 def _gradcam(shape: Shape, trainer: Trainer) -> Program:
     state, scans = _state(shape, trainer), (shape.folds, gradcam.BATCH)
-    arguments = (state.params, state.batch_stats, _maps(shape.image_size, *scans), _array("int32", *scans))
-    return Program(gradcam.explainer(trainer), arguments)
+    arguments = (state.params, state.batch_stats, map_shapes(shape.image_size, *scans), _array("int32", *scans))
+    return Program(gradcam.explainer(trainer.network), arguments)
 
 
 def _export(shape: Shape, trainer: Trainer) -> Program:
     state = _state(shape, trainer)
     weights = export.flatten(state.params, state.batch_stats)
-    return Program(jax.jit(export.probabilities(shape.config)), (weights, *_maps(shape.image_size, prediction.BATCH)))
+    return Program(
+        jax.jit(export.probabilities(shape.config)), (weights, *map_shapes(shape.image_size, prediction.BATCH))
+    )
 
 
 PROGRAMS: dict[str, Callable[[Shape, Trainer], Program]] = {
@@ -118,9 +121,5 @@ def _array(dtype: str, *shape: int) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(shape, jnp.dtype(dtype))
 
 
-def _maps(size: int, *scans: int) -> Maps:
-    return Maps(**{name: _array(each.dtype, *scans, *each.shape(size)) for name, each in INPUT_MAPS.items()})
-
-
 def _faces(shape: Shape) -> Faces:
-    return Faces(_maps(shape.image_size, _SCANS), _array("int32", _SCANS))
+    return Faces(map_shapes(shape.image_size, _SCANS), _array("int32", _SCANS))

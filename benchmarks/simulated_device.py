@@ -22,6 +22,7 @@ from afnet_jax.config import default_config
 from afnet_jax.datasets.loading import FaceDataset
 from afnet_jax.maps import Maps
 from afnet_jax.runs import background, checkpoint_files
+from afnet_jax.runs.folder import RunFolder
 from afnet_jax.runs.metrics import MetricsWriter
 from afnet_jax.runs.tensorboard import Events
 from afnet_jax.training.loop import train_and_evaluate
@@ -91,7 +92,7 @@ class SimulatedDevice:
 
 
 def _data() -> FaceDataset:
-    """Scans that nobody looks at; subjects and labels as in BU-3DFE's protocol."""
+    """Random scans; subjects and labels as in BU-3DFE's protocol."""
     count = _SUBJECTS * _SCANS_EACH
     labels = np.tile(np.arange(_SCANS_EACH, dtype=np.int32) % 6, _SUBJECTS)
     maps = [np.zeros((count, 1, 1, channels), np.uint8) for channels in (3, 1, 1, 1)]
@@ -141,7 +142,8 @@ def measure(trainings: int, epochs: int, step: float, minutes: float, copy: floa
 
     checkpoint_files.save_checkpoint = counted
     start = time.monotonic()
-    train_and_evaluate(config, folder, _data(), program=device)
+    with RunFolder(folder) as held:
+        train_and_evaluate(config, held, _data(), program=device)
     total = time.monotonic() - device.began
     other = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file() and "checkpoints" not in f.parts)
     scale = _PROTOCOL / trainings

@@ -76,7 +76,7 @@ def seconds(found: list[Kernel], *, flops_per_second: float, bytes_per_second: f
 
 
 def _flops(one: Instruction, by_name: dict[str, Instruction]) -> int:
-    """Of a convolution by cuDNN, forward or either gradient: 2 × outputs of the layer × window × input channels."""
+    """Operations of a convolution by cuDNN, forward or either gradient: 2 × outputs × window × input channels."""
     target = re.search(r'custom_call_target="__cudnn\$conv(\w+)"', one.attributes)
     labels = re.search(r"dim_labels=\w+_(\w+)->", one.attributes)
     if not target or not labels:

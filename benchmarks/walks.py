@@ -1,6 +1,6 @@
 """Random walks over every way of stopping a run and going on: python -m benchmarks.measure_reliability walks
 
-A run is stopped again and again, by SIGKILL, SIGTERM or SIGINT, and goes on each time with other processes, devices,
+A run is stopped repeatedly, by SIGKILL, SIGTERM or SIGINT, and resumed each time with other processes, devices,
 group sizes and calls. Everything is real, the processes, signals, run folder and `GroupProgram`, but the network: it is
 a softmax regression with noise and running statistics of its own, so that a start takes a second.
 """
@@ -186,7 +186,8 @@ def _run(stretch: Stretch, workdir: Path, process: int, address: str) -> None:
     if stretch.stopped_by is not None and process == 0:
         _lie_in_wait(stretch, workdir)
     processes.join(config.distributed)
-    train_and_evaluate(config, workdir, _data(), program=_program)
+    with RunFolder(workdir, process=jax.process_index(), processes=jax.process_count()) as folder:
+        train_and_evaluate(config, folder, _data(), program=_program)
 
 
 def _lie_in_wait(stretch: Stretch, workdir: Path) -> None:
@@ -237,7 +238,7 @@ def _call_before(owner: type, name: str, strike: Callable[[], None], when: Calla
 
 
 def unbroken(folder: Path) -> tuple[dict, float]:
-    """The outcome of a run that nobody stops, and its seconds."""
+    """Returns the outcome of an unbroken run, and its seconds."""
     start = time.monotonic()
     Stretch().walk(folder / "unbroken")
     return outcome(folder / "unbroken"), time.monotonic() - start

@@ -12,6 +12,7 @@ FLOORS = (
     ("atomic_files", "compiler", "gpu", "paths"),
     ("scans",),
     ("preprocessing", "synthetic"),
+    ("landmarks",),
     ("datasets", "models", "protocol"),
     ("quality",),
     ("config",),
@@ -76,3 +77,42 @@ def test_no_circles():
 def test_no_module_is_longer_than_400_lines():
     long = {name: lines for name, path in modules().items() if (lines := len(path.read_text().splitlines())) > 400}
     assert not long
+
+
+def test_no_function_is_longer_than_60_lines():
+    """Save where one speaks of every setting, with a sentence for each."""
+    long = {
+        f"{name}.{node.name}"
+        for name, path in modules().items()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno >= 60
+    }
+    assert long <= {"afnet_jax.config.default_config", "afnet_jax.config.validate"}
+
+
+def imported_rooms(folder: str) -> dict[str, set[str]]:
+    """File -> the first parts of the names that it imports, also within functions."""
+    found = {}
+    for path in (ROOT / folder).rglob("*.py"):
+        nodes = list(ast.walk(ast.parse(path.read_text())))
+        names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+        names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module]
+        names = [".".join(name.split(".")[:2]) if name.startswith("tests.") else name.split(".")[0] for name in names]
+        found[str(path.relative_to(ROOT))] = set(names)
+    return found
+
+
+def test_tests_and_programs_do_not_import_each_other():
+    """What tests share stands in tests/support, which programs of benchmarks/ may use; tests import no tool."""
+    theirs = {"tools", *(path.stem for path in (ROOT / "tools").glob("*.py"))}
+    others = {f"tests.{folder.name}" for folder in (ROOT / "tests").iterdir() if folder.name != "support"}
+    assert not {file: names & theirs for file, names in imported_rooms("tests").items() if names & theirs}
+    for folder in ("tools", "benchmarks", "afnet_jax"):
+        refused = others if folder == "benchmarks" else {"tests", "tests.support", *others}
+        assert not {file: names & refused for file, names in imported_rooms(folder).items() if names & refused}
+
+
+def test_tools_are_one_import_and_one_call():
+    for path in (ROOT / "tools").glob("*.py"):
+        body = ast.parse(path.read_text()).body
+        assert len(path.read_text().splitlines()) < 20 and not [n for n in body if isinstance(n, ast.FunctionDef)], path

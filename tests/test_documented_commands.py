@@ -1,4 +1,4 @@
-"""Every command in README and docs does what the page says: run as it stands there, on a few made-up people.
+"""Every command in README and docs does what the page says: run as it stands there, on a few synthetic subjects.
 
 Left to others: what installs and lints (.ci/run), and the long tools, whose arguments alone are tried here and whose
 work is tested in small beside them.
@@ -41,7 +41,7 @@ OVERRIDES = [f"--config.{name}={value}" for name, value in SMALL.items()]
 
 
 def commands(page: str) -> list[str]:
-    """Of a page: every line of its shell blocks, and every call of a program of ours within its text."""
+    """Returns every line of a page's shell blocks, and every call of a program of the project within its text."""
     text = (ROOT / page).read_text()
     blocks = "\n".join(re.findall(r"```(?:ba)?sh\n(.*?)```", text, re.DOTALL)).replace("\\\n", " ")
     lines = [re.sub(r"\s+#.*|^#.*", "", line).strip() for line in blocks.splitlines()]

@@ -1,4 +1,4 @@
-"""Locks between processes: writers alone, readers together, and nobody waits for the dead."""
+"""Locks between processes: writers alone, readers together; a lock ends with its holder."""
 
 import contextlib
 import subprocess

@@ -9,9 +9,10 @@ import pytest
 
 from afnet_jax import gpu
 
-pytestmark = pytest.mark.skipif(
-    bool(gpu._cuda_versions()), reason="JAX is installed for CUDA here: its own plugin runs"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(gpu._cuda_versions()), reason="JAX is installed for CUDA here: its own plugin runs"),
+]
 
 ROOT = Path(__file__).parents[1]
 LINE = "warning: JAX is installed for CUDA 13 but cannot use a GPU"

@@ -98,6 +98,7 @@ def call(*arguments, home: Path, **variables) -> subprocess.CompletedProcess:
     )
 
 
+@pytest.mark.slow
 def test_config_and_workdir_of_the_main_command(home):
     (home / "my config.py").write_text(
         "from afnet_jax.config import default_config\ndef get_config(variant='afnet'): return default_config(variant)\n"

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
+from afnet_jax.models.network import Network, map_shapes
 from afnet_jax.training.devices import steps_per_dispatch
-from afnet_jax.training.step import Trainer
 from benchmarks.programs import PROGRAMS, Shape, make_program
 from tests.support.small_training import make_config
 
@@ -117,6 +117,7 @@ def test_each_platform_has_its_own_forms_and_no_others(name, dtype, folds):
     assert (convolutions(there), convolutions(here)) == expected
 
 
+@pytest.mark.slow
 def test_an_exported_program_holds_both_platforms_forms():
     """One choice, outside of everything that is computed, whichever platform exports."""
     function, arguments = make_program("export", Shape("cpu", image_size=SIZE, variant="texture"))
@@ -149,9 +150,7 @@ def test_the_same_numbers_in_either_form():
     """Both run anywhere; what is for a GPU is the same network."""
     logits = []
     for platform in ("cpu", "cuda"):
-        trainer = Trainer(make_config(), platform=platform)
-        state = jax.jit(trainer.init)(jax.random.key(1))
-        maps = [np.full((2, 32 // part, 32 // part, c), 3, t) for part, c, t in ((1, 3, "u1"), (1, 1, "f2"))]
-        maps += [np.ones((2, 32 // part, 32 // part, 1), np.float16) for part in (4, 8)]
-        logits.append(jax.jit(trainer.probabilities)(state.params, state.batch_stats, tuple(maps)))
+        network = Network(make_config().model, platform=platform)
+        maps = jax.tree.map(lambda each: np.full(each.shape, 3, each.dtype), map_shapes(32, 2))
+        logits.append(jax.jit(network.probabilities)(*jax.jit(network.init)(jax.random.key(1)), maps))
     np.testing.assert_allclose(*logits, rtol=1e-4)

@@ -103,7 +103,7 @@ def _fold(train, test):
         ("[]", "expected"),
         (json.dumps({"rounds": []}), "no fold"),
         (json.dumps({"rounds": [[{"train": ["a"], "test": ["a"]}]]}), "trains and tests on a"),
-        (json.dumps({"rounds": [[{"train": ["a"], "test": []}]]}), "nobody"),
+        (json.dumps({"rounds": [[{"train": ["a"], "test": []}]]}), "no subject"),
         (json.dumps({"rounds": [[{"train": "abc", "test": ["d"]}]]}), "'abc' is no list of subject ids"),
         (json.dumps({"rounds": [[{"train": ["a"], "test": ["b"]}], []]}), "round 1 has no fold"),
         (

@@ -1,4 +1,4 @@
-"""What a linear model makes of the same splits: a run that does not beat it has learned nothing worth a network."""
+"""A linear baseline on the splits of a run, which the network should beat."""
 
 from __future__ import annotations
 

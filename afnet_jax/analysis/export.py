@@ -21,10 +21,10 @@ from afnet_jax.analysis.run import Run
 from afnet_jax.atomic_files import write_atomically
 from afnet_jax.errors import RunError
 from afnet_jax.maps import INPUT_MAPS, Maps
+from afnet_jax.models.network import Network, map_shapes
 from afnet_jax.paths import user_path
 from afnet_jax.preprocessing.pipeline import PreprocessingConfig
 from afnet_jax.scans.scan import EXPRESSIONS
-from afnet_jax.training.step import Trainer
 
 PROGRAM, WEIGHTS, DESCRIPTION = "model.stablehlo", "model.safetensors", "model.json"
 PLATFORMS = ("cpu", "cuda")
@@ -55,9 +55,8 @@ def export_model(run: Run, out: str | Path, *, round: int = 0, fold: int | None 
     """
     folds = run.folds(round) if fold is None else [fold]
     weights = jax.tree.map(np.ascontiguousarray, flatten(*run.stacked_weights(round, folds)))
-    exported = jax.export.export(jax.jit(probabilities(run.config)), platforms=PLATFORMS)(
-        _shapes(weights), *_inputs(run)
-    )
+    maps = map_shapes(run.config.dataset.image_size, *jax.export.symbolic_shape("n"))
+    exported = jax.export.export(jax.jit(probabilities(run.config)), platforms=PLATFORMS)(_shapes(weights), *maps)
     out = user_path(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -77,19 +76,19 @@ def flatten(params: dict, batch_stats: dict) -> dict[str, Any]:
 
 def probabilities(config: ConfigDict):
     """(weights by name, maps) -> (N, 6): the mean over folds of their softmaxes, on either platform in its own form."""
-    forms = {platform: _probabilities_on(Trainer(config, platform=platform)) for platform in PLATFORMS}
+    forms = {platform: _probabilities_on(Network(config.model, platform=platform)) for platform in PLATFORMS}
     return lambda *arguments: jax.lax.platform_dependent(*arguments, **forms)
 
 
-def _probabilities_on(trainer: Trainer):
-    state = jax.eval_shape(trainer.init, jax.random.key(0))
-    shapes = {"params": state.params, "batch_stats": state.batch_stats}
+def _probabilities_on(network: Network):
+    params, batch_stats = jax.eval_shape(network.init, jax.random.key(0))
+    shapes = {"params": params, "batch_stats": batch_stats}
     paths, tree = jax.tree_util.tree_flatten_with_path(shapes)
     names = [jax.tree_util.keystr(path, simple=True, separator=_SEPARATOR) for path, _ in paths]
 
     def one(weights, *maps):
         parts = jax.tree_util.tree_unflatten(tree, [weights[name] for name in names])
-        return trainer.probabilities(parts["params"], parts["batch_stats"], Maps(*maps))
+        return network.probabilities(parts["params"], parts["batch_stats"], Maps(*maps))
 
     def mean(weights, *maps):
         return jnp.mean(jax.vmap(one, (0, *[None] * len(maps)))(weights, *maps), axis=0)
@@ -99,12 +98,6 @@ def _probabilities_on(trainer: Trainer):
 
 def _shapes(weights: dict[str, np.ndarray]) -> dict[str, jax.ShapeDtypeStruct]:
     return {name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for name, leaf in weights.items()}
-
-
-def _inputs(run: Run) -> list[jax.ShapeDtypeStruct]:
-    (count,) = jax.export.symbolic_shape("n")
-    size = run.config.dataset.image_size
-    return [jax.ShapeDtypeStruct((count, *each.shape(size)), each.dtype) for each in INPUT_MAPS.values()]
 
 
 def _description(run: Run, weights: dict[str, np.ndarray], round_: int, folds: list[int]) -> dict:

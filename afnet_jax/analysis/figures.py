@@ -24,12 +24,14 @@ from afnet_jax.datasets.loading import FaceDataset
 from afnet_jax.errors import RunError
 from afnet_jax.maps import Maps
 from afnet_jax.paths import user_path
+from afnet_jax.preprocessing.pipeline import PreprocessingConfig
 from afnet_jax.quality.thumbnails import relief
 from afnet_jax.scans.scan import EXPRESSION_CODES, EXPRESSIONS
 
 _HEAT = matplotlib.colormaps["inferno"]
 _BLUE, _GREY = "#2b6cb0", "#718096"
-_GRID_WIDTH = 235.0  # mm that the images span, whatever their size
+_GRID = PreprocessingConfig().grid
+_GRID_WIDTH = _GRID.size * _GRID.step  # mm that the images span, whatever their size
 _MOST_ROWS = 40  # of a picture of predictions
 _STYLE: dict[Any, Any] = {"font.size": 9, "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False}
 

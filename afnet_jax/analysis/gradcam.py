@@ -17,13 +17,13 @@ from PIL import Image
 from afnet_jax.analysis.run import Run
 from afnet_jax.errors import RunError
 from afnet_jax.maps import Maps
-from afnet_jax.training.step import Trainer
+from afnet_jax.models.network import Network
 
 BATCH = 6  # scans of one call, one for each expression; one program serves any number of them
 
 
 class Explanation(NamedTuple):
-    """What F networks say about N scans each, and why.
+    """Outputs of F networks for N scans each, with heat maps and importance weights.
 
     Attributes:
         logits: (F, N, 6).
@@ -61,7 +61,7 @@ def explain(
     if classes is None:
         classes = np.full(maps.texture.shape[:2], -1)
     classes = classes.astype(np.int32)
-    weights, program, count = run.stacked_weights(round, folds), explainer(run.trainer), maps.texture.shape[1]
+    weights, program, count = run.stacked_weights(round, folds), explainer(run.network), maps.texture.shape[1]
     parts = []
     for start in range(0, count, BATCH):
         batch = jax.tree.map(lambda a, start=start: _filled(a[:, start : start + BATCH]), (maps, classes))
@@ -75,17 +75,17 @@ def _filled(array: np.ndarray) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=4)
-def explainer(trainer: Trainer):
+def explainer(network: Network):
     """The compiled-once program that explains F networks at once."""
-    return jax.jit(jax.vmap(functools.partial(_explain_one, trainer)))
+    return jax.jit(jax.vmap(functools.partial(_explain_one, network)))
 
 
-def _explain_one(trainer: Trainer, params, batch_stats, maps, classes) -> tuple[jax.Array, dict, dict]:
-    """Of one network, as in `Explanation`.
+def _explain_one(network: Network, params, batch_stats, maps, classes) -> tuple[jax.Array, dict, dict]:
+    """Explains one network; fields as in `Explanation`.
 
     Heat = ReLU(Σ_k α_k A_k), α_k the mean over the image of the class logit's gradient by A_k.
     """
-    model = trainer.model(params, batch_stats)
+    model = network.model(params, batch_stats)
     seen: dict = {}
     features = model.encode(maps, intermediates=seen)
 

@@ -15,10 +15,11 @@ from afnet_jax.analysis.run import Run
 from afnet_jax.datasets.loading import reduce_maps
 from afnet_jax.datasets.records import drawn_maps
 from afnet_jax.errors import RunError, in_one_line
+from afnet_jax.landmarks.choice import preprocess
 from afnet_jax.machine import usable_cores
-from afnet_jax.maps import INPUT_MAPS, Maps
+from afnet_jax.maps import Maps
+from afnet_jax.models.network import map_shapes
 from afnet_jax.paths import user_path
-from afnet_jax.preprocessing import preprocess
 from afnet_jax.scans import ScanError, read_scan
 from afnet_jax.scans.database import Database
 from afnet_jax.scans.databases import is_scan, readable_databases, scans_of
@@ -49,7 +50,7 @@ class Face:
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """What the networks say of one face.
+    """The networks' probabilities for one face.
 
     Attributes:
         face: the face.
@@ -171,10 +172,9 @@ class Predictor:
         self._weights = [jax.tree.map(lambda leaf: leaf[0], run.stacked_weights(round, [k])) for k in folds]
         self._size = run.config.dataset.image_size
         self.sees_texture = "texture" in run.config.model.modalities
-        self._probabilities = jax.jit(run.trainer.probabilities)
+        self._probabilities = jax.jit(run.network.probabilities)
         # Compiled before the first face is asked for, while faces are still being made.
-        maps = {n: jax.ShapeDtypeStruct((BATCH, *m.shape(self._size)), m.dtype) for n, m in INPUT_MAPS.items()}
-        self._compiled = self._probabilities.lower(*self._weights[0], Maps(**maps)).compile()
+        self._compiled = self._probabilities.lower(*self._weights[0], map_shapes(self._size, BATCH)).compile()
 
     def __call__(self, maps: Maps) -> np.ndarray:
         """(N, …) maps -> (N, 6) probabilities.

@@ -1,4 +1,4 @@
-"""report.html: everything a finished run has to say, on one page that can be mailed, printed and kept."""
+"""report.html: all results of a run on one self-contained page."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def _lead(run: Run, summary: dict) -> str:
         )
     caution = ""
     if is_synthetic(run.config.dataset.name):
-        caution = paragraph("Made-up people: these accuracies say nothing about those on real faces.", soft=True)
+        caution = paragraph("Synthetic subjects: these accuracies say nothing about those on real faces.", soft=True)
     return notice + key_figures(figures) + caution
 
 

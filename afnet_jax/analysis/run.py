@@ -21,13 +21,13 @@ from afnet_jax.errors import RunError
 from afnet_jax.gpu import check_gpu
 from afnet_jax.maps import Maps
 from afnet_jax.models.afnet import AFNet
+from afnet_jax.models.network import Network
 from afnet_jax.paths import user_path
 from afnet_jax.runs import folder as run_files
 from afnet_jax.runs.checkpoints import Checkpoints
 from afnet_jax.runs.metrics import read_metrics
 from afnet_jax.runs.predictions import read_predictions
 from afnet_jax.scans.scan import EXPRESSION_CODES
-from afnet_jax.training.step import Trainer
 
 
 def load_run(path: str | Path) -> Run:
@@ -166,10 +166,10 @@ class Run:
         return folds
 
     @functools.cached_property
-    def trainer(self) -> Trainer:
+    def network(self) -> Network:
         """The functions of the run's network."""
         check_gpu()
-        return Trainer(self.config)
+        return Network(self.config.model)
 
     def model(self, round: int = 0, fold: int = 0) -> Model:
         """Returns one trained network: `model(texture, depth, mask56, mask28) -> logits`.
@@ -178,7 +178,7 @@ class Run:
             RunError: as `params`.
         """
         params, batch_stats = (jax.tree.map(jnp.asarray, part) for part in self._fold_weights(round, fold))
-        return Model(self.trainer.model(params, batch_stats))
+        return Model(self.network.model(params, batch_stats))
 
     def intermediates(self, maps: Maps, *, round: int = 0, fold: int = 0) -> dict[str, np.ndarray]:
         """What one trained network thinks on its way, for N scans.
@@ -193,7 +193,7 @@ class Run:
     @functools.cached_property
     def _forward(self):
         def forward(params, batch_stats, maps):
-            return self.trainer.model(params, batch_stats)(maps, return_intermediates=True)
+            return self.network.model(params, batch_stats)(maps, return_intermediates=True)
 
         return jax.jit(forward)
 

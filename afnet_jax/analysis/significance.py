@@ -1,4 +1,4 @@
-"""Is one variant better than another, or was it the draw? Two runs on the same splits, compared pair by pair.
+"""Paired comparison of two runs on the same splits: is one better than the other, or is it chance?
 
 Two answers: the corrected resampled t-test for repeated cross-validation (Nadeau and Bengio, "Inference for the
 Generalization Error", 2003; for repeated folds Bouckaert and Frank, 2004), and a bootstrap over subjects, which asks

@@ -6,7 +6,7 @@ from collections import Counter
 
 from afnet_jax.analysis.metrics import complete_rounds, score
 from afnet_jax.analysis.run import Run
-from afnet_jax.config import architecture
+from afnet_jax.models.architecture import architecture_of
 from afnet_jax.models.parameters import audit
 
 
@@ -22,7 +22,7 @@ def summarize(run: Run) -> dict:
     planned = len({fold.round for fold in splits})
     return {
         **score(predictions, rounds),
-        "parameters": audit(architecture(run.config)),
+        "parameters": audit(architecture_of(run.config.model)),
         "seconds": {
             "total": sum(line["seconds"] + line["compile_seconds"] for line in lines),
             "compile": sum(line["compile_seconds"] for line in lines),

@@ -1,4 +1,4 @@
-"""How every command starts and ends: 0 on success, 1 on a fault with one line, 2 on wrong arguments."""
+"""Start and end of every command: status 0 on success, 1 on a fault with one line, 2 on wrong arguments."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def report_faults(main: Callable[[], int | None]) -> int:
 
 
 def print_whatever_the_locale() -> None:
-    """Makes stdout write what its encoding does not know as an escape, as stderr does, instead of raising."""
+    """Makes stdout escape characters that its encoding lacks, as stderr does, instead of raising."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 
@@ -98,7 +98,7 @@ def command_parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def positive(text: str) -> int:
-    """For argparse: a whole number of at least 1."""
+    """Parses a whole number of at least 1, for argparse."""
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{number} is less than 1")
@@ -112,7 +112,7 @@ def _expanded(argument: str) -> str:
 
 
 def _told(error: Exception, argv: Sequence[str], known: flags.FlagValues) -> str:
-    """One line for what absl and ml_collections raise on wrong arguments."""
+    """Returns one line for an exception that absl or ml_collections raise on wrong arguments."""
     fields = list(_fields())
     for argument in argv[1:]:
         name = argument.lstrip("-").split("=")[0].removeprefix("config.")
@@ -147,7 +147,7 @@ def _help(known: flags.FlagValues, description: str | None) -> str:
 
 
 def _fields() -> dict[str, Any]:
-    """What can be set after --config."""
+    """Returns the fields that can be set after --config."""
     return {name: value for name, value in flat(default_config().to_dict()).items() if name != "variant"}
 
 

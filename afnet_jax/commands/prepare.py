@@ -17,11 +17,12 @@ from afnet_jax.commands.command_line import command_parser, positive, report_fau
 from afnet_jax.datasets.preparation import prepare
 from afnet_jax.datasets.rejected import REJECTED
 from afnet_jax.errors import DatasetError
+from afnet_jax.landmarks.choice import CHOICES
 from afnet_jax.scans.databases import DATABASES, check_database
 
 
 def _main(given: argparse.Namespace) -> int:
-    done = prepare(given.database, given.raw, given.data_dir, given.workers, reader=given.reader)
+    done = prepare(given.database, given.raw, given.data_dir, given.workers, CHOICES[given.landmarks], given.reader)
     kept = f", {done.kept} of them prepared before from other folders" if done.kept else ""
     print(f"{done.prepared + done.kept} scans in {done.folder}{kept}")
     for reason, count in done.left_out.items():
@@ -47,6 +48,12 @@ def main() -> int:
     parser.add_argument("--raw", required=True, help="folder of the raw database, subjects' folders at any depth")
     parser.add_argument("--data_dir", required=True, help="folder of prepared data sets; made if need be")
     parser.add_argument("--reader", help="Python file that reads scans of your own (docs/own_data.md)")
+    parser.add_argument(
+        "--landmarks",
+        choices=tuple(CHOICES),
+        default="auto",
+        help="auto: found on scans that have none (default); given: such scans are rejected; found: on every scan",
+    )
     parser.add_argument("--workers", type=positive, help="processes (default: one per core)")
     given = parser.parse_args()
     try:

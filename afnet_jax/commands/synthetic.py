@@ -1,4 +1,4 @@
-"""Made-up people in the raw format of a database, the truth (NAME_truth.npz) beside each scan.
+"""Writes synthetic subjects in the raw format of a database, the truth (NAME_truth.npz) beside each scan.
 
     python tools/make_synthetic.py --database=bu3dfe --out=people --subjects=20 --seed=0
 

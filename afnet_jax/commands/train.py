@@ -1,6 +1,6 @@
 """Trains and evaluates AFNet-M: python -m afnet_jax.main --config=configs/synthetic.py --workdir=runs/synthetic
 
-Run again with the same --workdir, it goes on where it stopped. A variant of the network stands after a colon
+Run again with the same --workdir, it resumes where it stopped. A variant of the network stands after a colon
 (--config=configs/bu3dfe.py:no_ma); any field of the config can be set (--config.train.epochs=20).
 """
 

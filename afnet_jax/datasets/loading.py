@@ -49,7 +49,7 @@ class FaceDataset:
 
     @functools.cached_property
     def digest(self) -> str:
-        """SHA-256 of all of it: two runs with the same digest learned from the same bytes."""
+        """SHA-256 of the whole data set: runs with the same digest learned from the same bytes."""
         return digest_of(*self.maps, self.labels, self.scan_ids, self.subjects)
 
 
@@ -61,7 +61,7 @@ def load(dataset: ConfigDict) -> FaceDataset:
     """
     data_dir = user_path(dataset.data_dir)
     if is_synthetic(dataset.name):
-        from afnet_jax.datasets.synthetic_default import prepare_synthetic  # nobody else needs made-up people
+        from afnet_jax.datasets.synthetic_default import prepare_synthetic  # only this data set needs them
 
         data_dir = prepare_synthetic(data_dir, dataset.synthetic_subjects, dataset.synthetic_seed)
     folder = data_dir / dataset.name / VERSION
@@ -98,7 +98,7 @@ def _how_to_prepare(data_dir: Path, name: str) -> str:
 
 
 def _say_what_is_absent(folder: Path, levels: Counter[int], wanted: tuple[int, ...]) -> None:
-    """Warns of levels that are wanted and not there; of a data set without levels none is missing.
+    """Warns of requested levels that the data set lacks; a data set without levels lacks none.
 
     Args:
         folder: the data set.

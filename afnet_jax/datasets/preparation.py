@@ -42,7 +42,7 @@ from afnet_jax.sha256 import digest_of
 
 @dataclasses.dataclass(frozen=True)
 class Preparation:
-    """What became of a database's scans.
+    """Result of preparing a database.
 
     Attributes:
         folder: the tfds data set.
@@ -71,7 +71,7 @@ class _Job(NamedTuple):
 
 
 class _Outcome(NamedTuple):
-    """What became of one scan: why it was rejected, if it was, and its remarks."""
+    """Result for one scan: the reason if it was rejected, and its remarks."""
 
     rejection: Rejection | None
     remarks: tuple[str, ...] = ()
@@ -187,7 +187,7 @@ def _is_made_from(sources: Sources, final: Path) -> bool:
 
 
 def _finish_all(jobs: list[_Job], workers: int, make_record: Callable[[_Job], _Outcome]) -> dict[str, _Outcome]:
-    """Prepares what is not finished yet; gives what became of it by the scans' names, in the order of the jobs."""
+    """Prepares what is not finished yet; returns the outcomes by scan name, in the order of the jobs."""
     open_jobs = [job for job in jobs if not job.target.exists()]
     outcomes: dict[str, _Outcome] = {}
     progress = tqdm(total=len(jobs), initial=len(jobs) - len(open_jobs), desc="preparing scans", unit="scan")

@@ -30,7 +30,7 @@ def prepared_names(data_dir: Path) -> list[str]:
 
 
 def being_prepared(data_dir: Path, database: str) -> str:
-    """What a process says that waits for the lock."""
+    """Returns the message of a process that waits for the lock."""
     return f"{data_dir / database}: the data set is being prepared"
 
 
@@ -64,7 +64,7 @@ def record_of(maps: FaceMaps) -> dict[str, np.ndarray | np.generic]:
         "to_scan": np.asarray(maps.to_scan, np.float64),
         "origin": np.array(maps.origin, np.float64),
         "mm_per_pixel": np.float64(maps.mm_per_pixel),
-        "quality": np.str_(json.dumps({name: float(value) for name, value in maps.quality.items()})),
+        "quality": np.str_(json.dumps({n: v if isinstance(v, str) else float(v) for n, v in maps.quality.items()})),
     }
 
 

@@ -17,7 +17,7 @@ FILE_NAME = "sources.json"
 
 
 class Source(NamedTuple):
-    """What one scan was made from.
+    """The raw file of one scan.
 
     Attributes:
         raw: the folder that `prepare` was given, absolute; "" where the data set does not say.
@@ -33,7 +33,7 @@ class Source(NamedTuple):
 
 
 class Sources(NamedTuple):
-    """What a data set was made from.
+    """The raw files of a data set.
 
     Attributes:
         code: digest of the code that made its records; "" where the data set does not say.
@@ -45,7 +45,7 @@ class Sources(NamedTuple):
 
     @property
     def digest(self) -> str:
-        """One digest of it all."""
+        """SHA-256 of all entries."""
         keys = [f"{name}-{source.key}" for name, source in sorted(self.scans.items())]
         return digest_of(" ".join([self.code, *keys]))
 
@@ -67,7 +67,7 @@ def read_sources(folder: Path) -> Sources:
 
 
 def _names(folder: Path) -> Iterable[str]:
-    """Of the scans of a data set that was written without this list; of none where it is damaged or missing."""
+    """Returns the scans of a data set without sources.json; none where the set is damaged or missing."""
     try:
         digests.verify(folder)
     except DatasetError:
@@ -78,7 +78,7 @@ def _names(folder: Path) -> Iterable[str]:
 
 
 def write_sources(folder: Path, sources: Sources) -> None:
-    """Stores what a data set was made from in its folder."""
+    """Writes sources.json into a data set's folder."""
     text = json.dumps({"code": sources.code, "scans": sources.scans}, indent=1, sort_keys=True)
     (folder / FILE_NAME).write_text(text + "\n", encoding="utf-8")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ml_collections import ConfigDict
@@ -12,9 +12,9 @@ from afnet_jax.analysis.run import Run, load_run
 from afnet_jax.analysis.significance import compare
 from afnet_jax.atomic_files import write_atomically
 from afnet_jax.config import default_config, validate
-from afnet_jax.datasets.loading import FaceDataset, load
+from afnet_jax.datasets.loading import FaceDataset
 from afnet_jax.errors import ConfigError, RunError
-from afnet_jax.experiments.run import AllGivenUp, run_experiment
+from afnet_jax.experiments.run import AllGivenUp, load_data, make_ready, open_folder, run_in
 from afnet_jax.models.architecture import VARIANTS
 from afnet_jax.paths import user_path
 from afnet_jax.runs.folder import same_settings
@@ -22,7 +22,9 @@ from afnet_jax.scans.databases import is_synthetic, title_of
 from afnet_jax.training.progress import say
 
 
-def reproduce(config: ConfigDict, workdir: str | Path, variants: Sequence[str] = (), data: FaceDataset | None = None):
+def reproduce(
+    config: ConfigDict, workdir: str | Path, variants: Sequence[str] = (), data: FaceDataset | None = None
+) -> dict[str, Run]:
     """Runs or resumes every variant, each in a folder of its name, then draws tables and figures in workdir/paper.
 
     What is finished is not run again. Variants of one and the same network are run once: `fuse_34` is `no_ma`.
@@ -43,20 +45,23 @@ def reproduce(config: ConfigDict, workdir: str | Path, variants: Sequence[str] =
         raise ConfigError(f"variant {config.variant!r}: give the config without a variant; all of them are run")
     if unknown := set(variants) - set(VARIANTS):
         raise ConfigError(f"variant {min(unknown)!r} is unknown; expected some of {', '.join(VARIANTS)}")
-    validate(config)
-    workdir = user_path(workdir)
-    runs: dict[str, Run] = {}
-    data = load(config.dataset) if data is None else data
-    wanted = [v for v in VARIANTS if not variants or v in variants]
-    for number, variant in enumerate(wanted, start=1):
-        twin = next((v for v in runs if VARIANTS[v] == VARIANTS[variant]), None)
-        if twin is not None:
-            say(f"variant {number}/{len(wanted)}: {variant} is the network of {twin}")
-            runs[variant] = runs[twin]
-            continue
-        say(f"variant {number}/{len(wanted)}: {variant}")
-        runs[variant] = _finished(with_variant(config, variant), workdir / variant, data)
+    configs = {name: with_variant(config, name) for name in VARIANTS if not variants or name in variants}
+    for changed in configs.values():
+        validate(changed)
+    make_ready(config)
+    workdir, data = user_path(workdir), load_data(config) if data is None else data
+    runs = run_variants(configs, workdir, data)
     draw(runs, workdir / "paper", data)
+    return runs
+
+
+def run_variants(configs: Mapping[str, ConfigDict], workdir: Path, data: FaceDataset) -> dict[str, Run]:
+    """Runs by variant, of these valid settings by variant: opened where finished before, trained elsewhere."""
+    runs: dict[str, Run] = {}
+    for number, (variant, config) in enumerate(configs.items(), start=1):
+        twin = next((v for v in runs if VARIANTS[v] == VARIANTS[variant]), None)
+        say(f"variant {number}/{len(configs)}: {variant}" + (f" is the network of {twin}" if twin else ""))
+        runs[variant] = runs[twin] if twin else _open_or_train(config, workdir / variant, data)
     return runs
 
 
@@ -71,19 +76,25 @@ def with_variant(config: ConfigDict, variant: str) -> ConfigDict:
     return changed
 
 
-def _finished(config: ConfigDict, folder: Path, data: FaceDataset) -> Run:
+def _open_or_train(config: ConfigDict, path: Path, data: FaceDataset) -> Run:
+    if run := _finished(config, path):
+        say("  finished before")
+        return run
     try:
-        run = load_run(folder)
-        if run.summary["complete"] and same_settings(run.config, config):
-            say("  finished before")
-            return run
-    except RunError:
-        pass  # not begun, or not finished
-    try:
-        run_experiment(config, folder, data=data)
+        with open_folder(path) as folder:
+            return run_in(folder, config, data)
     except AllGivenUp as error:  # the other variants are worth having
         say(f"  {error}")
-    return load_run(folder)
+        return error.run
+
+
+def _finished(config: ConfigDict, path: Path) -> Run | None:
+    """Returns the run of these settings if it has come to its end in this folder."""
+    try:
+        run = load_run(path)
+        return run if run.summary["complete"] and same_settings(run.config, config) else None
+    except RunError:
+        return None  # not begun, or not finished
 
 
 def draw(runs: dict[str, Run], folder: Path, data: FaceDataset) -> None:
@@ -107,7 +118,7 @@ def draw(runs: dict[str, Run], folder: Path, data: FaceDataset) -> None:
 
 def _caution(database: str) -> str:
     if is_synthetic(database):
-        return "Made-up people: their accuracies say nothing about those on the paper's databases.\n"
+        return "Synthetic subjects: their accuracies say nothing about those on the paper's databases.\n"
     return "Accuracies are means over rounds of cross-validation, ± the sample standard deviation over rounds.\n"
 
 

@@ -1,4 +1,4 @@
-"""A whole experiment: training, evaluation and its summary."""
+"""One run: its settings validated, its data loaded and its folder opened once, trained, scored and reported."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from ml_collections import ConfigDict
 
 from afnet_jax.analysis.figures import confusion_matrices, to_pixels
 from afnet_jax.analysis.report import write_report
-from afnet_jax.analysis.run import load_run
+from afnet_jax.analysis.run import Run, load_run
 from afnet_jax.analysis.summary import summarize
+from afnet_jax.compiler import check_compiler
 from afnet_jax.config import validate
 from afnet_jax.datasets.loading import FaceDataset, load
 from afnet_jax.errors import RunError
 from afnet_jax.gpu import check_gpu
+from afnet_jax.paths import user_path
 from afnet_jax.runs.folder import RunFolder, write_summary
 from afnet_jax.runs.tensorboard import write_picture
 from afnet_jax.training import processes
@@ -23,13 +25,24 @@ from afnet_jax.training.progress import duration, say
 
 
 class AllGivenUp(RunError):
-    """No training of a run came to an end; its summary and report are written."""
+    """No training of a run came to an end.
+
+    Attributes:
+        run: its summary and report are written.
+    """
+
+    def __init__(self, run: Run):
+        super().__init__(
+            f"{run.path}: every training was given up, since its loss or gradient was not finite; report.html has "
+            f"the curves: lower --config.train.learning_rate, or look the data over (tools/inspect_dataset.py)"
+        )
+        self.run = run
 
 
 def run_experiment(
     config: ConfigDict, workdir: str | Path, *, mode: str = "train", data: FaceDataset | None = None
-) -> dict:
-    """Trains (or goes on, or evaluates anew), writes summary.json and report.html and tells the result.
+) -> Run:
+    """What `afnet train` and `afnet evaluate` do: one run, from its config to its report.
 
     Args:
         config: see `afnet_jax.config`.
@@ -38,22 +51,64 @@ def run_experiment(
         data: the data set, where it is not the one that config.dataset names.
 
     Returns:
-        Content of summary.json. Of several processes the first alone writes and tells.
+        The finished run.
+
+    Raises:
+        AllGivenUp: of every training the numbers stopped being finite.
+        AFNetError: settings that cannot be run, no such data set, or as `run_in`.
+    """
+    validate(config)
+    make_ready(config)
+    with open_folder(workdir) as folder:  # one that cannot be used is told now, not after data were made
+        return run_in(folder, config, load_data(config) if data is None else data, mode=mode)
+
+
+def make_ready(config: ConfigDict) -> None:
+    """Joins the run's other processes, and makes sure that what JAX finds here computes what it should."""
+    processes.join(config.distributed)
+    check_gpu()
+    if config.compilation_cache:
+        jax.config.update("jax_compilation_cache_dir", str(user_path(config.compilation_cache)))
+    check_compiler()
+
+
+def open_folder(workdir: str | Path) -> RunFolder:
+    """Returns a run's folder, held by this process until it is closed.
+
+    Raises:
+        RunError: another process works in it, or it cannot be written to.
+    """
+    return RunFolder(workdir, process=jax.process_index(), processes=jax.process_count())
+
+
+def load_data(config: ConfigDict) -> FaceDataset:
+    """Loads the data set that config.dataset names, the first process before the others, who find it made.
+
+    Raises:
+        DatasetError: no such data set, or a damaged one.
+    """
+    with processes.first_alone("the data set is there"):
+        return load(config.dataset)
+
+
+def run_in(folder: RunFolder, config: ConfigDict, data: FaceDataset, *, mode: str = "train") -> Run:
+    """Trains, resumes or re-evaluates a run, writes summary.json and report.html and prints the result.
+
+    Args:
+        folder: of the run.
+        config: valid settings.
+        data: the data set.
+        mode: see `run_experiment`.
+
+    Returns:
+        The finished run. Of several processes the first alone writes and tells.
 
     Raises:
         AllGivenUp: of every training the numbers stopped being finite.
         AFNetError: see `train_and_evaluate`.
     """
-    validate(config)
-    processes.join(config.distributed)
-    check_gpu()
-    # A folder that cannot be used is told now, not after data were made.
-    RunFolder(workdir, process=jax.process_index(), processes=jax.process_count()).close()
-    if data is None:
-        with processes.first_alone("the data set is there"):
-            data = load(config.dataset)
-    {"train": train_and_evaluate, "evaluate": evaluate}[mode](config, workdir, data)
-    run = load_run(workdir)
+    {"train": train_and_evaluate, "evaluate": evaluate}[mode](config, folder, data)
+    run = load_run(folder.path)
     summary = summarize(run)
     if jax.process_index() == 0:
         write_summary(run.path, summary)
@@ -61,16 +116,14 @@ def run_experiment(
         if any(map(any, summary["confusion"])):
             write_picture(run.path, "confusion", to_pixels(confusion_matrices({run.config.variant: run})))
     if not summary["scans"]:
-        raise AllGivenUp(
-            f"{run.path}: every training was given up, since its loss or gradient was not finite; report.html has "
-            f"the curves: lower --config.train.learning_rate, or look the data over (tools/inspect_dataset.py)"
-        )
+        raise AllGivenUp(run)
     if jax.process_index() == 0:
-        say(_told(summary, run.path))
-    return summary
+        say(_result(summary, run.path))
+    return run
 
 
-def _told(summary: dict, path: Path) -> str:
+def _result(summary: dict, path: Path) -> str:
+    """The lines that tell how a run ended."""
     accuracy, size = summary["accuracy"], summary["parameters"]
     if accuracy["mean"] is None:
         return f"{path}: no round is complete; report.html names the trainings given up or unfinished"

@@ -1,4 +1,4 @@
-"""What a network of this family is made of: one description for AFNet-M and for every variant of the paper's tables.
+"""Architecture of a network: one description for AFNet-M and every variant of the paper's tables.
 
 Plain data, no JAX: the config is built from it, and a network from the config.
 """
@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from afnet_jax.errors import ConfigError
 from afnet_jax.scans.scan import EXPRESSIONS
@@ -123,6 +124,15 @@ class Architecture:
             raise ConfigError(
                 f"model.fusion={self.fusion!r} fuses after fully-connected layers: head_widths must not be empty"
             )
+
+
+def architecture_of(settings: Mapping[str, Any]) -> Architecture:
+    """Returns the network that a config's section `model` describes.
+
+    Raises:
+        ConfigError: fields that are no network together.
+    """
+    return Architecture(**{field.name: settings[field.name] for field in dataclasses.fields(Architecture)})
 
 
 def _after(per: str, block: int) -> bool:

@@ -159,7 +159,7 @@ def _normalise_backward(platform, relu, saved, cotangents):
 
 
 def _let_through(features, mean, factor, bias):
-    """1 where a ReLU after the normalisation lets a feature through, else 0. As a comparison it would be stored."""
+    """1 where a ReLU after the normalisation passes a feature, else 0, as a number: a boolean would be stored."""
     return jnp.sign(jnp.maximum((widen(features) - mean) * factor + bias, 0))
 
 

@@ -1,4 +1,4 @@
-"""How a convolution of the network is computed: on a CPU or a GPU, with one set of weights or with one per fold.
+"""Convolution of the network, on a CPU or a GPU, with one set of weights or one per fold.
 
 `vmap` over folds would turn a convolution into a grouped one, ten times slower on a CPU than one convolution per
 fold. So folds are unrolled here, inside a program whose every other operation stays vmapped, and each convolution
@@ -59,6 +59,7 @@ class Conv(nnx.Conv):
 
     def __init__(self, *args, platform: str = "cpu", **settings):
         super().__init__(*args, conv_general_dilated=_convolve_on(platform), **settings)
+        self.platform = platform
 
 
 @functools.cache

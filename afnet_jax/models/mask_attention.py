@@ -11,6 +11,8 @@ from collections.abc import Callable
 import jax
 from flax import nnx
 
+from afnet_jax.models.mask_function import two_layers
+
 
 class MaskAttention(nnx.Module):
     """γ and β of X̂ = γ ⊗ X + β (eq. 1), each made from the mask by two 1×1 convolutions of its own.
@@ -44,6 +46,15 @@ class ConvolutionGroup(nnx.Module):
         # over its inputs: the same numbers without C copies of the mask.
         kernel = self.conv1.kernel[...].sum((0, 1, 2))
         assert self.conv1.bias is not None  # nnx.Conv has one unless told otherwise
+        if self.conv1.platform != "cpu":
+            return two_layers(
+                self.conv2.precision,
+                mask.astype(self.conv1.dtype),
+                kernel,
+                self.conv1.bias[...],
+                self.conv2.kernel[0, 0],
+                self.conv2.bias[...],
+            )
         dtype = self.conv1.dtype
         hidden = nnx.relu(mask.astype(dtype) * kernel.astype(dtype) + self.conv1.bias[...].astype(dtype))
         return self.conv2(hidden)

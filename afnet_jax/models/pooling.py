@@ -56,7 +56,7 @@ def spread(places: jax.Array, grad: jax.Array) -> jax.Array:
 
 
 def _gather(chosen):
-    """What each window gives to each of its 3×3 places -> what each input gets, (N, H, W, C).
+    """Sums the windows' contributions to their 3×3 places at each input, (N, H, W, C).
 
     Window r covers rows 2r - 1, 2r and 2r + 1: even rows lie in one window, odd ones in two; so do columns.
     """
@@ -74,7 +74,7 @@ max_pool.defvjp(_forward, _backward)
 
 
 def _shares(x, maxima, grad):
-    """What each window gives to each of its 3×3 places: its gradient to the first that holds the maximum, else 0."""
+    """Contribution of each window to its 3×3 places: its gradient at the first that holds the maximum, else 0."""
     height, width = maxima.shape[1:3]
     padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=-jnp.inf)
     taken = jnp.zeros(maxima.shape, bool)

@@ -53,7 +53,7 @@ class PretrainedTrunk:
 
 
 def load_pretrained(source: str | Path) -> PretrainedTrunk | None:
-    """What `config.model.pretrained` names: "none", "imagenet", a folder by `save_ported`, or a file of weights.
+    """Loads the weights that `config.model.pretrained` names: "none", "imagenet", a folder by `save_ported`, or a file.
 
     Returns:
         The weights; None for "none".

@@ -1,4 +1,4 @@
-"""ResNet18 weights as others publish them -> tensors under this project's names, every one accounted for.
+"""Published ResNet18 weights -> tensors under this project's names, every one checked.
 
 Read are torchvision's and timm's names (`layer1.0.conv1.weight`) and transformers' (`resnet.encoder.stages.0.…`), from
 `.safetensors` and from PyTorch's zip and legacy pickle files. No code that a pickle may carry is ever run.
@@ -167,7 +167,7 @@ def _read_pickle(path: Path) -> dict[str, np.ndarray]:
 
 
 def _refuse_inflation(path: Path) -> None:
-    """torch.save packs nothing; a packed part may unfold to any size."""
+    """Refuses compressed parts, which torch.save does not write and which may expand to any size."""
     try:
         if not zipfile.is_zipfile(path):
             return
@@ -180,7 +180,7 @@ def _refuse_inflation(path: Path) -> None:
 
 
 def _to_numpy(tensor) -> np.ndarray:
-    """Also of bfloat16, which NumPy does not know."""
+    """Converts a tensor; bfloat16 too, which NumPy lacks."""
     return (tensor.detach().float() if tensor.is_floating_point() else tensor.detach()).numpy()
 
 

@@ -10,11 +10,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-# Mean over made-up faces of the public ICT-FaceKit model, made symmetric and rounded to 0.5 mm; for a left point
+# Mean over synthetic faces of the public ICT-FaceKit model, made symmetric and rounded to 0.5 mm; for a left point
 # x changes its sign. First three columns: mm; last: weight. Eyes and nose keep their place whatever the expression,
 # mouth and chin do not; the brows move too, but by less than they steady the pitch. The wings of the nose stand on
 # steep flanks, where the scan's nearest point slips by a millimetre from one pose to the next. With these weights the
-# pitch of one person varies by 0.65 degrees over the expressions of made-up people (1.4 where the brows hardly count).
+# pitch of one person varies by 0.65 degrees over the expressions of synthetic subjects
+# (1.4 where the brows hardly count).
 _HALF = {
     "brow_outer": (-57.5, 14.5, -11.0, 0.6),
     "brow_middle": (-37.5, 24.0, 7.5, 0.6),

@@ -1,4 +1,4 @@
-"""Triangles that are no surface: a scanner's mesh goes on over steps in depth and over holes, where nothing was seen.
+"""Triangles that bridge steps in depth and holes, where the scanner saw no surface.
 
 Length alone does not tell them: a mesh made of large and small triangles has long ones that lie in the surface.
 """

@@ -77,7 +77,7 @@ def _normalisation(points: np.ndarray) -> np.ndarray:
 def photographed(
     points: np.ndarray, seen: np.ndarray, texels: np.ndarray, charts: np.ndarray, wanted: np.ndarray, max_error: float
 ) -> np.ndarray:
-    """Where in the texture image the pixels lie that no triangle covers.
+    """Places in the texture image of pixels that no triangle covers.
 
     Args:
         points: (H, W, 3) canonical mm.

@@ -1,4 +1,4 @@
-"""What preprocessing makes of a scan: the network's inputs, on one orthographic grid."""
+"""The result of preprocessing: aligned maps of a face on one orthographic grid."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class FaceMaps:
         quality: figures that tell an odd scan: name -> float. noise, mm, and shares: points_removed, of the points;
             bridges and bridge_area, of the triangles and their area, dropped since they span a step or a gap;
             inner_lost, of the inner face that only dropped triangles show; filled, of the face without a scanned
-            surface; face, of the grid.
+            surface; face, of the grid. Of `landmarks.choice`: landmarks, "given" or "found", and landmark_confidence.
         remarks: what looked odd and was put right or left as it is, a line each; the scan's own first.
     """
 
@@ -45,5 +45,5 @@ class FaceMaps:
     origin: tuple[float, float]
     mm_per_pixel: float
     landmarks: Mapping[str, np.ndarray]
-    quality: Mapping[str, float]
+    quality: Mapping[str, float | str]
     remarks: tuple[str, ...] = ()

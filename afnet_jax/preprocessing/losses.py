@@ -1,4 +1,4 @@
-"""What cleaning costs a scan."""
+"""Shares of a scan that cleaning removed."""
 
 from __future__ import annotations
 

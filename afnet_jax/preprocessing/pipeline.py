@@ -16,6 +16,7 @@ from afnet_jax.preprocessing.losses import losses
 from afnet_jax.preprocessing.masks import salient_masks
 from afnet_jax.preprocessing.rendering import Grid, Raster, TexturedMesh, rasterize, render_texture
 from afnet_jax.preprocessing.surface import SurfaceConfig, clean_surface
+from afnet_jax.scans.landmark_distance import FURTHEST_MM, distances_to_surface
 from afnet_jax.scans.scan import Scan, ScanError
 
 _NOSE_BOX = (14.0, -46.0, -14.0)  # canonical mm: |x| at most, y from, y to
@@ -41,7 +42,6 @@ class PreprocessingConfig:
             the fit sees triangles and not their corners alone.
         sampled_edge: mm, longest edge of a triangle whose inside is then seen, too.
         remarked_loss: share of the inner face beyond which its loss is remarked on.
-        landmark_distance: mm a landmark may lie from the surface.
         min_face: share of the grid that must be face.
     """
 
@@ -54,7 +54,6 @@ class PreprocessingConfig:
     large_edge: float = 6.0
     large_share: float = 0.1
     sampled_edge: float = 3.0
-    landmark_distance: float = 12.0
     min_face: float = 0.08
     remarked_loss: float = 0.05
 
@@ -91,7 +90,7 @@ def _preprocess(scan: Scan, config: PreprocessingConfig) -> FaceMaps:
         raise _fault(scan, "no surface is left once outliers are removed")
     to_scan, landmarks = _pose(scan, clean.points)
     points = to_canonical(scan.points, to_scan)
-    _check_landmarks(scan, points[clean.points], landmarks, config)
+    _check_landmarks(scan, points[clean.points], landmarks)
     triangles, uv_triangles = scan.triangles[clean.triangles], scan.uv_triangles[clean.triangles]
     mesh = TexturedMesh(points, triangles, scan.uv, uv_triangles, scan.texture)
     raster = rasterize(points, triangles, grid)
@@ -165,18 +164,17 @@ def _nose_tip(points: np.ndarray) -> np.ndarray | None:
     return box[box[:, 2] > box[:, 2].max() - 1].mean(axis=0) if len(box) else None
 
 
-def _check_landmarks(scan: Scan, points: np.ndarray, landmarks: dict, config: PreprocessingConfig) -> None:
-    """Landmarks of another mesh or frame give a fine pose and a wrong picture: they must lie on the surface."""
+def _check_landmarks(scan: Scan, points: np.ndarray, landmarks: dict) -> None:
+    """Refuses landmarks that do not lie on the surface that is left once outliers are removed."""
     names = [name for name in landmarks if name in scan.landmarks and name in TEMPLATE]  # those that are used
     at = np.stack([landmarks[name] for name in names])
-    squared = (points**2).sum(axis=1) - 2 * at @ points.T + (at**2).sum(axis=1)[:, None]
-    distance = np.sqrt(np.maximum(squared.min(axis=1), 0))
-    off = distance > config.landmark_distance
+    distance = distances_to_surface(points, at)
+    off = distance > FURTHEST_MM
     if off.sum() > max(2, 0.15 * len(names)):
         worst = names[int(distance.argmax())]
         raise _fault(
             scan,
-            f"{off.sum()} of {len(names)} landmarks lie more than {config.landmark_distance:g} mm off the surface "
+            f"{off.sum()} of {len(names)} landmarks lie more than {FURTHEST_MM:g} mm off the surface "
             f"({worst} {distance.max():.0f} mm): do they belong to this scan?",
         )
 

@@ -39,13 +39,13 @@ class Grid:
 
     @property
     def y(self) -> np.ndarray:
-        """Of the rows from the top: decreasing."""
+        """y of the rows from the top, decreasing."""
         return self.origin[1] - self.step * np.arange(self.size)
 
 
 @dataclasses.dataclass(frozen=True)
 class Raster:
-    """What each pixel of a grid sees.
+    """The visible surface at each pixel of a grid.
 
     Attributes:
         triangle: (size, size) int32 index of the foremost triangle, −1 where there is none.

@@ -1,4 +1,4 @@
-"""Cleaning of a scanned mesh: spikes, isolated bits and triangles that bridge a gap are taken out."""
+"""Cleaning of a scanned mesh: removes spikes, isolated pieces and triangles that bridge a gap."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MORE_THAN_NEIGHBOURS = 1.3
 
 @dataclasses.dataclass(frozen=True)
 class SurfaceConfig:
-    """What counts as an outlier; all chosen by measurement on surfaces whose truth is known.
+    """Thresholds for outliers, chosen by measurement on surfaces whose truth is known.
 
     Attributes:
         spike: mm along the normal by which a point may stand off the median of its neighbours.
@@ -45,7 +45,7 @@ class SurfaceConfig:
 
 @dataclasses.dataclass(frozen=True)
 class CleanSurface:
-    """What cleaning found out about a mesh of N points and T triangles.
+    """The result of cleaning a mesh of N points and T triangles.
 
     Attributes:
         points: (N,) bool, points to keep.
@@ -165,11 +165,11 @@ def _standing_off(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     number = np.cumsum(used) - 1
     distance = np.full(len(points), np.inf)
     if used.any():
-        distance[used] = _standing_off_all(points[used], number[triangles])
+        distance[used] = _distances_from_neighbours(points[used], number[triangles])
     return distance
 
 
-def _standing_off_all(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+def _distances_from_neighbours(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     edges = _neighbours(len(points), triangles)
     normals = _smooth_normals(points, triangles, edges)
     degree = np.diff(edges.indptr)

@@ -1,1 +1,1 @@
-"""How good maps are: held to known surfaces, to the same head scanned again, and to the others of their data set."""
+"""Quality of maps: against known surfaces, against the same head scanned again, and within their data set."""

@@ -1,4 +1,4 @@
-"""How well preprocessing recovers surfaces that are known: figures for one scan beside its truth.
+"""Preprocessing against known surfaces: error figures of one scan.
 
 The maps are carried into the truth's frame, the scan's own, through `to_scan` and looked at along the same direction,
 so that two height fields are compared that hide the same things.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.ndimage
 from PIL import Image, ImageDraw
+from scipy.spatial.transform import Rotation
 
 from afnet_jax.preprocessing.face_maps import FaceMaps
 from afnet_jax.preprocessing.masks import inner_face
@@ -16,6 +17,7 @@ from afnet_jax.preprocessing.pipeline import PreprocessingConfig
 from afnet_jax.preprocessing.rendering import rasterize
 from afnet_jax.preprocessing.surface import clean_surface
 from afnet_jax.quality.truth import Truth
+from afnet_jax.scans.range_grid import grid_triangles
 from afnet_jax.scans.scan import Scan
 
 _STEP = 4.0  # mm between neighbouring pixels of the truth: one thing hides another
@@ -89,21 +91,14 @@ def _seen_from_scan(maps: FaceMaps, truth: Truth) -> tuple[np.ndarray, np.ndarra
     y = maps.origin[1] - maps.mm_per_pixel * np.arange(rows)
     canonical = np.stack([*np.meshgrid(x, y), maps.depth.astype(np.float64)], axis=-1).reshape(-1, 3)
     points = canonical @ maps.to_scan[:3, :3].T + maps.to_scan[:3, 3]
-    triangles = _grid_triangles(maps.valid)
+    index = np.arange(maps.valid.size).reshape(maps.valid.shape)
+    triangles = grid_triangles(np.where(maps.valid, index, -1)[::-1])
     raster = rasterize(points, triangles, truth.grid)
     colours = maps.texture.reshape(-1, 3).astype(np.float64)
     colour = np.full((*raster.depth.shape, 3), np.nan)
     at = raster.seen
     colour[at] = np.einsum("kt,ktc->kc", raster.weights[at], colours[triangles[raster.triangle[at]]])
     return truth.crop(raster.depth), truth.crop(colour)
-
-
-def _grid_triangles(valid: np.ndarray) -> np.ndarray:
-    """Two triangles per cell whose four corners are valid; row 0 at the top, counter-clockwise from the front."""
-    index = np.arange(valid.size).reshape(valid.shape)
-    whole = valid[:-1, :-1] & valid[1:, :-1] & valid[:-1, 1:] & valid[1:, 1:]
-    a, b, c, d = (corner[whole] for corner in (index[:-1, :-1], index[1:, :-1], index[1:, 1:], index[:-1, 1:]))
-    return np.concatenate([np.stack([a, b, c], axis=1), np.stack([a, c, d], axis=1)])
 
 
 def _judged_by_truth(points: np.ndarray, truth: Truth) -> tuple[np.ndarray, np.ndarray]:
@@ -191,4 +186,4 @@ def _quantile(values: np.ndarray, share: float) -> float:
 
 
 def _angle(a: np.ndarray, b: np.ndarray) -> float:
-    return float(np.degrees(np.arccos(np.clip((np.trace(a.T @ b) - 1) / 2, -1, 1))))
+    return float(np.degrees(Rotation.from_matrix(a.T @ b).magnitude()))

@@ -1,4 +1,4 @@
-"""A look at a prepared data set before a network sees it: what it holds, and which of its scans look odd.
+"""Inspection of a prepared data set: its contents, and the scans that look odd.
 
 A scan is odd where a figure of it stands off the median of its expression by more than 3.5 robust standard
 deviations, the modified z-score of Iglewicz and Hoaglin (How to Detect and Handle Outliers, 1993), or where it repeats
@@ -97,7 +97,7 @@ class InspectedScan:
 
 
 class Spread(NamedTuple):
-    """How a figure is spread over the set.
+    """Distribution of a figure over the set.
 
     Attributes:
         medians: by expression, as an open mouth is no fault of a surprise; the set's where an expression has too few.
@@ -114,7 +114,7 @@ class Spread(NamedTuple):
 
 
 class Oddity(NamedTuple):
-    """Why a scan looks odd, and how much: a modified z-score, inf for a repeated scan."""
+    """Reason why a scan looks odd, and its modified z-score; inf for a repeated scan."""
 
     score: float
     reason: str
@@ -122,7 +122,7 @@ class Oddity(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Inspection:
-    """What was found.
+    """The result of an inspection.
 
     Attributes:
         name: the database's.

@@ -1,4 +1,4 @@
-"""What `inspect` found, as one HTML page that asks nobody for anything."""
+"""The result of an inspection as one self-contained HTML page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the same face give the same maps in any pose? A known head is turned, scanned anew and prepared again."""
+"""Agreement of maps over poses: a known head is turned, scanned anew and prepared again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from afnet_jax.preprocessing.pipeline import preprocess
 from afnet_jax.preprocessing.rendering import Grid, rasterize
-from afnet_jax.scans.bosphorus import grid_triangles
+from afnet_jax.scans.range_grid import grid_triangles
 from afnet_jax.scans.scan import Scan
 
 _AXES = {"pitch": "x", "yaw": "y", "roll": "z"}

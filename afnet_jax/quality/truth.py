@@ -57,7 +57,7 @@ def truth_path(scan_path: str | Path) -> Path:
 
 
 def read_truth(path: str | Path) -> Truth:
-    """Reads the truth beside a made-up scan.
+    """Reads the truth beside a synthetic scan.
 
     Raises:
         AFNetError: the file is missing or is none.
@@ -67,13 +67,13 @@ def read_truth(path: str | Path) -> Truth:
             depth = np.where(file["valid"], file["depth"], np.nan).astype(np.float64)
             return Truth(depth, file["rgb"], float(file["x0"]), float(file["y0"]), file["rotation"])
     except FileNotFoundError:
-        raise AFNetError(f"{path}: no truth beside the scan; only made-up people have one") from None
+        raise AFNetError(f"{path}: no truth beside the scan; only synthetic subjects have one") from None
     except (KeyError, ValueError, OSError) as fault:
         raise AFNetError(f"{path}: expected a truth (depth, rgb, valid, x0, y0, rotation): {fault}") from None
 
 
 def mesh_truth(scan: Scan) -> Truth:
-    """Returns the scan's own mesh, every triangle of it, as the truth: what a scan without any other can be held to.
+    """Returns the scan's own mesh, with every triangle, as the truth for a scan that has no other.
 
     What the scanner got wrong is then right; what preprocessing loses, or smooths away, is wrong.
     """

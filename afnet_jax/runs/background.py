@@ -1,4 +1,4 @@
-"""Writing while the device goes on computing."""
+"""Writing in the background while the device computes."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class BackgroundWriter:
             self.waited += time.monotonic() - start
 
     def close(self) -> None:
-        """Ends the thread after its job, whose fault, if any, is told in one line: another one is on its way."""
+        """Ends the thread after its job; a fault of the job is printed in one line, since another is being raised."""
         try:
             self.wait()
         except (RunError, OSError) as error:

@@ -1,4 +1,4 @@
-"""What each training of a run has reached: all checkpoints of a run folder, whatever groups they were written in.
+"""Progress of each training of a run, from all checkpoints of its folder, whatever groups they were written in.
 
 A checkpoint holds trainings that stand at the same step, stacked on axis 0. Its record lists them; the names of folders
 are labels that are never read. `Checkpoints` finds for each training alone the newest state there is.
@@ -37,7 +37,7 @@ class Checkpoint:
         path: its folder.
         trainings: (round, fold) of each row of its arrays.
         step: steps that each of them has behind it.
-        final: whether it holds finished weights alone, which nobody trains on from.
+        final: whether it holds finished weights alone, from which training does not resume.
         epoch: the epoch under way, see `Progress`.
         failed: "round/fold" -> {"epoch", "step"} of those whose numbers stopped being finite.
     """
@@ -52,7 +52,7 @@ class Checkpoint:
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Progress:
-    """What a training has reached.
+    """Progress of a training.
 
     Attributes:
         epoch: epochs done.
@@ -65,7 +65,7 @@ class Progress:
 
 @dataclasses.dataclass
 class EpochRows:
-    """What the steps of the epoch under way have shown, a row for each step and a column for each training.
+    """Metrics of the current epoch's steps, a row for each step and a column for each training.
 
     Attributes:
         number: of the epoch, from 0.
@@ -234,7 +234,7 @@ class Checkpoints:
         return path
 
     def drop_superseded(self, finished: Collection[Key], mine: Collection[Key] | None = None) -> None:
-        """Removes what nobody needs: neither finished weights nor one of the newest two of a training under way.
+        """Removes superseded checkpoints: neither finished weights nor one of the newest two of an unfinished training.
 
         Args:
             finished: trainings whose predictions, and weights where they are kept, are safe.
@@ -255,13 +255,13 @@ class Checkpoints:
             checkpoint.path.parent.rmdir()
 
     def _of(self, training: Key) -> list[Checkpoint]:
-        """Those that hold a training, the newest first; finished weights before all."""
+        """Returns the checkpoints that hold a training, finished weights first, then the newest."""
         holding = [c for c in self._known if training in c.trainings]
         return sorted(holding, key=lambda c: (c.final, c.step), reverse=True)
 
 
 def remove_half_written(folder: Path) -> None:
-    """Removes what killed processes left half written. Nobody may be writing."""
+    """Removes what killed processes left half written. No process may be writing."""
     for group in folder.glob("*/"):
         checkpoint_files.remove_partial(group)
 

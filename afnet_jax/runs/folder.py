@@ -1,4 +1,4 @@
-"""The folder of a run: who may write to it, what it must not be mixed with, and the way to each of its files.
+"""The folder of a run: its lock, its settings, and the paths of its files.
 
 config.json, environment.json, splits.json, metrics.jsonl, predictions.npz, checkpoints/ and more, see README.md.
 """
@@ -71,12 +71,18 @@ class RunFolder:
         self._process = process
         self.metrics = MetricsWriter(self.path, process)
 
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
     def close(self) -> None:
-        """Gives the folder back."""
+        """Releases the folder."""
         self._lock.close()
 
     def start(self, config: ConfigDict, folds: Sequence[protocol.Fold], data_digest: str) -> None:
-        """Writes down what is going to be run, or makes sure that it is what was begun here.
+        """Stores the settings of a new run, or checks that they agree with those of the run in the folder.
 
         Args:
             config: the run's settings.
@@ -126,7 +132,7 @@ class RunFolder:
         return self.path / "checkpoints"
 
     def checkpoints(self) -> Checkpoints:
-        """What each training has reached, as it stands on the disk now."""
+        """Returns the progress of each training as stored now."""
         return open_checkpoints(self.path)
 
     def write_group_predictions(self, group: GroupPredictions) -> None:
@@ -134,7 +140,7 @@ class RunFolder:
         group.write(self._checkpoints / label(group.trainings))
 
     def group_predictions(self) -> list[GroupPredictions]:
-        """What every finished group has stored; damaged files are named, and their trainings are not finished."""
+        """Returns predictions of finished groups; damaged files are named, and their trainings count as unfinished."""
         return list(predictions.read_group_predictions(self._checkpoints, _name_damaged))
 
     def write_estimate(self, content: dict) -> None:
@@ -157,7 +163,7 @@ def write_summary(run_folder: Path, summary: dict) -> None:
 
 
 def read_run_file(run_folder: Path, name: str) -> Any:
-    """Content of summary.json, config.json or environment.json, given without its suffix.
+    """Reads summary.json, config.json or environment.json, named without its suffix.
 
     Raises:
         RunError: it is not there yet, or damaged.
@@ -187,7 +193,7 @@ def same_settings(one: ConfigDict, other: ConfigDict) -> bool:
 
 
 def _settings(config: ConfigDict) -> dict:
-    """Content of config.json: the data set is found from any folder."""
+    """Returns the content of config.json, with an absolute path to the data set."""
     settings = json.loads(config.to_json())
     settings["dataset"]["data_dir"] = str(user_path(settings["dataset"]["data_dir"]).absolute())
     return settings

@@ -40,7 +40,7 @@ class Lock:
         self._file.flush()
 
     def close(self) -> None:
-        """Gives the folder back."""
+        """Releases the folder."""
         self._file.close()
 
 

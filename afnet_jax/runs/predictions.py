@@ -54,7 +54,7 @@ class GroupPredictions:
 
 
 def read_group_predictions(checkpoints: Path, damaged: Callable[[Path, str], None]) -> Iterator[GroupPredictions]:
-    """Yields what every finished group has stored.
+    """Yields the predictions of every finished group.
 
     Args:
         checkpoints: folder of the groups' folders.

@@ -73,7 +73,7 @@ class Events:
 
 
 def draw_metrics(run_folder: Path, lines: Sequence[dict]) -> None:
-    """Draws the curves of a run anew from all lines of its metrics.jsonl."""
+    """Redraws the curves of a run from all lines of its metrics.jsonl."""
     for old in (run_folder / _FOLDER).glob("round*/"):
         shutil.rmtree(old)
     for _, of_round in itertools.groupby(lines, key=operator.itemgetter("round")):

@@ -54,7 +54,7 @@ def read_grid(path: Path) -> RangeGrid:
 
 
 def _surface(xyz: np.ndarray) -> np.ndarray:
-    """Background is -1e9 in x, y and z; some redistributions write 0, and NaN is no surface either."""
+    """Returns the mask of surface points; background is -1e9 in x, y and z, or 0 in some redistributions, or NaN."""
     with np.errstate(invalid="ignore"):
         return np.isfinite(xyz).all(axis=0) & (xyz > BACKGROUND / 2).all(axis=0) & (xyz != 0).any(axis=0)
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from afnet_jax.scans import bnt, images
 from afnet_jax.scans.files import read_bytes, with_suffix
+from afnet_jax.scans.range_grid import grid_triangles
 from afnet_jax.scans.scan import NEUTRAL_CODE, Scan, ScanError, ScanId
 from afnet_jax.scans.validity import validated
 
@@ -87,23 +88,6 @@ def read_scan(path: str | Path) -> Scan:
     return validated(Scan(identity, points, triangles, uv, triangles, texture, landmarks, grid=grid, path=path))
 
 
-def grid_triangles(grid: np.ndarray) -> np.ndarray:
-    """Triangulates a range grid.
-
-    Args:
-        grid: (rows, cols) indices of points, -1 where there is none, row 0 at the bottom.
-
-    Returns:
-        (T, 3) int32, counter-clockwise seen from the camera.
-    """
-    a, b, c, d = (corner.ravel() for corner in (grid[:-1, :-1], grid[:-1, 1:], grid[1:, 1:], grid[1:, :-1]))
-    lower, upper = np.stack([a, b, c], axis=1), np.stack([a, c, d], axis=1)
-    # Of a cell without a or c, whose diagonal is gone, the other diagonal's triangle is left.
-    no_a, no_c = np.stack([b, c, d], axis=1)[a < 0], np.stack([a, b, d], axis=1)[c < 0]
-    every = np.concatenate([lower, upper, no_a, no_c])
-    return every[(every >= 0).all(axis=1)].astype(np.int32)
-
-
 def _read_lm3(path: Path) -> dict[str, np.ndarray]:
     """A head, `N landmarks:`, then a line with the name and one with x y z for each."""
     text = read_bytes(path, _MAX_LANDMARK_BYTES, "landmark file (.lm3)").decode("latin-1")
@@ -151,14 +135,14 @@ def write_scan(scan: Scan, folder: str | Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     surface = scan.grid >= 0
     xyz = scan.points[scan.grid].transpose(2, 0, 1)
-    u, v = (_carried_on(scan.uv[scan.grid, k].astype(np.float64), surface) for k in range(2))
+    u, v = (_extrapolated(scan.uv[scan.grid, k].astype(np.float64), surface) for k in range(2))
     bnt.write_grid(path, bnt.RangeGrid(xyz, u, v, surface, f"{scan.id.name}.png"))
     images.write_rgb(path.with_suffix(".png"), scan.texture)
     _write_landmarks(path, scan)
     return path
 
 
-def _carried_on(plane: np.ndarray, surface: np.ndarray) -> np.ndarray:
+def _extrapolated(plane: np.ndarray, surface: np.ndarray) -> np.ndarray:
     """Fills a plane of texture places off the surface by the best linear function of row and column."""
     row, col = np.indices(plane.shape)
     terms = np.stack([row, col, np.ones_like(row)], axis=-1).astype(np.float64)

@@ -1,4 +1,4 @@
-"""Which way a surface and its texture face: triangles that run clockwise, texture maps that mirror the picture."""
+"""Orientation of a surface and its texture: clockwise triangles, mirrored texture maps."""
 
 from __future__ import annotations
 

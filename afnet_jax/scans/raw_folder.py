@@ -15,7 +15,7 @@ from afnet_jax.scans.scan import EXPRESSION_CODES, NEUTRAL_CODE, ScanError, Scan
 
 
 class FoundScans(NamedTuple):
-    """What a raw folder holds.
+    """The scans of a raw folder.
 
     Attributes:
         scans: (id, path) of those that show one of the six expressions, sorted by name.

@@ -1,4 +1,4 @@
-"""What one 3D scan holds, whichever database it came from."""
+"""One 3D scan, from whichever database."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class ScanIdError(ScanError):
 
 @dataclasses.dataclass(frozen=True)
 class ScanId:
-    """Who was scanned, showing what.
+    """Identity of a scan: subject and expression.
 
     `name` and `subject` become names of files and folders.
 
@@ -99,7 +99,7 @@ class ScanId:
 
 
 def _no_file_name(name: object) -> str:
-    """What is expected instead of a name that no file or folder should bear; "" where it is fit."""
+    """Returns what is expected of a name that is unfit for a file or folder; "" where it is fit."""
     if not isinstance(name, str) or not name.strip():
         return "a text that is not empty"
     if len(name) > _MAX_NAME:

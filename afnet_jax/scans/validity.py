@@ -1,4 +1,4 @@
-"""What every reader promises of a Scan, checked in one place."""
+"""Checks of a Scan that every reader must pass."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import dataclasses
 import numpy as np
 
 from afnet_jax.scans.arrays import fault, with_checked_arrays
+from afnet_jax.scans.landmark_distance import FURTHEST_MM, distances_to_surface
 from afnet_jax.scans.orientation import clockwise_share, front_of, mirrored_share
 from afnet_jax.scans.scan import LANDMARKS, Scan
 
 # A face, from the smallest crop of a child to a head with shoulders; in metres or inches it falls far outside.
 SMALLEST_FACE_MM, LARGEST_FACE_MM = 60.0, 1000.0
 LARGEST_COORDINATE_MM = 1e4
-FURTHEST_LANDMARK_MM = 10.0
 UV_SLACK = 0.05  # texture points may miss the picture by this much; beyond its edge they take the edge's colour
 _CAMERA = np.eye(3)
 MIXED = 0.25  # share of the surface seen that may run the other way round than the rest
@@ -81,32 +81,21 @@ def _check_texture_points(scan: Scan) -> None:
 
 
 def _fit_landmarks(scan: Scan) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """The landmarks without those that are unfit and unused, and a remark on these."""
+    """Returns the usable landmarks, and a remark on unusable ones that are not needed."""
     names = list(scan.landmarks)
     if not names:
         return {}, ()
-    gaps = _distances(scan.points, np.stack([scan.landmarks[name] for name in names]))
-    unfit = {name: gap for name, gap in zip(names, gaps, strict=True) if not gap <= FURTHEST_LANDMARK_MM}
+    gaps = distances_to_surface(scan.points, np.stack([scan.landmarks[name] for name in names]))
+    unfit = {name: gap for name, gap in zip(names, gaps, strict=True) if not gap <= FURTHEST_MM}
     if used := {name: gap for name, gap in unfit.items() if name in LANDMARKS}:
         worst = max(used, key=lambda name: used[name])
         if not np.isfinite(used[worst]):
             raise fault(scan, f"landmark {worst} has a coordinate beyond all bounds; leave it out or mark it again")
         found = f"landmark {worst} lies {used[worst]:.0f} mm off the surface"
-        expected = f"expected at most {FURTHEST_LANDMARK_MM:g}"
+        expected = f"expected at most {FURTHEST_MM:g}"
         raise fault(scan, f"{found}, {expected}: are these the landmarks of this very mesh?")
     remarks = (f"left out landmarks that lie off the surface and that nothing uses: {', '.join(unfit)}",)
     return {name: scan.landmarks[name] for name in names if name not in unfit}, remarks if unfit else ()
-
-
-def _distances(points: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """(K,) mm from each place to its nearest point; inf for places that are no numbers or beyond all bounds."""
-    known = (np.abs(places) <= 2 * LARGEST_COORDINATE_MM).all(axis=1)
-    places = places[known]
-    # |p - l|² = |p|² - 2 p·l + |l|²: one matrix product finds every landmark's nearest point.
-    squares = (points**2).sum(axis=1) - 2 * places @ points.T
-    gaps = np.full(len(known), np.inf)
-    gaps[known] = np.sqrt(np.maximum(squares.min(axis=1) + (places**2).sum(axis=1), 0))
-    return gaps
 
 
 def _towards_camera(scan: Scan, front: np.ndarray) -> Scan:

@@ -1,4 +1,4 @@
-"""Made-up people with known truth, from nothing but code: the project's own data set.
+"""Synthetic subjects with known truth, made by code alone: the project's own data set.
 
 A face is a sheet of nodes (`template`), shaped by who it is (`identity`) and by what it does (`expression`), set
 with eyeballs and teeth (`head`), painted (`skin`), lit and seen (`picture`), posed and disturbed (`sensor`), and

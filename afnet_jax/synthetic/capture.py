@@ -1,4 +1,4 @@
-"""The two databases' scanners before a made-up head: a free mesh with a two-view texture, and a range grid."""
+"""The two databases' scanners, simulated on a synthetic head: a free mesh with a two-view texture, and a range grid."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import dataclasses
 import numpy as np
 import scipy.spatial
 
-from afnet_jax.scans import bosphorus, bu3dfe
+from afnet_jax.scans import bu3dfe
+from afnet_jax.scans.range_grid import grid_triangles
 from afnet_jax.scans.scan import Scan, ScanId
 from afnet_jax.synthetic import picture, sensor, template
 from afnet_jax.synthetic.head import Head, is_mouth_lining
@@ -26,7 +27,7 @@ _UNSEEN_DEPTH = 6.0  # mm behind the lips: scanners see no farther into a mouth
 
 @dataclasses.dataclass(frozen=True)
 class Subject:
-    """What stands before the scanner: the head, its paint and the light on it.
+    """The scanned subject: the head, its paint and the light on it.
 
     Attributes:
         head: the clean surface.
@@ -51,7 +52,7 @@ class Subject:
         return self.pose.apply(self.head.points)
 
     def photograph(self, pixels: np.ndarray, height: np.ndarray, shape: tuple[int, int]) -> picture.View:
-        """What `picture.look` sees, the crop as the last value."""
+        """Returns the result of `picture.look`, with the crop as the last value."""
         return picture.look(pixels, height, np.concatenate([self.attributes, self.crop[..., None]], axis=-1), shape)
 
     def colours(self, view: picture.View) -> np.ndarray:
@@ -226,5 +227,5 @@ def bosphorus_scan(subject: Subject, identity: ScanId, rng: np.random.Generator,
     height, width = view.seen.shape
     uv = np.stack([(col * _PIXELS_PER_STEP + 0.5) / width, 1 - (row * _PIXELS_PER_STEP + 0.5) / height], axis=1)
     texture = np.ascontiguousarray(subject.colours(view)[::-1])
-    triangles = bosphorus.grid_triangles(grid)
+    triangles = grid_triangles(grid)
     return Scan(identity, points, triangles, uv.astype(np.float32), triangles, texture, landmarks, grid=grid)

@@ -1,4 +1,4 @@
-"""What faces do: action units of the Facial Action Coding System as displacements of the template, and their blends.
+"""Expressions: action units of the Facial Action Coding System as displacements of the template, and their blends.
 
 The code of each unit, its muscles and its look are those of Ekman, Friesen and Hager (FACS, 2002); which units make an
 emotion follows their table of prototypes. A unit displaces nodes by closed-form fields that are linear in its strength.
@@ -56,7 +56,7 @@ _LOWER_LID = {5: 0.4, 6: -1.4, 7: -1.6, 9: -1.0, 12: -0.6, 26: 0.3}
 
 @dataclasses.dataclass(frozen=True)
 class Activation:
-    """How strongly each of UNITS is active on the subject's right and left, 0 to about 1.3: (16,) each."""
+    """Strength of each of UNITS on the subject's right and left, 0 to about 1.3: (16,) each."""
 
     right: np.ndarray
     left: np.ndarray
@@ -70,7 +70,7 @@ class Activation:
 
 
 def draw_activation(expression: str, level: int | None, key: tuple[int, ...]) -> Activation:
-    """How the person `key` = (seed, subject) shows an expression.
+    """Draws how the subject `key` = (seed, subject) shows an expression.
 
     People differ in which units of an emotion they use and how strongly, borrow a little from another emotion, have
     habits that never leave their face, and are not symmetric. A level scales all but the habits, so that displacements
@@ -88,7 +88,7 @@ def draw_activation(expression: str, level: int | None, key: tuple[int, ...]) ->
 
 
 def resting_habits(key: tuple[int, ...]) -> np.ndarray:
-    """(16,) what the person `key` does unawares: a slight frown, raised brows, drooping or raised corners, …"""
+    """(16,) strengths of the subject `key` at rest: a slight frown, raised brows, drooping or raised corners, …"""
     rng = np.random.default_rng([*key, 0xAB])
     habit = rng.uniform(0, 0.24, len(UNITS)) * (rng.random(len(UNITS)) < 0.4)
     return habit * np.isin(UNITS, (1, 2, 4, 6, 7, 12, 15, 17, 20, 23, 43))

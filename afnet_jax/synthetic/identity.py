@@ -1,4 +1,4 @@
-"""Who a made-up person is: the shape of the resting face and the colours, drawn from closed-form families."""
+"""Identity of a synthetic subject: shape of the resting face and colours, drawn from closed-form families."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ _DIMPLE = template.MOUTH_CORNER + 1.0  # |x| of the hollow beside the mouth
 
 @dataclasses.dataclass(frozen=True)
 class Person:
-    """One made-up person.
+    """One synthetic subject.
 
     Attributes:
         sex: "F" or "M".
@@ -115,7 +115,7 @@ def resting_skin(person: Person) -> np.ndarray:
 
 
 def _unevenness(key: tuple[int, ...]) -> np.ndarray:
-    """(R, C) mm forward: what makes a face somebody's own and no parameter says, hills 8 to 18 mm wide."""
+    """(R, C) mm forward: individual relief beyond the parameters, hills 8 to 18 mm wide."""
     rng = np.random.default_rng([*key, 0x0E])
     hills = np.zeros(template.SHAPE)
     for x, y in rng.uniform([-66, -92], [66, 82], (60, 2)):
@@ -188,7 +188,7 @@ def _mouth_and_chin(shape: dict[str, float]) -> np.ndarray:
 
 
 def _moved(shape: dict[str, float]) -> tuple[np.ndarray, np.ndarray]:
-    """Where features lie beside their template places: shifts across and up, (R, C) mm."""
+    """Shifts of the features from their template places, across and up, (R, C) mm."""
     side, eyes, brows = np.tanh(X / 6), bump(31, EYE_LINE, 17, 9), bump(31, 47.5, 20, 7)
     lips = bump(0, MOUTH_LINE, 26, 13)
     across = side * shape["eye_distance"] * (eyes + 0.7 * brows)

@@ -1,4 +1,4 @@
-"""Light on a head, and what a camera far away sees of it.
+"""Lighting of a head, and its picture by a distant camera.
 
 Preprocessing has a renderer of its own (`preprocessing.rendering`), which is measured against the truth drawn here; the
 two share no code on purpose.
@@ -79,7 +79,7 @@ def shade(head: Head, normal: np.ndarray, light: Light) -> tuple[np.ndarray, np.
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """What each pixel of a picture sees. K node attributes.
+    """The visible surface at each pixel of a picture. K node attributes.
 
     Attributes:
         seen: (H, W) bool.
@@ -133,7 +133,7 @@ def _expanded(first: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def _planes(nodes: np.ndarray, corners: np.ndarray, rows: int) -> tuple[np.ndarray, ...]:
-    """Of the triangles that show the camera their front: corners, planes, first and last row of pixels.
+    """Returns corners, planes, first and last pixel row of the triangles that face the camera.
 
     A plane is (T, 9): row and col of corner a, slopes of b's and of c's weight along row and col, heights a, b−a, c−a.
     """

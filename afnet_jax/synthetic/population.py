@@ -1,4 +1,4 @@
-"""Scans of made-up people, each a pure function of its arguments, and folders full of them."""
+"""Scans of synthetic subjects, each a pure function of its arguments, and folders of them."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Truth:
 def make_scan(
     subject: int, expression: str, level: int | None, *, database: str, seed: int, clean: bool = False
 ) -> tuple[Scan, Truth]:
-    """Makes one scan of a made-up person; the same arguments give the same bytes.
+    """Makes one scan of a synthetic subject; the same arguments give the same bytes.
 
     Args:
         subject: 0, 1, …: who of the population `seed`.
@@ -151,21 +151,21 @@ def write_people(
     levels: Sequence[int] = (3, 4),
     workers: int | None = None,
 ) -> list[Path]:
-    """Writes all expressions of made-up people in a database's raw format, the truth (NAME_truth.npz) beside each scan.
+    """Writes all expressions of synthetic subjects in a database's raw format, each with its truth (NAME_truth.npz).
 
     Run again, it goes on where it stopped, and more subjects or levels join those that are there.
 
     Args:
         folder: where the subjects' folders go; made if need be.
         database: "bu3dfe" (6 expressions at each level) or "bosphorus" (6 expressions).
-        subjects: how many people; seed: who they are.
+        subjects: how many; seed: of the population.
         workers: processes; one per core by default.
 
     Returns:
         The scans' paths, for `read_scan`.
 
     Raises:
-        ScanError: the folder holds other files, or people made from another seed.
+        ScanError: the folder holds other files, or subjects of another seed.
     """
     folder = user_path(folder)
     _claim(folder, {"database": database, "seed": seed, "clean": clean, "generation": GENERATION})
@@ -173,7 +173,7 @@ def write_people(
         _write_person, folder=folder, database=database, seed=seed, clean=clean, levels=tuple(levels)
     )
     count = min(workers or usable_cores(), subjects)
-    with tqdm(total=subjects, unit="person", desc="making people", mininterval=1.0) as bar:
+    with tqdm(total=subjects, unit="subject", desc="making subjects", mininterval=1.0) as bar:
         if count == 1:
             return [path for subject in range(subjects) for path in _counted(bar, job(subject))]
         context = multiprocessing.get_context("spawn")  # a fork of a process that runs JAX may hang
@@ -192,7 +192,7 @@ def _start_worker() -> None:
 
 
 def _claim(folder: Path, recipe: dict) -> None:
-    """Marks a folder with what its people are made of, so that two populations never mix."""
+    """Marks a folder with its population's recipe, so that two populations never mix."""
     path = folder / _RECIPE
     folder.mkdir(parents=True, exist_ok=True)
     if path.exists():
@@ -201,9 +201,9 @@ def _claim(folder: Path, recipe: dict) -> None:
         except ValueError:
             found = "something unreadable"
         if found != recipe:
-            raise ScanError(path, f"the folder holds people made with {found}, asked for {recipe}; give another folder")
+            raise ScanError(path, f"the folder holds subjects of {found}, asked for {recipe}; give another folder")
     elif any(folder.iterdir()):
-        raise ScanError(folder, "the folder holds files that are no made-up people; give an empty or a new one")
+        raise ScanError(folder, "the folder holds files other than synthetic subjects; give an empty or a new one")
     else:
         path.write_text(json.dumps(recipe) + "\n", encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""What scanning adds to a face: its pose before the scanner, the crop, noise, spikes and holes."""
+"""Effects of scanning: pose before the scanner, crop, noise, spikes and holes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import scipy.spatial
+from scipy.spatial.transform import Rotation
 
 from afnet_jax.synthetic.template import ARC, Y
 
@@ -29,11 +30,8 @@ class Pose:
 
 def draw_pose(rng: np.random.Generator) -> Pose:
     """A few degrees about each axis; the scanner's origin is not the nose tip."""
-    x, y, z = np.radians(np.clip(rng.normal(0, [3.0, 3.5, 2.0]), -_MOST_TURNED, _MOST_TURNED))
-    about_x = np.array([[1, 0, 0], [0, np.cos(x), -np.sin(x)], [0, np.sin(x), np.cos(x)]])
-    about_y = np.array([[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]])
-    about_z = np.array([[np.cos(z), -np.sin(z), 0], [np.sin(z), np.cos(z), 0], [0, 0, 1]])
-    return Pose(about_z @ about_y @ about_x, rng.normal([0, -45, 10], [6, 8, 18]))
+    degrees = np.clip(rng.normal(0, [3.0, 3.5, 2.0]), -_MOST_TURNED, _MOST_TURNED)
+    return Pose(Rotation.from_euler("xyz", degrees, degrees=True).as_matrix(), rng.normal([0, -45, 10], [6, 8, 18]))
 
 
 def draw_crop(rng: np.random.Generator) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The sheet of nodes that every made-up face is stretched from, and where eyes, mouth and landmarks lie on it.
+"""The sheet of nodes that every synthetic face is stretched from, and where eyes, mouth and landmarks lie on it.
 
 Template coordinates are mm on an average face that looks along +z: x to the image's right, y up, the nose tip at
 (0, 0). Columns are even in the arc along the cheek, x = HALF_WIDTH · sin(arc / HALF_WIDTH), so that the sides are

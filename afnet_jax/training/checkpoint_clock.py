@@ -1,4 +1,4 @@
-"""When the state of trainings under way is saved."""
+"""Schedule of checkpoints by time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class CheckpointClock:
 
     A checkpoint is to be on the disk before `minutes` have passed since the state before it was taken, so that a kill
     costs no more. It is therefore begun earlier by one call and by twice the longest write so far, but not before half
-    of the minutes are over; the first one of a process, whose write nobody has timed, after half of them.
+    of the minutes are over; the first one of a process, whose write time is unknown, after half of them.
 
     Args:
         minutes: config.train.checkpoint_minutes.
@@ -22,7 +22,7 @@ class CheckpointClock:
         self._taken = time.monotonic()
 
     def state_taken(self) -> None:
-        """Starts anew: a state has just been taken, restored or made."""
+        """Restarts the clock: a state has just been taken, restored or made."""
         self._taken = time.monotonic()
 
     def written(self, seconds: float) -> None:

@@ -155,7 +155,7 @@ class GroupProgram:
         return np.concatenate([np.concatenate(of_call, axis=1) for of_call in logits])
 
     def take_compile_seconds(self) -> float:
-        """Seconds of compiling since this was last asked."""
+        """Returns the seconds of compiling since the last call."""
         taken, self._taken = self.compile_seconds - self._taken, self.compile_seconds
         return taken
 
@@ -187,7 +187,7 @@ class GroupProgram:
         return np.array(leaves[0]) if self.platform == "cpu" else np.asarray(leaves[0])
 
     def _calls(self, count: int) -> list[slice]:
-        """Which of a group's trainings each call takes."""
+        """Returns the slices of a group's trainings, one for each call."""
         per_call = self._per_call or count
         return [slice(first, first + per_call) for first in range(0, count, per_call)]
 

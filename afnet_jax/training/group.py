@@ -171,7 +171,7 @@ class GroupTraining:
         return contextlib.nullcontext()
 
     def _estimate(self) -> None:
-        """After a process's first whole epoch: how long all of its trainings will take, told and stored."""
+        """After a process's first whole epoch, prints and stores how long all of its trainings will take."""
         if self._progress.estimated or self._progress.finished or not self._progress.rate:
             return
         self._progress.estimated = True
@@ -207,7 +207,7 @@ class GroupTraining:
         return f"{names(self._group)}  epoch {epoch.number + 1}/{self._config.train.epochs}"
 
     def _report(self, epoch: EpochRows, logits: np.ndarray | None) -> None:
-        """A line for people, and one per round for metrics.jsonl."""
+        """Prints a progress line and appends one line per round to metrics.jsonl."""
         steps = np.array([len(t.train) // self._shape.batch for t in self._group])
         counts = np.arange(self._shape.steps)[:, None] < steps
         loss = np.where(counts, epoch.loss, 0).sum(0) / steps
@@ -238,7 +238,7 @@ class GroupTraining:
         self._progress.line(f"{self._where(epoch)}  loss {_mean(loss)}  train {percent(train_accuracy)}{test}")
 
     def _save(self, state, epoch: EpochRows) -> None:
-        """Takes the state now and has it written while the trainings go on."""
+        """Copies the state and has it written in the background."""
         members = len(self._group)
         arrays = jax.tree.map(lambda leaf: leaf[:members], self._program.to_arrays(state))
         self._saving.state(
@@ -251,7 +251,7 @@ class GroupTraining:
         keys = [t.key for t in self._group]
         kept = [i for i, key in enumerate(keys) if self._keeps_weights(key)]
         weights = None
-        if kept:  # nobody trains on from here, so the optimizer's state, two thirds of it all, can go
+        if kept:  # training does not resume from here, so the optimizer's state, two thirds of the bytes, is dropped
             arrays = self._program.to_arrays(state, weights_alone=True)
             weights = [keys[i] for i in kept], jax.tree.map(lambda leaf: leaf[kept], arrays)
         predictions = GroupPredictions.of(keys, [t.test for t in self._group], logits, dict(self._failed))

@@ -1,4 +1,4 @@
-"""How many trainings run side by side: as many as fit the memory, up to where more of them no longer pay.
+"""Number of trainings side by side: as many as fit the memory, up to where more of them no longer pay.
 
 The bytes of a training were counted by compiling the training program for a GPU: what `memory_analysis()` tells for
 several variants, sizes and types (benchmarks/training-memory.json). `tests/training/test_group_size.py` holds the model
@@ -13,9 +13,8 @@ from collections.abc import Sequence
 import jax
 from ml_collections import ConfigDict
 
-from afnet_jax.config import architecture
 from afnet_jax.machine import usable_memory
-from afnet_jax.models.architecture import BLOCKS, Architecture
+from afnet_jax.models.architecture import BLOCKS, Architecture, architecture_of
 from afnet_jax.models.fusion import fusion_of
 from afnet_jax.models.parameters import audit
 
@@ -70,7 +69,7 @@ def folds_per_group(
         return count * math.ceil(min(int(setting), trainings) / count)
     on_cpu = devices[0].platform == "cpu"
     held, working = training_bytes(
-        architecture(config),
+        architecture_of(config.model),
         dtype="float32" if on_cpu else config.model.dtype,
         batch=batch,
         size=config.dataset.image_size,

@@ -1,21 +1,17 @@
-"""All trainings of a run: group after group, from wherever it stopped."""
+"""All trainings of a run, group after group, from where it stopped."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import jax
 from ml_collections import ConfigDict
 
 from afnet_jax import protocol
-from afnet_jax.compiler import check_compiler
-from afnet_jax.config import validate
-from afnet_jax.datasets.loading import FaceDataset, load
+from afnet_jax.datasets.loading import FaceDataset
 from afnet_jax.errors import RunError
 from afnet_jax.models.pretrained import load_pretrained
-from afnet_jax.paths import user_path
 from afnet_jax.runs.checkpoints import WEIGHTS, DamagedCheckpoint
 from afnet_jax.runs.folder import RunFolder
 from afnet_jax.runs.predictions import GroupPredictions, pool, write_predictions
@@ -30,84 +26,66 @@ from afnet_jax.training.step import Trainer
 
 def train_and_evaluate(
     config: ConfigDict,
-    workdir: str | Path,
-    data: FaceDataset | None = None,
+    folder: RunFolder,
+    data: FaceDataset,
     *,
     program: Callable[..., devices.GroupProgram] = devices.GroupProgram,
 ) -> None:
-    """Trains every fold of every round and predicts its test scans; begun before, it goes on where it stopped.
+    """Trains every fold of every round and predicts its test scans; resumes a run that was stopped.
 
     Leaves config.json, environment.json, splits.json, metrics.jsonl, checkpoints/ and, when all is done,
     predictions.npz in the folder.
 
     Args:
-        config: see `afnet_jax.config`.
-        workdir: the run's folder.
-        data: the data set, where it is not the one that config.dataset names.
+        config: valid settings, see `afnet_jax.config`.
+        folder: of the run.
+        data: the data set.
         program: what computes; another one where saving and not computing is measured.
 
     Raises:
-        ConfigError: settings that cannot be run.
-        DatasetError: no such data set, or a damaged one.
-        RunError: the folder holds another run, or one that is under way.
+        ConfigError: settings that do not go with this data set.
+        RunError: the folder holds another run.
         Interrupted: stopped by SIGINT or SIGTERM, after saving.
     """
-    run = _Run(config, workdir, data, program)
-    try:
-        with StopRequest() as stop:
-            run.train(stop)
-    finally:
-        run.folder.close()
+    run = _Run(config, folder, data, program)
+    with StopRequest() as stop:
+        run.train(stop)
 
 
-def evaluate(config: ConfigDict, workdir: str | Path, data: FaceDataset | None = None) -> None:
+def evaluate(config: ConfigDict, folder: RunFolder, data: FaceDataset) -> None:
     """Predicts the test scans anew from the stored checkpoints, all folds of a group at once, and writes predictions.
 
     Raises:
         RunError: a training whose weights were not kept, or are damaged.
     """
-    run = _Run(config, workdir, data)
-    try:
-        run.evaluate()
-    finally:
-        run.folder.close()
+    _Run(config, folder, data).evaluate()
 
 
 class _Run:
     def __init__(
         self,
         config: ConfigDict,
-        workdir: str | Path,
-        data: FaceDataset | None,
+        folder: RunFolder,
+        data: FaceDataset,
         program: Callable[..., devices.GroupProgram] = devices.GroupProgram,
     ):
-        validate(config)
-        if config.compilation_cache:
-            jax.config.update("jax_compilation_cache_dir", str(user_path(config.compilation_cache)))
-        check_compiler()
-        self.config = config
-        self.data = load(config.dataset) if data is None else data
+        self.config, self.folder, self.data = config, folder, data
         folds = self._folds()
         self.trainings = lay_out(folds, self.data.subjects)
-        self.folder = RunFolder(workdir, process=jax.process_index(), processes=jax.process_count())
-        try:
-            self.folder.start(config, folds, self.data.digest)
-            self.shape = common_shape(self.trainings, config.train.batch_size)
-            if self.shape.batch < config.train.batch_size:
-                say(
-                    f"train.batch_size={config.train.batch_size} is lowered to {self.shape.batch}: "
-                    f"the smallest fold has no more scans to train on"
-                )
-            steps = config.train.epochs * self.shape.steps
-            self.program = program(
-                Trainer(config, load_pretrained(config.model.pretrained), steps=steps),
-                self.data.faces,
-                seed=config.seed,
-                folds_per_call=config.train.folds_per_call,
+        folder.start(config, folds, data.digest)
+        self.shape = common_shape(self.trainings, config.train.batch_size)
+        if self.shape.batch < config.train.batch_size:
+            say(
+                f"train.batch_size={config.train.batch_size} is lowered to {self.shape.batch}: "
+                f"the smallest fold has no more scans to train on"
             )
-        except BaseException:
-            self.folder.close()
-            raise
+        steps = config.train.epochs * self.shape.steps
+        self.program = program(
+            Trainer(config, load_pretrained(config.model.pretrained), steps=steps),
+            data.faces,
+            seed=config.seed,
+            folds_per_call=config.train.folds_per_call,
+        )
 
     def _folds(self) -> tuple[protocol.Fold, ...]:
         settings = self.config.protocol
@@ -151,7 +129,7 @@ class _Run:
         processes.wait_for_all("predictions are put together")
 
     def _put_in_order(self) -> None:
-        """Leaves nothing of epochs that will be trained again, nor of writes that were cut off."""
+        """Removes metrics of epochs that will be trained again, and what interrupted writes left."""
         self.folder.tidy()
         checkpoints = self.folder.checkpoints()
         reached = {t.key: checkpoints.reached(t.key).epoch for t in self.trainings}
@@ -218,7 +196,7 @@ class _Run:
         )
 
     def evaluate(self) -> None:
-        """Of several processes the first alone predicts."""
+        """Predicts, in the first of several processes alone."""
         if jax.process_index() == 0:
             self._evaluate_all()
         processes.wait_for_all("predictions are made anew")

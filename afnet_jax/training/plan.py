@@ -1,4 +1,4 @@
-"""Which trainings run side by side, and which scans each of their batches holds.
+"""The plan of a run: which trainings run side by side, and the scans of each batch.
 
 Everything here is a function of (seed, round, fold, epoch) and the data set, so that a training's result does not
 depend on what runs beside it.

@@ -40,7 +40,7 @@ def join(settings: ConfigDict) -> None:
 
 @contextlib.contextmanager
 def first_alone(what: str) -> Iterator[None]:
-    """Lets the first process do something, then the others, who find it done."""
+    """Lets the first process enter first, then the others, which find its result."""
     if jax.process_index() > 0:
         wait_for_all(what)
     yield
@@ -49,6 +49,6 @@ def first_alone(what: str) -> Iterator[None]:
 
 
 def wait_for_all(what: str) -> None:
-    """Returns when every process of the run has come here."""
+    """Returns when every process of the run has reached this call."""
     # Not JAX's `sync_global_devices`: on CPUs its exchange gives up after 30 s.
     multihost.get_barrier_sync_fn()(key=what, timeout_ms=_LONGEST_WAIT_MS)

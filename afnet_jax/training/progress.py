@@ -1,4 +1,4 @@
-"""What a long run says while it works."""
+"""Progress lines of a long run."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Progress:
 
     @property
     def finished(self) -> bool:
-        """Whether all is done."""
+        """Whether all scans are counted."""
         return self._done >= self._total
 
     @property
@@ -50,12 +50,12 @@ class Progress:
         return self._total / self.rate if self.rate else float("nan")
 
     def add(self, scans: int, seconds: float) -> None:
-        """Counts what a step did."""
+        """Counts a step's scans."""
         self._done += scans
         self._seconds += seconds
 
     def skip(self, scans: int) -> None:
-        """Leaves out what an earlier process did."""
+        """Leaves out scans of an earlier process."""
         self._total -= scans
 
     def within_epoch(self, where: str, step: int, steps: int) -> None:
@@ -72,7 +72,7 @@ class Progress:
 
 
 def say(text: str) -> None:
-    """A line to whoever watches, at once."""
+    """Prints a line at once."""
     print(text, file=sys.stderr, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""What a process saves of its trainings, written while the device goes on."""
+"""Saving of a process's trainings in the background."""
 
 from __future__ import annotations
 

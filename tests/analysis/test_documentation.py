@@ -10,6 +10,7 @@ from tests.support.finished_run import make_config, write_run
 PAGE = Path(__file__).parents[2] / "docs" / "analysis.md"
 
 
+@pytest.mark.slow
 def test_the_pages_code_runs(run_folder, faces, tmp_path, monkeypatch, capsys):
     pytest.importorskip("pandas")
     (tmp_path / "runs").mkdir()

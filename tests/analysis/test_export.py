@@ -36,6 +36,7 @@ def test_the_mean_of_the_folds_for_any_number_of_faces(run, faces, tmp_path, mon
     assert program.in_avals[-4].shape[0] != 6  # a symbol, not a number
 
 
+@pytest.mark.slow
 def test_one_fold(run, tmp_path, monkeypatch):
     _, weights, description = _load(export_model(run, tmp_path, fold=1), monkeypatch)
     kernel = weights["params.trunks.depth.conv1.kernel"]

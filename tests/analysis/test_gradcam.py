@@ -46,6 +46,7 @@ def _pytorch(params, batch_stats, maps, classes):
     return logits.detach().numpy(), heat
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fold", [0, 1])
 def test_heat_maps_and_logits_are_pytorchs(run, faces, explanation, fold):
     params, batch_stats = run.stacked_weights(0, [fold])
@@ -57,6 +58,7 @@ def test_heat_maps_and_logits_are_pytorchs(run, faces, explanation, fold):
         np.testing.assert_allclose(explanation.heat[name][fold], expected, rtol=1e-3, atol=1e-3 * expected.max())
 
 
+@pytest.mark.slow
 def test_the_predicted_class_is_explained_by_default(run, faces, explanation):
     maps = fold_maps(faces)
     found = explain(run, maps)
@@ -64,6 +66,7 @@ def test_the_predicted_class_is_explained_by_default(run, faces, explanation):
     np.testing.assert_array_equal(found.heat["texture"], expected.heat["texture"])
 
 
+@pytest.mark.slow
 def test_importance_weights_are_the_networks(run, faces, explanation):
     maps = jax.tree.map(lambda a: a[1], fold_maps(faces))
     seen = run.intermediates(maps, round=0, fold=1)

@@ -84,6 +84,7 @@ def _tool(monkeypatch, *arguments):
     return module.main()
 
 
+@pytest.mark.slow
 def test_the_command(run_folder, samples, tmp_path, monkeypatch, capsys):
     """Good scans are answered; one without landmarks is named, and the exit status tells."""
     source = sorted((samples / "bosphorus").glob("*/"))[0]

@@ -1,4 +1,4 @@
-"""The report says what summary.json says, asks nobody for anything, and can be read without eyes."""
+"""The report agrees with summary.json, is self-contained, and works with a screen reader."""
 
 import json
 import re

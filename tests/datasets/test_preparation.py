@@ -77,6 +77,7 @@ def test_a_docstring_costs_no_preparing_and_code_does(raw, tmp_path, monkeypatch
         assert (written(first.folder) == before) == same
 
 
+@pytest.mark.slow
 def test_changed_scans_and_damaged_data_sets_are_prepared_again(raw, tmp_path):
     first = prepare("bu3dfe", raw, tmp_path / "data", workers=1, preprocess=quick_maps)
     record = next(first.folder.glob("*.array_record*"))
@@ -310,6 +311,7 @@ def test_parts_make_the_same_data_set_as_the_whole(raw, parts, tmp_path):
         assert (again.prepared, again.kept) == (6, 6) and written(second.folder) == before
 
 
+@pytest.mark.slow
 def test_a_part_follows_its_folder_and_the_last_of_one_name_counts(parts, tmp_path):
     for part in parts:
         prepare_quickly(part, tmp_path / "data")
@@ -330,6 +332,7 @@ def test_a_part_follows_its_folder_and_the_last_of_one_name_counts(parts, tmp_pa
     assert len(examples(done.folder)) == 11
 
 
+@pytest.mark.slow
 def test_parts_of_other_versions_and_damaged_ones_are_not_mixed(parts, tmp_path):
     folder = prepare_quickly(parts[0], tmp_path / "data").folder
     another_version = functools.partial(prepare, workers=1, preprocess=picky_maps)
@@ -346,6 +349,7 @@ def test_parts_of_other_versions_and_damaged_ones_are_not_mixed(parts, tmp_path)
         prepare_quickly(parts[0], tmp_path / "data")
 
 
+@pytest.mark.slow
 def test_a_data_set_without_a_list_of_sources(raw, parts, tmp_path):
     """As earlier versions wrote it: the whole replaces it, a part does not."""
     folder = prepare_quickly(raw, tmp_path / "data").folder
@@ -357,6 +361,7 @@ def test_a_data_set_without_a_list_of_sources(raw, parts, tmp_path):
     digests.verify(folder)
 
 
+@pytest.mark.slow
 def test_the_list_of_rejected_scans_holds_several_data_sets(parts, raw_bosphorus, tmp_path):
     for folder, pattern in ((raw_bosphorus, "*ANGER_0.lm3"), (parts[0], "*DI03*.bnd"), (parts[1], "*FE04*.bnd")):
         (path,) = folder.rglob(pattern)

@@ -1,5 +1,6 @@
 """Every variant once, the paper's numbers beside ours, and nothing but drawing the second time."""
 
+import contextlib
 import csv
 import dataclasses
 import json
@@ -26,11 +27,12 @@ def begun(monkeypatch, faces):
     """Variants whose training was asked for; each makes a finished run at once."""
     calls = []
 
-    def instead_of_training(config, workdir, *, data=None):
+    def instead_of_training(folder, config, data):
         calls.append(config.variant)
-        write_run(workdir, faces, config, seed=len(calls), skill=3)
+        return load_run(write_run(folder, faces, config, seed=len(calls), skill=3))
 
-    monkeypatch.setattr(experiments, "run_experiment", instead_of_training)
+    monkeypatch.setattr(experiments, "open_folder", contextlib.nullcontext)  # write_run opens it
+    monkeypatch.setattr(experiments, "run_in", instead_of_training)
     return calls
 
 
@@ -107,15 +109,17 @@ def test_figures_draw_the_predictions(run, faces, tmp_path):
 
 
 def test_without_a_complete_round_of_afnet_there_are_the_other_numbers(monkeypatch, faces, tmp_path):
-    def given_up(config, workdir, *, data=None):
-        write_run(workdir, faces, config, skill=3)
+    def given_up(workdir, config, data):
+        run = load_run(write_run(workdir, faces, config, skill=3))
         if config.variant == "afnet":
             with np.load(workdir / "predictions.npz") as file:
                 np.savez(workdir / "predictions.npz", **{name: column[:0] for name, column in file.items()})
             (workdir / "summary.json").write_text(json.dumps(summarize(load_run(workdir))))
-            raise AllGivenUp("every training was given up")
+            raise AllGivenUp(run)
+        return run
 
-    monkeypatch.setattr(experiments, "run_experiment", given_up)
+    monkeypatch.setattr(experiments, "open_folder", contextlib.nullcontext)
+    monkeypatch.setattr(experiments, "run_in", given_up)
     runs = reproduce(_config(), tmp_path, ["afnet", "s1", "no_ma"], data=faces)
     text = (tmp_path / "paper" / "README.md").read_text()
     assert f"{100 * runs['s1'].summary['accuracy']['mean']:.2f}" in text

@@ -9,8 +9,10 @@ import pytest
 
 from afnet_jax.analysis import load_run
 from afnet_jax.analysis.summary import summarize
+from afnet_jax.errors import RunError
 from afnet_jax.experiments import run as experiment
 from afnet_jax.experiments.run import AllGivenUp, run_experiment
+from afnet_jax.runs.folder import RunFolder
 from tests.support.finished_run import make_config as analysed_config
 from tests.support.finished_run import write_run
 from tests.support.small_training import make_config, make_faces
@@ -18,7 +20,7 @@ from tests.support.small_training import make_config, make_faces
 
 def test_a_run_leaves_summary_report_and_curves(tmp_path):
     faces = make_faces()
-    summary = run_experiment(make_config(), tmp_path, data=faces)
+    summary = run_experiment(make_config(), tmp_path, data=faces).summary
     assert json.loads((tmp_path / "summary.json").read_text()) == summary and summary["complete"]
     assert load_run(tmp_path).summary["scans"] == 36
     page = (tmp_path / "report.html").read_text()
@@ -44,7 +46,7 @@ def test_the_result_is_told_with_a_spread_where_there_is_one(tmp_path, faces, mo
     for rounds in (1, 3):
         config = analysed_config(**{"protocol.rounds": rounds})
         write_run(tmp_path / str(rounds), faces, config)
-        summary = run_experiment(config, tmp_path / str(rounds), data=faces)
+        summary = run_experiment(config, tmp_path / str(rounds), data=faces).summary
         per_round = summary["accuracy"]["per_round"]
         spread = f" ± {100 * statistics.stdev(per_round):.2f}" if rounds > 1 else ""
         start = f"accuracy {100 * sum(per_round) / rounds:.2f} %{spread} over {rounds} round(s) of 2 folds, 36 scans\n"
@@ -66,3 +68,25 @@ def test_a_run_whose_trainings_were_all_given_up_is_a_fault_and_leaves_its_summa
 def test_what_is_estimated_is_a_number(tmp_path):
     run_experiment(make_config(**{"train.folds_per_group": "2", "train.epochs": 1}), tmp_path, data=make_faces())
     assert math.isfinite(json.loads((tmp_path / "estimate.json").read_text())["seconds"])
+
+
+def test_the_folder_is_held_from_before_the_data_are_loaded(tmp_path, faces, monkeypatch):
+    """Each of settings, data and folder is taken up once; who wants the folder meanwhile is refused."""
+    write_run(tmp_path, faces, analysed_config())
+    seen = []
+
+    def in_between(name, result):
+        def call(*arguments):
+            seen.append(name)
+            with pytest.raises(RunError, match="already under way"):
+                RunFolder(tmp_path)
+            return result
+
+        return call
+
+    monkeypatch.setattr(experiment, "load", in_between("data", faces))
+    monkeypatch.setattr(experiment, "train_and_evaluate", in_between("training", None))
+    monkeypatch.setattr(experiment, "write_picture", lambda *_: None)
+    run = run_experiment(analysed_config(), tmp_path)
+    assert seen == ["data", "training"] and run.summary["complete"]
+    RunFolder(tmp_path).close()  # given back

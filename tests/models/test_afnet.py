@@ -139,6 +139,7 @@ def test_variants_ignore_the_maps_they_do_not_use(variant, ignored, blank_model)
     np.testing.assert_array_equal(model(this), model(mixed))
 
 
+@pytest.mark.slow
 def test_bfloat16_keeps_parameters_statistics_and_logits_at_float32(two_folds):
     _, params, stats = two_folds
     narrow = nnx.graphdef(nnx.eval_shape(lambda: AFNet(VARIANTS["afnet"], rngs=nnx.Rngs(0), dtype=jnp.bfloat16)))
@@ -156,6 +157,7 @@ def test_bfloat16_keeps_parameters_statistics_and_logits_at_float32(two_folds):
     assert dtypes == {jnp.dtype(jnp.float32)}
 
 
+@pytest.mark.slow
 def test_bfloat16_is_near_float32(model):
     graph, state = nnx.split(model)
     narrow = nnx.graphdef(nnx.eval_shape(lambda: AFNet(VARIANTS["afnet"], rngs=nnx.Rngs(0), dtype=jnp.bfloat16)))

@@ -36,7 +36,7 @@ def _apart(train, features, scale, bias):
 
 
 @pytest.mark.parametrize("train", [True, False])
-@pytest.mark.parametrize("vmapped", [True, False])
+@pytest.mark.parametrize("vmapped", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_value_statistics_and_gradients(vmapped, train):
     with jax.enable_x64(True):
         arguments, grad = _arguments(3), jnp.asarray(np.random.RandomState(1).randn(3, 2, 3, 4, 5))
@@ -51,6 +51,7 @@ def test_value_statistics_and_gradients(vmapped, train):
             np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_channel_of_scale_0_has_finite_gradients():
     features, _, bias = jax.tree.map(lambda a: a[0], _arguments(1, np.float32))
     value, pull_back = jax.vjp(lambda *a: _together(True, *a)[0], features, jnp.zeros(5), bias)

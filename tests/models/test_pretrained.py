@@ -216,6 +216,7 @@ def test_trunks_start_from_the_weights(published, safetensors_file, blank_model)
     np.testing.assert_array_equal(model.head.hidden["texture"][0].kernel[...], 0)
 
 
+@pytest.mark.slow
 def test_the_stacked_stem_sees_two_equal_images_as_the_original_sees_one(safetensors_file, blank_model):
     weights = load_pretrained(safetensors_file)
     model = blank_model("s1")

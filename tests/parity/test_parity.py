@@ -40,10 +40,10 @@ DISTINCT = [name for name in ARCHITECTURES if name != "fuse_34"]  # which is no_
 
 @pytest.fixture(
     scope="module",
-    params=[name if name == "afnet" else pytest.param(name, marks=pytest.mark.slow) for name in DISTINCT],
+    params=[name if name == "texture" else pytest.param(name, marks=pytest.mark.slow) for name in DISTINCT],
 )
 def variant(request):
-    """Of module scope, so that all tests of a variant run one after the other and share what is computed for it."""
+    """Has module scope, so that all tests of a variant run one after the other and share what is computed for it."""
     return request.param
 
 

@@ -152,7 +152,7 @@ def a_patch(scan):
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
-        (shifted_landmarks, "landmarks lie more than 12 mm off the surface"),
+        (shifted_landmarks, "landmarks lie more than 10 mm off the surface"),
         (without_surface, "only background"),
         (in_metres, "look like metres"),
         (a_patch, "the face fills"),

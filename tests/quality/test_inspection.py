@@ -1,7 +1,5 @@
 import dataclasses
 import json
-import subprocess
-import sys
 from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
@@ -10,6 +8,7 @@ import numpy as np
 import pytest
 
 from afnet_jax.atomic_files import write_arrays_atomically
+from afnet_jax.commands.inspect import main
 from afnet_jax.datasets import digests
 from afnet_jax.datasets.builder import write_dataset
 from afnet_jax.datasets.records import record_of
@@ -22,7 +21,6 @@ from afnet_jax.quality.thumbnails import TILE, relief, strip
 from afnet_jax.scans.databases import DATABASES
 from afnet_jax.scans.scan import EXPRESSION_CODES, ScanId
 
-TOOL = Path(__file__).parents[2] / "tools" / "inspect_dataset.py"
 ROUGH, TURNED, SWAPPED, COPY, COPIED = "F0001_AN03WH", "F0001_DI03WH", "M0002_FE03BL", "M0003_SU03BL", "M0002_HA03BL"
 
 
@@ -229,14 +227,11 @@ def test_refuses_damage(tmp_path, inspection):
         write_page(inspection, tmp_path / "file")
 
 
-def test_command_line(data_dir, tmp_path):
-    def run(*arguments):
-        return subprocess.run([sys.executable, TOOL, *arguments], capture_output=True, text=True, timeout=600)
-
-    done = run(f"--data_dir={data_dir}", f"--out={tmp_path / 'look'}")
+def test_command_line(data_dir, call, tmp_path):
+    done = call(main, f"--data_dir={data_dir}", f"--out={tmp_path / 'look'}")
     assert done.returncode == 0 and done.stderr == ""
     assert done.stdout == f"47 scans, 4 look odd: {tmp_path / 'look' / 'inspection.html'}\n"
     assert (tmp_path / "look" / "inspection.html").stat().st_size < 47 * 40_000
-    done = run(f"--data_dir={tmp_path}", f"--out={tmp_path}")
+    done = call(main, f"--data_dir={tmp_path}", f"--out={tmp_path}")
     assert done.returncode == 1 and done.stderr.startswith("error: ") and len(done.stderr.splitlines()) == 1
-    assert run("--out=x").returncode == 2
+    assert call(main, "--out=x").returncode == 2

@@ -24,7 +24,7 @@ def test_one_run_at_a_time(tmp_path):
 
 
 def test_a_process_that_an_earlier_run_left_behind_is_told(tmp_path):
-    """Of a run of three processes the third is still at work."""
+    """The third process of a run of three is still at work."""
     orphan = RunFolder(tmp_path, process=2, processes=3)
     for processes in (1, 2):
         with pytest.raises(RunError, match="already under way"):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from afnet_jax.scans import ScanError, bosphorus
+from afnet_jax.scans.range_grid import grid_triangles
 from afnet_jax.scans.scan import LANDMARKS
 from tests.support import hand_laid
 
@@ -68,11 +69,11 @@ def test_all_names_are_mapped_to_the_other_side():
 def test_triangulates_cells_of_three_and_four_points():
     # Rows go up: 0 1 2 below, 3 - 4 above; then each corner of a cell left out in turn.
     grid = np.array([[0, 1, 2], [3, -1, 4]])
-    assert sorted(sorted(triangle) for triangle in bosphorus.grid_triangles(grid).tolist()) == [[0, 1, 3], [1, 2, 4]]
+    assert sorted(sorted(triangle) for triangle in grid_triangles(grid).tolist()) == [[0, 1, 3], [1, 2, 4]]
     whole = np.array([[0, 1], [2, 3]])
     place = np.array([[0, 0], [1, 0], [0, 1], [1, 1]], float)
     for missing in (None, 0, 1, 2, 3):
-        triangles = bosphorus.grid_triangles(np.where(whole == missing, -1, whole))
+        triangles = grid_triangles(np.where(whole == missing, -1, whole))
         a, b, c = (place[triangles[:, k]] for k in range(3))
         area = ((b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]) / 2
         assert (area == 0.5).all() and area.sum() == (1.0 if missing is None else 0.5)

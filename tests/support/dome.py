@@ -4,7 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from afnet_jax.scans import Scan, ScanId, bosphorus, bu3dfe
+from afnet_jax.scans import Scan, ScanId, bu3dfe
+from afnet_jax.scans.range_grid import grid_triangles
 from afnet_jax.scans.scan import LANDMARKS
 
 
@@ -20,7 +21,7 @@ def dome() -> Scan:
     texture = np.random.default_rng(0).integers(0, 256, (66, 54, 3), np.uint8)
     names = [*LANDMARKS, *bu3dfe.POINT_NAMES]
     landmarks = {name: points[20 + 2 * k] for k, name in enumerate(names)}
-    triangles = bosphorus.grid_triangles(grid)
+    triangles = grid_triangles(grid)
     identity = ScanId("bosphorus", "bs000", "HA", None, None, "bs000_E_HAPPY_0")
     return Scan(identity, points, triangles, uv, triangles, texture, landmarks, grid)
 

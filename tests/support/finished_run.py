@@ -1,4 +1,4 @@
-"""A finished run of AFNet-M that nobody had to train: weights, scans and predictions from a formula."""
+"""A finished run of AFNet-M without training: weights, scans and predictions from a formula."""
 
 import json
 from collections.abc import Collection, Sequence
@@ -12,12 +12,12 @@ from afnet_jax.analysis.summary import summarize
 from afnet_jax.config import default_config
 from afnet_jax.datasets.loading import FaceDataset
 from afnet_jax.maps import Maps
+from afnet_jax.models.network import Network
 from afnet_jax.protocol import Fold, complete_subjects, draw_folds
 from afnet_jax.runs.checkpoints import EpochRows
 from afnet_jax.runs.folder import RunFolder
 from afnet_jax.runs.predictions import write_predictions
 from afnet_jax.training.plan import lay_out
-from afnet_jax.training.step import Trainer
 from tests.support import named_values
 
 SIZE, SUBJECTS, FOLDS = 64, 6, 2
@@ -105,8 +105,8 @@ def write_run(
 
 
 def _weights(config, count: int, lost: Sequence[int]) -> dict:
-    """Made-up weights, folds stacked; every fold's are others, and those of lost ones NaN."""
-    state = jax.eval_shape(Trainer(config).init, jax.random.key(0))
+    """Random weights, folds stacked; every fold's are others, and those of lost ones NaN."""
+    params, batch_stats = jax.eval_shape(Network(config.model).init, jax.random.key(0))
 
     def make(path, leaf):
         name = jax.tree_util.keystr(path, simple=True, separator=".")
@@ -116,7 +116,7 @@ def _weights(config, count: int, lost: Sequence[int]) -> dict:
         stacked[lost] = np.nan
         return stacked
 
-    parts = {"params": state.params, "batch_stats": state.batch_stats}
+    parts = {"params": params, "batch_stats": batch_stats}
     return {name: jax.tree_util.tree_map_with_path(make, part) for name, part in parts.items()}
 
 

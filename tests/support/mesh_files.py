@@ -18,6 +18,14 @@ UV = SURFACE.uv.astype(np.float64)  # v from the picture's top
 COLOURS = np.round(128 + POINTS * (1.2, 1.0, 0.8) - (0, 0, 40)).clip(0, 255).astype(np.uint8)
 
 
+def dense(count: int = 900) -> np.ndarray:
+    """(count, 3) points on the surface's ellipsoid, evenly spread as seen from the front."""
+    golden = np.arange(count) * np.pi * (3 - 5**0.5)
+    radius = np.sqrt((np.arange(count) + 0.5) / count)
+    x, y = 70 * radius * np.cos(golden), 85 * radius * np.sin(golden)
+    return np.stack([x, y, 60 * np.sqrt(1 - (x / 80) ** 2 - (y / 100) ** 2)], axis=1)
+
+
 def picture(kind: str = "PNG", colour: tuple[int, int, int] | None = None) -> bytes:
     """The surface's texture, or a plain one, as a file of PNG or JPEG."""
     pixels = SURFACE.texture if colour is None else np.full((8, 8, 3), colour, np.uint8)
@@ -54,7 +62,8 @@ def ply(form: str = "ascii", *, faces: list[list[int]] | None = None, colours: b
     head += [f"property float {axis}" for axis in "xyz"]
     head += [f"property uchar {name}" for name in ("red", "green", "blue")] if colours else []
     head += [f"element face {len(faces)}", "property list uchar int vertex_indices"] if faces else []
-    rows = [(*map(float, at), *(map(int, c) if colours else ())) for at, c in zip(points, COLOURS, strict=False)]
+    shown = np.resize(COLOURS, (len(points), 3))
+    rows = [(*map(float, at), *(map(int, c) if colours else ())) for at, c in zip(points, shown, strict=True)]
     if form == "ascii":
         body = [" ".join(map(str, row)) for row in rows] + [" ".join(map(str, (len(f), *f))) for f in faces]
         return ("\n".join([*head, "end_header", *body]) + "\n").encode()

@@ -1,4 +1,4 @@
-"""Weights and scans that both implementations are given, made up from names, so that nothing need be stored."""
+"""Weights and scans that both implementations are given, computed from names, so that nothing needs to be stored."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BRANCHES = {"t": "texture", "d": "depth", "both": "stacked", "td": "joint"}
 
 
 def scans(size: int, count: int, seed: int = 0) -> tuple[np.ndarray, ...]:
-    """Texture, depth, mask-1, mask-2 and labels of made-up scans: smooth faces on an empty background."""
+    """Texture, depth, mask-1, mask-2 and labels of synthetic scans: smooth faces on an empty background."""
     draw = np.random.RandomState(seed)  # whose stream NumPy has promised never to change
     rows, cols = np.mgrid[0:size, 0:size] / size - 0.5
     texture = np.zeros((count, size, size, 3), np.uint8)

@@ -1,6 +1,6 @@
 """One training step of a variant, computed by this project and by the PyTorch reference, in the same words.
 
-Both get the same made-up weights and scans. At float64 the two must agree to rounding. At float32 they agree as well
+Both get the same synthetic weights and scans. At float64 the two must agree to rounding. At float32 they agree as well
 as float32 can: a ReLU or a maximum whose arguments lie closer than rounding falls either way, in PyTorch as here.
 """
 
@@ -55,7 +55,7 @@ def batch_of(size: int, dtype: str, seed: int = 0) -> Faces:
 
 
 def network(variant: str, dtype: str = "float32", platform: str = "cpu") -> tuple[nnx.GraphDef, nnx.State, nnx.State]:
-    """Graph, parameters and statistics of this project's network in a platform's form, filled with made-up values."""
+    """Graph, parameters and statistics of this project's network in a platform's form, with values from names."""
     abstract = nnx.eval_shape(
         lambda: AFNet(ARCHITECTURES[variant], rngs=nnx.Rngs(0), dtype=jnp.dtype(dtype), platform=platform)
     )
@@ -97,7 +97,7 @@ def named(state: nnx.State) -> dict[str, np.ndarray]:
 
 
 def reference(variant: str, dtype: str = "float32"):
-    """The PyTorch reference, filled with made-up values."""
+    """The PyTorch reference, filled with values computed from names."""
     import torch
 
     from tests.support.pytorch_reference import OPEN, Reference
@@ -150,7 +150,7 @@ def errors(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> dic
 def summary(outcome: Outcome) -> dict[str, list[float]]:
     """A few numbers that all of an outcome goes into, for the golden file.
 
-    Of each part's gradients and of the statistics: the norm, and the sum weighted by made-up numbers.
+    Of each part's gradients and of the statistics: the norm, and the sum weighted by numbers computed from names.
     """
     numbers = {"logits": outcome.logits.ravel().tolist(), "loss": [outcome.loss]}
     parts = {"statistics": outcome.statistics}

@@ -1,10 +1,14 @@
-"""A data set small enough to train on in seconds, whose expressions are plain to see."""
+"""A data set small enough to train on in seconds, whose expressions are plain to see, and training on it."""
+
+from pathlib import Path
 
 import numpy as np
 
 from afnet_jax.config import default_config
 from afnet_jax.datasets.loading import FaceDataset
 from afnet_jax.maps import Maps
+from afnet_jax.runs.folder import RunFolder
+from afnet_jax.training import loop
 
 SIZE = 32
 
@@ -43,3 +47,13 @@ def make_config(**changes):
         config.train.update(epochs=2, batch_size=6, checkpoint_minutes=1e6, folds_per_group="3")
         config.update_from_flattened_dict(changes)
     return config
+
+
+def train_and_evaluate(config, workdir: Path, faces: FaceDataset) -> None:
+    with RunFolder(workdir) as folder:
+        loop.train_and_evaluate(config, folder, faces)
+
+
+def evaluate(config, workdir: Path, faces: FaceDataset) -> None:
+    with RunFolder(workdir) as folder:
+        loop.evaluate(config, folder, faces)

@@ -4,7 +4,7 @@ import numpy as np
 
 
 def torchvision_tensors() -> dict[str, np.ndarray]:
-    """Made-up ResNet18 weights under the names and shapes of torchvision's resnet18-f37072fd.pth, written out anew."""
+    """Random ResNet18 weights under the names and shapes of torchvision's resnet18-f37072fd.pth, written out anew."""
     draw = np.random.RandomState(0)
     pool = draw.randn(4099).astype(np.float32)
     shapes = {"conv1.weight": (64, 3, 7, 7), **_norm("bn1", 64)}

@@ -1,4 +1,4 @@
-"""Made-up faces: what action units do to landmarks, whom they belong to, and how hard they are to tell apart."""
+"""Synthetic faces: what action units do to landmarks, whom they belong to, and how hard they are to tell apart."""
 
 import numpy as np
 import pytest

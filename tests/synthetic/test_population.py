@@ -1,4 +1,4 @@
-"""Made-up people: the same arguments give the same scan, expressions do what their action units say, the sensor what
+"""Synthetic subjects: same arguments, same scan; expressions do what their action units say, and the sensor what
 it claims, and the databases' readers take them."""
 
 import numpy as np
@@ -42,7 +42,7 @@ def _mouth_opening(truth):
 
 
 def _corner_height(truth):
-    """Of the mouth's corners over the middle of the mouth."""
+    """Height of the mouth's corners over the middle of the mouth."""
     middle = _landmark(truth, "lip_inner_2", "lip_inner_6")
     return (_landmark(truth, "lip_outer_0", "lip_outer_6") - middle)[1]
 
@@ -125,6 +125,7 @@ def test_a_mesh_is_as_dense_as_the_databases(truths):
     assert 5000 < len(scan.points) < 12000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("database", ["bu3dfe", "bosphorus"])
 def test_written_people_are_read_back(database, tmp_path):
     write_people(tmp_path, database=database, subjects=1, seed=5, levels=(4,), workers=1)
@@ -148,5 +149,5 @@ def test_two_populations_do_not_mix(tmp_path):
 
 def test_a_strangers_folder_is_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(ScanError, match="no made-up people"):
+    with pytest.raises(ScanError, match="other than synthetic subjects"):
         write_people(tmp_path, database="bu3dfe", subjects=1, seed=5, workers=1)

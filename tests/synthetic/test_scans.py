@@ -1,19 +1,16 @@
-"""Scans of made-up people against their truth: what the scanners add stays within its bounds, and files come back."""
+"""Scans of synthetic subjects against their truth: what the scanners add stays within its bounds; files come back."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.ndimage
 
+from afnet_jax.commands.synthetic import main
 from afnet_jax.scans import bosphorus, bu3dfe, find_scans, read_scan
 from afnet_jax.synthetic import make_scan, write_people
 from afnet_jax.synthetic.sensor import HOLES, NOISE, SPIKE_HEIGHT, SPIKES
 
-TOOL = Path(__file__).parents[2] / "tools" / "make_synthetic.py"
 SHOWN = [(0, "AN"), (1, "HA"), (2, "SU"), (3, "DI")]
 
 
@@ -161,15 +158,11 @@ def test_folders_hold_whole_people_and_go_on_where_they_stopped(tmp_path):
     assert paths[0].stat().st_mtime_ns == untouched and missing.exists()
 
 
-def run_tool(*arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, TOOL, *arguments], capture_output=True, text=True, timeout=600)
-
-
-def test_tool_writes_and_says_what_is_wrong(tmp_path):
+def test_tool_writes_and_says_what_is_wrong(call, tmp_path):
     out = ("--out", str(tmp_path / "people"), "--subjects=1", "--database=bu3dfe", "--levels=4", "--workers=1")
-    done = run_tool(*out, "--seed=0")
+    done = call(main, *out, "--seed=0")
     assert done.returncode == 0 and "6 scans of 1 people" in done.stdout
     assert json.loads((tmp_path / "people" / "made_with.json").read_text())["seed"] == 0
-    refused = run_tool(*out, "--seed=1")
+    refused = call(main, *out, "--seed=1")
     assert refused.returncode == 1 and refused.stderr.startswith("error: ") and "Traceback" not in refused.stderr
-    assert run_tool("--database=lfw").returncode == 2 and run_tool("--help").returncode == 0
+    assert call(main, "--database=lfw").returncode == 2 and call(main, "--help").returncode == 0

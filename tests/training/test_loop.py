@@ -19,8 +19,9 @@ from afnet_jax.runs.metrics import MetricsWriter
 from afnet_jax.training.checkpoint_clock import CheckpointClock
 from afnet_jax.training.devices import GroupProgram
 from afnet_jax.training.group import Interrupted
-from afnet_jax.training.loop import evaluate, train_and_evaluate
-from tests.support.small_training import make_config, make_faces
+from tests.support.small_training import evaluate, make_config, make_faces, train_and_evaluate
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="session")
@@ -67,7 +68,6 @@ def test_run_again_changes_nothing(unbroken, faces):
     assert (unbroken / "predictions.npz").read_bytes() == before
 
 
-@pytest.mark.slow
 def test_the_same_config_gives_the_same_bytes(unbroken, faces, tmp_path):
     train_and_evaluate(make_config(), tmp_path, faces)
     assert (tmp_path / "predictions.npz").read_bytes() == (unbroken / "predictions.npz").read_bytes()
@@ -92,7 +92,6 @@ def saved_each_epoch(monkeypatch):
     monkeypatch.setattr(CheckpointClock, "due", due)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("call", range(1, 4))
 def test_killed_between_two_writes_it_goes_on_to_the_same_end(
     unbroken, faces, tmp_path, monkeypatch, saved_each_epoch, call
@@ -122,7 +121,6 @@ def test_killed_between_two_writes_it_goes_on_to_the_same_end(
     _assert_same_run(unbroken, tmp_path)
 
 
-@pytest.mark.slow
 def test_what_does_not_fit_the_memory_is_trained_in_smaller_groups(unbroken, faces, tmp_path, monkeypatch):
     real = GroupProgram.train
 
@@ -160,7 +158,6 @@ def test_sigterm_saves_within_an_epoch_and_the_run_goes_on(unbroken, faces, tmp_
     _assert_same_run(unbroken, tmp_path)
 
 
-@pytest.mark.slow
 def test_stopped_in_the_last_step_of_the_last_group_it_goes_on(unbroken, faces, tmp_path):
     """Nothing but the evaluation is left; 3 folds in one group, 2 epochs of 4 steps."""
     _stop_at(faces, tmp_path, 8)
@@ -168,7 +165,6 @@ def test_stopped_in_the_last_step_of_the_last_group_it_goes_on(unbroken, faces, 
     _assert_same_run(unbroken, tmp_path)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("size", "then"), [("3", "1"), ("1", "3"), ("2", "3")])
 def test_in_groups_of_another_size_it_goes_on_from_what_each_training_had_reached(
     unbroken, faces, tmp_path, monkeypatch, size, then
@@ -207,7 +203,6 @@ def test_a_stale_checkpoint_never_overshadows_finished_weights(unbroken, faces, 
     assert not path.parent.exists()
 
 
-@pytest.mark.slow
 def test_torn_metrics_stop_no_training(unbroken, faces, tmp_path):
     _stop_at(faces, tmp_path, 6)
     with (tmp_path / "metrics.jsonl").open("a") as file:
@@ -220,7 +215,6 @@ def test_torn_metrics_stop_no_training(unbroken, faces, tmp_path):
     assert not (tmp_path / "metrics-1.jsonl").exists()
 
 
-@pytest.mark.slow
 def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(unbroken, faces, tmp_path, saved_each_epoch):
     _stop_at(faces, tmp_path, 6)
     newest = max(tmp_path.glob("checkpoints/*/*/"), key=lambda path: int(path.name))
@@ -231,7 +225,6 @@ def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(unbroken, fac
     _assert_same_run(unbroken, tmp_path)
 
 
-@pytest.mark.slow
 def test_damaged_predictions_are_made_again(unbroken, faces, tmp_path):
     shutil.copytree(unbroken, tmp_path / "run")
     (path,) = (tmp_path / "run").glob("checkpoints/*/predictions.npz")
@@ -253,26 +246,22 @@ def test_a_lowered_batch_size_is_told(faces, tmp_path, capsys, monkeypatch):
     assert "train.batch_size=500 is lowered to 24" in capsys.readouterr().err
 
 
-@pytest.mark.slow
 def test_a_call_of_several_steps_gives_the_same_bits(unbroken, faces, tmp_path):
     train_and_evaluate(make_config(**{"train.steps_per_dispatch": "4"}), tmp_path, faces)
     _assert_same_run(unbroken, tmp_path)
 
 
-@pytest.mark.slow
 def test_weights_are_kept_of_the_rounds_that_are_wanted(faces, tmp_path):
     train_and_evaluate(make_config(**{"train.keep_rounds": 0, "train.epochs": 1}), tmp_path, faces)
     assert not list(tmp_path.glob("checkpoints/*/*/")) and len(_predictions(tmp_path)["label"]) == 36
 
 
-@pytest.mark.slow
 def test_results_do_not_depend_on_the_group(unbroken, faces, tmp_path):
     train_and_evaluate(make_config(**{"train.folds_per_group": "2"}), tmp_path, faces)
     for name, column in _predictions(unbroken).items():
         np.testing.assert_array_equal(column, _predictions(tmp_path)[name], err_msg=name)
 
 
-@pytest.mark.slow
 def test_folds_vmapped_give_the_same_as_one_after_the_other(unbroken, faces, tmp_path):
     train_and_evaluate(make_config(**{"train.folds_per_call": "3"}), tmp_path, faces)
     apart, together = _predictions(unbroken), _predictions(tmp_path)
@@ -280,7 +269,6 @@ def test_folds_vmapped_give_the_same_as_one_after_the_other(unbroken, faces, tmp
     np.testing.assert_allclose(together["logits"], apart["logits"], rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.slow
 def test_trainings_whose_numbers_break_are_given_up_and_the_others_stay(unbroken, faces, tmp_path):
     """A mask of NaN poisons whoever learns from that subject: folds 0 and 2. Fold 1 only tests on it."""
     poisoned = make_faces()

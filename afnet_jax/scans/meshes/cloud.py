@@ -9,11 +9,10 @@ lie behind one another from there, such as the back of an ear or of a nostril, a
 from __future__ import annotations
 
 import numpy as np
-import scipy.spatial
 
 from afnet_jax.scans.meshes.surface import MeshError, Part, Surface
 
-_MOST_POINTS = 300_000
+_MOST_POINTS = 100_000
 _FEWEST_POINTS = 300
 _LONGEST = 8.0  # times the median distance of neighbours: longer edges span a gap, not the surface
 _FIT_ROUNDS = 5
@@ -23,7 +22,7 @@ def meshed(cloud: Surface) -> Surface:
     """Returns the surface through a point cloud; counter-clockwise from outside.
 
     Args:
-        cloud: without parts. Points that are no numbers are left out; more than 300,000 are thinned evenly.
+        cloud: without parts. Points that are no numbers are left out; more than 100,000 are thinned evenly.
 
     Raises:
         MeshError: too few points, or points that do not lie round a centre.
@@ -82,6 +81,8 @@ def _center(points: np.ndarray) -> np.ndarray:
 
 
 def _triangles(points: np.ndarray, directions: np.ndarray) -> np.ndarray:
+    import scipy.spatial  # not above: it takes longer to load than all else here, and few scans are clouds
+
     try:
         hull = scipy.spatial.ConvexHull(directions)
     except scipy.spatial.QhullError:

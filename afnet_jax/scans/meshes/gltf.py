@@ -15,7 +15,7 @@ from afnet_jax.scans.files import read_bytes
 from afnet_jax.scans.meshes.draco import decoded
 from afnet_jax.scans.meshes.folder import read_named, read_picture
 from afnet_jax.scans.meshes.gltf_arrays import Arrays
-from afnet_jax.scans.meshes.surface import MAX_BYTES, MeshError, Part, Surface, as_bytes, joined
+from afnet_jax.scans.meshes.surface import MAX_BYTES, MeshError, Part, Surface, as_bytes, as_float64, joined
 
 _SUPPORTED = ("KHR_draco_mesh_compression", "KHR_mesh_quantization", "KHR_materials_unlit", "KHR_texture_transform")
 _MOST_NODES = 10_000
@@ -117,7 +117,7 @@ class _File:
         if "POSITION" not in attributes:
             raise MeshError("a mesh of it has no positions")
         with np.errstate(all="ignore"):  # what is no number is found where all points are checked
-            points = attributes["POSITION"].astype(np.float64) @ to_scene[:3, :3].T + to_scene[:3, 3]
+            points = as_float64(attributes["POSITION"]) @ to_scene[:3, :3].T + to_scene[:3, 3]
         colours = as_bytes(attributes["COLOR_0"]) if "COLOR_0" in attributes else None
         mode = primitive.get("mode", _TRIANGLES)
         if mode == _POINTS:
@@ -149,7 +149,7 @@ class _File:
         transform = ((texture or {}).get("extensions") or {}).get("KHR_texture_transform", {})
         layer = transform.get("texCoord", (texture or {}).get("texCoord", 0))
         uv = attributes.get(f"TEXCOORD_{layer}")
-        uv = None if uv is None else _transformed(uv[:, :2].astype(np.float64), transform)
+        uv = None if uv is None else _transformed(as_float64(uv[:, :2]), transform)
         return colour, None if texture is None or uv is None else self._picture(_index(texture["index"])), uv
 
     def _picture(self, texture: int) -> np.ndarray:

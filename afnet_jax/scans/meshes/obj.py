@@ -9,7 +9,7 @@ import numpy as np
 
 from afnet_jax.scans.files import read_bytes, with_suffix
 from afnet_jax.scans.meshes.folder import read_named, read_picture
-from afnet_jax.scans.meshes.surface import MAX_BYTES, MeshError, Part, Surface, as_bytes, fans
+from afnet_jax.scans.meshes.surface import MAX_BYTES, MAX_TRIANGLES, MeshError, Part, Surface, as_bytes, fans
 
 _MAX_MATERIAL_BYTES = 2**20
 _MAX_MATERIALS = 1000
@@ -79,6 +79,7 @@ class _Faces:
 
     def __init__(self) -> None:
         self.material = ""
+        self._count = 0
         self._corners: dict[str, list[int]] = {}
         self._uv_corners: dict[str, list[int]] = {}
         self._sizes: dict[str, list[int]] = {}
@@ -106,6 +107,9 @@ class _Faces:
             first.append(min(point, 2**31))
             second.append(min(place, 2**31))
         self._sizes.setdefault(self.material, []).append(len(corners))
+        self._count += len(corners)
+        if self._count > 4 * MAX_TRIANGLES:  # before memory is full of them
+            raise MeshError(f"more than {MAX_TRIANGLES:,} polygons; simplify the mesh first")
 
     def parts(self, materials: dict[str, _Material]) -> tuple[tuple[Part, ...], tuple[str, ...]]:
         """The parts of the surface, and remarks on materials without a picture."""

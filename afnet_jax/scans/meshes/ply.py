@@ -10,7 +10,17 @@ import numpy as np
 
 from afnet_jax.scans.files import read_bytes
 from afnet_jax.scans.meshes.folder import read_picture
-from afnet_jax.scans.meshes.surface import MAX_BYTES, MAX_CORNERS, MeshError, Part, Surface, as_bytes, fans
+from afnet_jax.scans.meshes.surface import (
+    MAX_BYTES,
+    MAX_CORNERS,
+    MAX_POINTS,
+    MeshError,
+    Part,
+    Surface,
+    as_bytes,
+    as_float64,
+    fans,
+)
 
 _TYPES = {
     "char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4", "float": "f4",
@@ -76,7 +86,7 @@ def read_ply(path: Path) -> Surface:
     points = vertex.stacked("xyz")
     if points is None:
         raise MeshError("its points have no x, y and z: expected these properties of an element `vertex` with rows")
-    points = points.astype(np.float64)
+    points = as_float64(points)
     colours = next((each for names in _COLOURS if (each := vertex.stacked(names)) is not None), None)
     colours = None if colours is None else as_bytes(colours)
     polygons = next((face.lists[name] for name in _LISTS if name in face.lists), None)
@@ -98,11 +108,11 @@ def _texture_points(
     if own is not None and own.sizes.any():
         if not np.array_equal(own.sizes, 2 * polygons.sizes):
             raise MeshError("its faces' lists `texcoord` do not hold two numbers for each corner")
-        uv = own.values.reshape(-1, 2).astype(np.float64)
+        uv = as_float64(own.values).reshape(-1, 2)
         return uv, fans(np.arange(len(uv)), polygons.sizes)
     for names in _UV:
         if (places := vertex.stacked(names)) is not None:
-            return places.astype(np.float64), triangles
+            return as_float64(places), triangles
     return np.zeros((0, 2)), None
 
 
@@ -148,6 +158,11 @@ def _check_names(elements: list[_Element]) -> None:
     for names in ([each.name for each in elements], *([each.name for each in one.properties] for one in elements)):
         if len(set(names)) < len(names):
             raise MeshError("its head names an element or a property twice")
+    if large := [each for each in elements if each.rows > MAX_POINTS]:
+        rows, name = large[0].rows, large[0].name
+        raise MeshError(
+            f"{rows:,} rows of `{name}`, expected at most {MAX_POINTS:,}; simplify the mesh, or copy it again"
+        )
     if any(each.rows and not each.properties for each in elements):
         raise MeshError("its head holds an element without properties")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from afnet_jax.scans.files import read_bytes
-from afnet_jax.scans.meshes.surface import MAX_BYTES, MAX_TRIANGLES, MeshError, Part, Surface
+from afnet_jax.scans.meshes.surface import MAX_BYTES, MAX_TRIANGLES, MeshError, Part, Surface, as_float64
 
 _RECORD = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attributes", "<u2")])
 _HEAD = 84
@@ -24,7 +24,7 @@ def read_stl(path: Path) -> Surface:
     # The length tells a binary file: its head may begin with "solid", too.
     count = int.from_bytes(data[80:_HEAD], "little")
     if len(data) >= _HEAD and len(data) == _HEAD + count * _RECORD.itemsize:
-        corners = np.frombuffer(data, _RECORD, offset=_HEAD)["corners"].reshape(-1, 3).astype(np.float64)
+        corners = as_float64(np.frombuffer(data, _RECORD, offset=_HEAD)["corners"]).reshape(-1, 3)
     elif data.lstrip()[:5].lower() == b"solid":
         corners = _ascii_corners(data)
     else:

@@ -93,6 +93,12 @@ def fans(corners: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     return corners[np.stack([first, first + step + 1, first + step + 2], axis=1)]
 
 
+def as_float64(values: np.ndarray) -> np.ndarray:
+    """Returns numbers as float64; damaged bytes may be signalling NaNs, of which NumPy would warn."""
+    with np.errstate(invalid="ignore"):
+        return values.astype(np.float64)
+
+
 def as_bytes(colours: np.ndarray) -> np.ndarray:
     """Returns (N, 3) uint8 of (N, ≥3) colours: bytes, 16 bits, or floats from 0 to 1 (or to 255 where some say so)."""
     colours = np.asarray(colours)[:, :3]
@@ -102,7 +108,7 @@ def as_bytes(colours: np.ndarray) -> np.ndarray:
         return (colours // 257).astype(np.uint8)
     with np.errstate(invalid="ignore"):
         scale = 255 if colours.dtype.kind == "f" and not (colours > 1.001).any() else 1
-        return np.nan_to_num(np.round(np.clip(colours.astype(np.float64) * scale, 0, 255))).astype(np.uint8)
+        return np.nan_to_num(np.round(np.clip(as_float64(colours) * scale, 0, 255))).astype(np.uint8)
 
 
 def joined(surfaces: list[Surface]) -> Surface:

@@ -68,8 +68,8 @@ def test_colours_as_floats_and_texture_points_of_points(tmp_path):
         (b"property float z", b"property flaot z", "property flaot z"),
         (b"property float z", b"property float x", "twice"),
         (b"property float z", b"property float w", "no x, y and z"),
-        (b"element vertex ", b"element vertex 9999999999", "ends before"),
-        (b"element face ", b"element face 99999999", "ends before"),
+        (b"element vertex ", b"element vertex 9999999", "rows of `vertex`, expected at most"),
+        (b"element face ", b"element face 99", "ends before"),
         (b"property list uchar int vertex_indices", b"property list float int vertex_indices", "no whole number"),
     ],
 )

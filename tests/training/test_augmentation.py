@@ -7,7 +7,7 @@ import pytest
 import scipy.ndimage
 
 from afnet_jax.maps import Maps
-from afnet_jax.training.step import augment
+from afnet_jax.training.augmentation import augment
 from tests.support.small_training import make_config
 
 SIZE = 64
@@ -144,6 +144,7 @@ def test_each_reach_gives_other_shifts():
     assert reached == list(range(1, 16))
 
 
+@pytest.mark.slow
 def test_shifts_are_drawn_by_the_key_whether_compiled_or_side_by_side():
     faces, keys = _face(64), jax.random.split(jax.random.key(5), 3)
     train = make_config(**{"train.max_shift": 5}).train

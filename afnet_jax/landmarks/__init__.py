@@ -1,0 +1,29 @@
+"""Landmarks of faces that come without: found from the surface alone by two small networks, coarse then fine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from afnet_jax.scans.scan import Scan
+
+
+def find_landmarks(scan: Scan) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """Finds the landmarks of a scan's face by its surface alone.
+
+    The view along −z is tried first, then views from all sides.
+
+    Returns:
+        name -> (3,) mm in the scan's frame, for each of LANDMARKS; name -> confidence, 0 to 1.
+
+    Raises:
+        ScanError: no face is found.
+    """
+    from afnet_jax.landmarks import detector  # it brings JAX, which preparing scans with landmarks does not need
+
+    return detector.find_landmarks(scan)
+
+
+__all__ = ["find_landmarks"]

@@ -1,0 +1,72 @@
+"""Whose landmarks preprocessing takes: those that come with a scan, or found ones."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from afnet_jax import preprocessing
+from afnet_jax.landmarks import find_landmarks
+from afnet_jax.preprocessing.alignment import TEMPLATE
+from afnet_jax.preprocessing.face_maps import FaceMaps
+from afnet_jax.preprocessing.pipeline import PreprocessingConfig
+from afnet_jax.scans.scan import Scan
+from afnet_jax.scans.validity import validated
+
+_FACES = (0.8, 1.2)  # times an adult's: beyond, a mesh is in another unit
+_DOUBTED = 0.6  # confidence below which a remark names a landmark
+
+
+def preprocess(scan: Scan, config: PreprocessingConfig | None = None) -> FaceMaps:
+    """Makes the aligned maps of one face; where the scan has no landmarks, they are found.
+
+    Returns:
+        The maps, whose quality["landmarks"] is "given" or "found", with quality["landmark_confidence"] where found.
+
+    Raises:
+        ScanError: as `preprocessing.preprocess`, or no face is found.
+    """
+    if not scan.landmarks:
+        return preprocess_found(scan, config)
+    maps = preprocessing.preprocess(scan, config)
+    return dataclasses.replace(maps, quality={**maps.quality, "landmarks": "given"})
+
+
+def preprocess_found(scan: Scan, config: PreprocessingConfig | None = None) -> FaceMaps:
+    """Makes the aligned maps of one face by found landmarks, whatever comes with the scan."""
+    landmarks, confidence = find_landmarks(scan)
+    found = dataclasses.replace(scan, landmarks=landmarks, frontal=False, remarks=scan.remarks + _remark(confidence))
+    scan = validated(found if scan.frontal else _in_mm(found))
+    maps = preprocessing.preprocess(scan, config)
+    mean = float(np.mean(list(confidence.values())))
+    return dataclasses.replace(maps, quality={**maps.quality, "landmarks": "found", "landmark_confidence": mean})
+
+
+def _in_mm(scan: Scan) -> Scan:
+    """The scan, scaled where its face is so small or so large that its unit must be another one."""
+    names = [name for name in TEMPLATE if name in scan.landmarks]
+    size = _spread([scan.landmarks[name] for name in names]) / _spread([TEMPLATE[name] for name in names])
+    if _FACES[0] <= size <= _FACES[1]:
+        return scan
+    landmarks = {name: at / size for name, at in scan.landmarks.items()}
+    remark = f"the face that was found is {size:.2f} times an adult's: scaled to an adult's size"
+    return dataclasses.replace(scan, points=scan.points / size, landmarks=landmarks, remarks=(*scan.remarks, remark))
+
+
+def _spread(places: Sequence[np.ndarray]) -> float:
+    return float(np.sqrt(np.var(np.stack(places), axis=0).sum()))
+
+
+def _remark(confidence: Mapping[str, float]) -> tuple[str, ...]:
+    doubted = [name for name, value in confidence.items() if value < _DOUBTED]
+    return (f"landmarks found on the surface, these with little confidence: {', '.join(doubted)}",) if doubted else ()
+
+
+# What --landmarks says -> what makes face maps of a scan.
+CHOICES: Mapping[str, Callable[[Scan], FaceMaps]] = {
+    "auto": preprocess,
+    "given": preprocessing.preprocess,
+    "found": preprocess_found,
+}

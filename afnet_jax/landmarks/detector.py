@@ -1,0 +1,242 @@
+"""Landmarks of a face of which nothing is known: found in a scan's own view or any other, then upright, twice over.
+
+The coarse network says where in a view a face is and how it is turned. The fine one sees the surface from where that
+face looks and places its landmarks, from which the pose follows anew (`preprocessing.alignment`); the last views are
+from that pose.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+
+import numpy as np
+import scipy.ndimage
+
+from afnet_jax.landmarks import views
+from afnet_jax.landmarks.disturbances import MIRRORED
+from afnet_jax.landmarks.network import CELL, HEIGHT_UNIT
+from afnet_jax.landmarks.plausibility import judged
+from afnet_jax.landmarks.weights import Detector, load_detector
+from afnet_jax.preprocessing.alignment import AlignmentFault, align, to_canonical
+from afnet_jax.preprocessing.surface import SurfaceConfig, clean_surface
+from afnet_jax.scans.scan import LANDMARKS, Scan, ScanError
+
+_ROUNDS = 3  # of fine views
+_LEAST_HEAT = 0.25  # chance of a face in a cell, below which another view is tried
+_LEAST_TRIANGLES = 50
+_SIZES = (1.0, 1.4, 0.7)  # times the mm that a mesh of unknown unit was taken for
+_PEAKS = 2  # places of a view that are looked at closely
+_LEAST_PRESENCE = 0.5  # chance that the upright view shows a face
+_SAME_SURFACE = 8.0  # mm off the middle height of a pixel's surroundings
+_LEAST_CONFIDENCE = 0.3  # mean over the landmarks
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """Landmarks of one face.
+
+    Attributes:
+        landmarks: name -> (3,) mm in the scan's frame.
+        confidence: name -> 0 to 1.
+        to_scan: (4, 4) from the canonical frame to the scan's.
+        presence: chance that the upright view shows a face.
+        size: that the surface was looked at in; `to_scan` is in mm of that size.
+    """
+
+    landmarks: dict[str, np.ndarray]
+    confidence: dict[str, float]
+    to_scan: np.ndarray
+    presence: float
+    size: float = 1.0
+
+    @property
+    def mean_confidence(self) -> float:
+        return float(np.mean(list(self.confidence.values())))
+
+
+def find_landmarks(scan: Scan) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """Does what `afnet_jax.landmarks.find_landmarks` says."""
+    found = find_face(scan.points, scan.triangles, scan.frontal)
+    if isinstance(found, str):
+        reason = f"no face found: {found}; expected one face's surface in mm, or give its landmarks"
+        raise ScanError(scan.path or scan.id.name, reason)
+    return found.landmarks, found.confidence
+
+
+def find_face(points: np.ndarray, triangles: np.ndarray, frontal: bool = True) -> Found | str:
+    """Finds the face of a mesh, (N, 3) mm and (T, 3) indices; where there is none, says why in a few words.
+
+    Args:
+        frontal: as in Scan. Of a mesh that is not, triangles may also run clockwise, and its unit may be a guess:
+            it is looked at in other sizes, too.
+    """
+    points = np.asarray(points, np.float64)
+    triangles = _surface(points, triangles)
+    if len(triangles) < _LEAST_TRIANGLES:
+        return "the surface is made of loose bits"
+    reasons = []
+    for size, way in itertools.product((1.0,) if frontal else _SIZES, (1,) if frontal else (1, -1)):
+        found = _in_any_view(points * size, triangles[:, ::way])
+        if not isinstance(found, str):
+            return dataclasses.replace(found, landmarks={n: at / size for n, at in found.landmarks.items()}, size=size)
+        reasons.append(found)
+    return reasons[0]
+
+
+def _in_any_view(points: np.ndarray, triangles: np.ndarray) -> Found | str:
+    detector = load_detector()
+    best: Found | None = None
+    seen_heat = 0.0
+    for turn in _all_turns():
+        for heat, to_scan in _candidates(detector, points, triangles, turn):
+            seen_heat = max(seen_heat, heat)
+            if heat < _LEAST_HEAT:
+                continue
+            found = _upright(detector, points, triangles, to_scan)
+            if found and (best is None or found.mean_confidence > best.mean_confidence):
+                best = found
+        if best and best.presence >= _LEAST_PRESENCE and best.mean_confidence >= _LEAST_CONFIDENCE:
+            return best
+    if best is None:
+        return f"nothing looks like one from any side (at best {seen_heat:.0%} likely)"
+    if best.presence < _LEAST_PRESENCE:
+        return f"what looks like one at first is none from the front ({best.presence:.0%} likely)"
+    return f"its landmarks do not fit together (mean confidence {best.mean_confidence:.2f})"
+
+
+def _surface(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """The triangles without spikes and, in a scanner's mesh, without bridges over gaps."""
+    if not len(triangles):
+        return triangles
+    clean = clean_surface(points, triangles, SurfaceConfig())
+    kept = clean.triangles
+    if clean.area[clean.bridges].sum() > 0.1 * clean.area.sum():
+        kept = kept | clean.bridges
+    return triangles[kept]
+
+
+@functools.cache
+def _all_turns() -> tuple[np.ndarray, ...]:
+    """The 24 rotations of a cube, the identity first, then those that keep y up."""
+    turns = []
+    for axes in itertools.permutations(range(3)):
+        for signs in itertools.product((1, -1), repeat=3):
+            turn = np.zeros((3, 3))
+            turn[range(3), axes] = signs
+            if np.linalg.det(turn) > 0:
+                turns.append(turn)
+    return tuple(sorted(turns, key=lambda turn: (-np.trace(turn) - turn[1, 1], tuple(turn.ravel()))))
+
+
+def _candidates(
+    detector: Detector, points: np.ndarray, triangles: np.ndarray, turn: np.ndarray
+) -> list[tuple[float, np.ndarray]]:
+    """Likely faces of one view: (chance, (4, 4) from the face's frame to the scan's), the likeliest first."""
+    turned = points @ turn.T
+    low, high = np.percentile(turned[np.unique(triangles)][::7, :2], [1, 99], axis=0)
+    size = next((s for s in views.COARSE_SIZES if (high - low).max() < views.COARSE_STEP * s), views.COARSE_SIZES[-1])
+    grid = views.square_grid((low + high) / 2, size, views.COARSE_STEP)
+    out, mean = detector.faces(views.depth_image(turned, triangles, grid))
+    chance = 1 / (1 + np.exp(-out[..., 0]))
+    peaks = (chance == scipy.ndimage.maximum_filter(chance, 3)) & (chance > 0.02)
+    order = sorted(np.argwhere(peaks).tolist(), key=lambda at: -chance[at[0], at[1]])[:_PEAKS]
+    found = []
+    for row, col in order:
+        middle, rotation = _voted(chance, out, mean, row, col)
+        at = [grid.origin[0] + grid.step * middle[0], grid.origin[1] - grid.step * middle[1], middle[2]]
+        to_scan = np.eye(4)
+        to_scan[:3, :3] = turn.T @ rotation
+        to_scan[:3, 3] = turn.T @ np.array(at) - to_scan[:3, :3] @ views.FACE_MIDDLE
+        found.append((float(chance[row, col]), to_scan))
+    return found
+
+
+def _voted(chance: np.ndarray, out: np.ndarray, mean: np.ndarray, row: int, col: int) -> tuple[np.ndarray, np.ndarray]:
+    """The middle (col, row in pixels, z in mm) and the rotation on which the cells round a peak agree."""
+    rows, cols = (slice(max(at - 1, 0), at + 2) for at in (row, col))
+    weights = chance[rows, cols].ravel()
+    weights = weights / weights.sum()
+    block = out[rows, cols].reshape(-1, out.shape[-1])
+    at_row, at_col = (at.ravel() for at in np.mgrid[rows.start : rows.start + out[rows, cols].shape[0],
+                                                    cols.start : cols.start + out[rows, cols].shape[1]])  # fmt: skip
+    cell = np.stack([at_col + block[:, 1], at_row + block[:, 2]], axis=1)
+    pixel = CELL * (weights @ cell + 0.5) - 0.5
+    height = weights @ (mean[rows, cols].ravel() + HEIGHT_UNIT * block[:, 3])
+    x, y = weights @ block[:, 4:7], weights @ block[:, 7:10]
+    u, _, vt = np.linalg.svd(np.stack([x, y, np.cross(x, y)], axis=1))
+    return np.array([*pixel, height]), u @ np.diag([1, 1, np.sign(np.linalg.det(u @ vt))]) @ vt
+
+
+def _upright(detector: Detector, points: np.ndarray, triangles: np.ndarray, to_scan: np.ndarray) -> Found | None:
+    """Places the landmarks of the face in a pose near `to_scan`; None where the pose leads to no face."""
+    for number in range(_ROUNDS):
+        upright = to_canonical(points, to_scan)
+        depth = views.depth_image(upright, triangles, views.fine_grid())
+        if np.isfinite(depth).mean() < 0.05:
+            return None
+        places, confidence, presence = _placed(detector, depth)
+        if number == 0 and presence < 0.05:
+            return None
+        at = places @ to_scan[:3, :3].T + to_scan[:3, 3]
+        landmarks = dict(zip(LANDMARKS, at, strict=True))
+        try:
+            to_scan = align(landmarks, frontal=False)
+        except AlignmentFault:
+            return None
+    return Found(landmarks, dict(zip(LANDMARKS, map(float, confidence), strict=True)), to_scan, presence)
+
+
+def _placed(detector: Detector, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """(22, 3) canonical mm, (22,) confidence, and the chance of a face, from an upright view and its mirror image."""
+    pixels, face = detector.places(np.stack([depth, depth[:, ::-1]]))
+    mirrored = (pixels[1] * [-1, 1] + [depth.shape[1] - 1, 0])[MIRRORED]
+    pixel = (pixels[0] + mirrored) / 2
+    disagreement = np.linalg.norm(pixels[0] - mirrored, axis=1) * views.FINE_STEP
+    grid = views.fine_grid()
+    x, y = grid.origin[0] + grid.step * pixel[:, 0], grid.origin[1] - grid.step * pixel[:, 1]
+    height, distance = height_at(depth, pixel)
+    seen = np.stack([x, y, height], axis=1)
+    presence = float(1 / (1 + np.exp(-face.mean())))
+    likely, confidence = judged(detector.prior, seen, disagreement, distance * grid.step)
+    col, row = (likely[:, 0] - grid.origin[0]) / grid.step, (grid.origin[1] - likely[:, 1]) / grid.step
+    height, distance = height_at(depth, np.stack([col, row], axis=1))
+    on_surface = (distance * grid.step < 3.0) & (np.abs(height - likely[:, 2]) < 12.0)
+    likely[:, 2] = np.where(on_surface, height, likely[:, 2])
+    return likely, confidence * presence, presence
+
+
+def height_at(depth: np.ndarray, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Heights of the surface at (K, 2) pixels (col, row), and how many pixels off the surface they are read.
+
+    A height is that of the plane that best fits the valid pixels within 1.5 of the nearest valid one.
+    """
+    size = len(depth)
+    heights, distances = np.full(len(pixels), np.nan), np.full(len(pixels), np.inf)
+    everywhere = None
+    for k, (col, row) in enumerate(pixels.clip(0, size - 1)):
+        top, left = max(int(row) - 2, 0), max(int(col) - 2, 0)
+        patch = depth[top : top + 6, left : left + 6]
+        known = np.argwhere(np.isfinite(patch)) + np.array([top, left])
+        if not len(known):
+            everywhere = np.argwhere(np.isfinite(depth)) if everywhere is None else everywhere
+            known = everywhere
+        heights[k], distances[k] = _height_near(depth, known, row, col)
+    return heights, distances
+
+
+def _height_near(depth: np.ndarray, known: np.ndarray, row: float, col: float) -> tuple[float, float]:
+    """The height at a place, and how many pixels off it is read, from (N, 2) valid pixels (row, col)."""
+    off = np.hypot(known[:, 0] - row, known[:, 1] - col)
+    least = off.min()
+    near = known[off < max(1.6, least + 0.8)]
+    values = depth[near[:, 0], near[:, 1]].astype(np.float64)
+    good = np.abs(values - np.sort(values)[len(values) // 2]) < _SAME_SURFACE
+    near, values = near[good] - (row, col), values[good]
+    if len(near) >= 4 and least < 1.0:
+        terms = np.column_stack([near, np.ones(len(near))])
+        solution, _, rank, _ = np.linalg.lstsq(terms, values, rcond=None)
+        if rank == 3:
+            return float(np.clip(solution[2], values.min(), values.max())), 0.0
+    return float(values.mean()), max(least - 0.75, 0.0)

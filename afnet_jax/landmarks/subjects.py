@@ -1,0 +1,90 @@
+"""Synthetic heads to train the detector on, drawn far more widely than those of the default data set."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import numpy as np
+
+from afnet_jax.landmarks import bodies
+from afnet_jax.scans.scan import EXPRESSION_CODES, LANDMARKS, NEUTRAL_CODE
+from afnet_jax.synthetic import sensor, template
+from afnet_jax.synthetic.expression import UNITS, Activation, draw_activation
+from afnet_jax.synthetic.head import shape_head
+from afnet_jax.synthetic.identity import draw_person, resting_skin
+
+_EXAGGERATED = 0.6, 1.7  # least and most that the default subjects' deviations from the average are multiplied by
+# Where a name lies by definition differs between face models. The detector's names lie where the canonical pose has
+# them (`preprocessing.alignment.TEMPLATE`), on the average over heads: template mm, of the left side.
+_PLACES = {
+    "brow_outer": (58.0, 42.5), "brow_middle": (38.5, 51.5), "brow_inner": (12.0, 49.0), "nose_wing": (19.0, -9.5),
+    "nose_saddle": (7.5, 31.5),
+}  # fmt: skip
+_CHIN = (0.0, -79.5)
+_WARP_WIDTH, _WARP_MM = (22.0, 60.0), 3.5  # mm: how far a warp reaches, and its standard deviation
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingHead:
+    """A head in its own frame: it looks along +z, y up, mm.
+
+    Attributes:
+        points: (N, 3); triangles: (T, 3).
+        landmarks: (22, 3) in the order of LANDMARKS.
+    """
+
+    points: np.ndarray
+    triangles: np.ndarray
+    landmarks: np.ndarray
+
+
+def draw_head(number: int, seed: int) -> TrainingHead:
+    """Draws a head with an expression and what surrounds a face; the same arguments give the same head."""
+    rng = np.random.default_rng([seed, number, 0x1A])
+    person = draw_person(number, seed)
+    factor = rng.uniform(*_EXAGGERATED)
+    shape = {name: factor * value for name, value in person.shape.items()}
+    shape["size"] = float(rng.uniform(-0.16, 0.13))
+    person = dataclasses.replace(person, shape=shape)
+    gaze = rng.normal(0, [1.2, 0.5])
+    head = shape_head(person, resting_skin(person), _activation((seed, number), rng), (gaze[0], gaze[1]))
+    points = head.points + _warp(head.points, rng)
+    landmarks = template.interpolate(points, landmark_places())
+    face = points.reshape(-1, 3), template.triangles()
+    if rng.random() < 0.65:
+        crop = sensor.draw_crop(rng) * rng.uniform(0.8, 1.15)
+        face = bodies.without(face, crop.ravel() >= 1)
+    around = bodies.surroundings(1 + shape["size"], rng) if rng.random() < 0.6 else []
+    return TrainingHead(*bodies.joined([face, *around]), landmarks)
+
+
+@functools.cache
+def landmark_places() -> np.ndarray:
+    """(22, 2) fractional (row, col) of LANDMARKS on the template's sheet."""
+    places = template.common_places()
+    for name, (x, y) in _PLACES.items():
+        places |= {f"right_{name}": template.place(-x, y), f"left_{name}": template.place(x, y)}
+    return np.array([(places | {"chin": template.place(*_CHIN)})[name] for name in LANDMARKS])
+
+
+def _activation(key: tuple[int, int], rng: np.random.Generator) -> Activation:
+    """Draws an emotion at any strength, or any mixture of action units, with more asymmetry than usual."""
+    code = str(rng.choice([*EXPRESSION_CODES, NEUTRAL_CODE]))
+    base = draw_activation(code, None if rng.random() < 0.5 or code == NEUTRAL_CODE else int(rng.integers(1, 5)), key)
+    mixture = rng.uniform(0, 1.1, len(UNITS)) * (rng.random(len(UNITS)) < 0.25)
+    scale = rng.uniform(0.5, 1.3)
+    right = scale * base.right + mixture * (1 - 0.3 * rng.random(len(UNITS)))
+    left = scale * base.left + mixture * (1 - 0.3 * rng.random(len(UNITS)))
+    return Activation(np.minimum(right, 1.5), np.minimum(left, 1.5))
+
+
+def _warp(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(R, C, 3) mm: smooth movements that belong to no parameter, so that no model of faces is learnt by heart."""
+    moved = np.zeros_like(points)
+    strength = _WARP_MM * rng.uniform(0, 1)
+    for x, y in rng.uniform([-70, -110], [70, 75], (14, 2)):
+        width = rng.uniform(*_WARP_WIDTH)
+        hill = np.exp(-0.5 * ((points[..., 0] - x) ** 2 + (points[..., 1] - y) ** 2) / width**2)
+        moved += hill[..., None] * rng.normal(0, strength, 3)
+    return moved

@@ -1,0 +1,73 @@
+"""Maps changed at random while a network learns: mirrored, shifted, brighter or darker.
+
+Shapes: B scans of a batch, (H, W) of a map.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from afnet_jax.maps import INPUT_MAPS, InputMap, Maps
+
+
+def augment(maps: Maps, key: jax.Array, train: ConfigDict) -> Maps:
+    """Returns the maps of a batch changed at random as config.train says; unchanged, at no cost, with all of it off.
+
+    All maps of a scan are mirrored and shifted together, by whole pixels of the image and so by fractions of a mask's;
+    what a shift brings in is outside the face. Colour changes leave what lies outside black.
+    """
+    flip_key, shift_key, colour_key = jax.random.split(key, 3)
+    count = maps.texture.shape[0]
+    if train.flip:
+        mirrored = jax.random.bernoulli(flip_key, shape=(count, 1, 1, 1))
+        maps = jax.tree.map(lambda m: jnp.where(mirrored, m[:, :, ::-1], m), maps)
+    if train.max_shift:
+        shifts = jax.random.randint(shift_key, (count, 2), -train.max_shift, train.max_shift + 1)
+        maps = Maps(**{name: _shift(getattr(maps, name), shifts, each) for name, each in INPUT_MAPS.items()})
+    if train.colour_jitter:
+        gain, offset = jax.random.uniform(
+            colour_key, (2, count, 1, 1, 1), minval=-train.colour_jitter, maxval=train.colour_jitter
+        )
+        wide = maps.texture.astype(jnp.float32)
+        changed = jnp.clip(wide * (1 + gain) + 255 * offset, 0, 255).astype(jnp.uint8)
+        inside = ~jnp.isnan(maps.depth)
+        maps = maps._replace(texture=jnp.where(inside, changed, maps.texture))
+    return maps
+
+
+def _shift(maps: jax.Array, shifts: jax.Array, each: InputMap) -> jax.Array:
+    """Moves (B, H, W, C) maps by (B, 2) pixels of the image down and right."""
+    return _shift_image(maps, shifts, each.outside) if each.scale == 1 else _shift_mask(maps, shifts * each.scale)
+
+
+def _shift_image(images: jax.Array, shifts: jax.Array, fill: float) -> jax.Array:
+    """(B, H, W, C) images moved by (B, 2) whole pixels down and right; `fill` comes in."""
+
+    def one(image, shift):
+        rows = jnp.arange(image.shape[0]) - shift[0]
+        cols = jnp.arange(image.shape[1]) - shift[1]
+        seen = ((rows >= 0) & (rows < image.shape[0]))[:, None] & ((cols >= 0) & (cols < image.shape[1]))[None]
+        moved = image[jnp.clip(rows, 0, image.shape[0] - 1)][:, jnp.clip(cols, 0, image.shape[1] - 1)]
+        return jnp.where(seen[..., None], moved, jnp.asarray(fill, image.dtype))
+
+    return jax.vmap(one)(images, shifts)
+
+
+def _shift_mask(masks: jax.Array, shifts: jax.Array) -> jax.Array:
+    """(B, H, W, 1) masks moved by (B, 2) pixels and fractions of pixels down and right; 0 comes in.
+
+    Linear interpolation: where a mask is the mean over each pixel's area, it is what the moved area's mean would be if
+    the mask were constant within its pixels.
+    """
+
+    def weights(shifts, size):
+        # (B, to, from): the share of each old pixel in each new one.
+        to, source = jnp.arange(size)[:, None], jnp.arange(size)
+        return jnp.maximum(0, 1 - jnp.abs(to - source - shifts[:, None, None]))
+
+    rows, cols = weights(shifts[:, 0], masks.shape[1]), weights(shifts[:, 1], masks.shape[2])
+    # In full float32, where a GPU would otherwise round the shares.
+    moved = jnp.einsum("bij,bjkc,blk->bilc", rows, masks.astype(jnp.float32), cols, precision=jax.lax.Precision.HIGHEST)
+    return moved.astype(masks.dtype)

@@ -1,0 +1,69 @@
+"""Whose landmarks preprocessing takes."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from afnet_jax import preprocessing
+from afnet_jax.datasets.records import record_of
+from afnet_jax.landmarks.choice import CHOICES, preprocess
+from afnet_jax.scans.scan import ScanError
+from afnet_jax.synthetic import make_scan
+
+
+@pytest.fixture(scope="module")
+def scan():
+    return make_scan(3, "HA", None, database="bosphorus", seed=77)[0]
+
+
+@pytest.fixture(scope="module")
+def found(scan):
+    return preprocess(dataclasses.replace(scan, landmarks={}))
+
+
+def test_given_landmarks_are_taken(scan):
+    maps, plain = preprocess(scan), preprocessing.preprocess(scan)
+    assert maps.quality["landmarks"] == "given"
+    assert np.array_equal(maps.depth, plain.depth, equal_nan=True) and np.array_equal(maps.texture, plain.texture)
+
+
+def test_landmarks_are_found_where_there_are_none(scan, found):
+    assert found.quality["landmarks"] == "found" and 0.3 < found.quality["landmark_confidence"] <= 1
+    plain = preprocessing.preprocess(scan)
+    both = found.valid & plain.valid
+    assert both.sum() > 0.9 * plain.valid.sum()
+    assert np.median(np.abs(found.depth - plain.depth)[both]) < 2.5
+    first, second = found.masks[56] > 0.5, plain.masks[56] > 0.5
+    assert (first & second).sum() > 0.7 * (first | second).sum()
+
+
+def test_found_ones_replace_given_ones_where_asked(scan, found):
+    assert np.array_equal(CHOICES["found"](scan).depth, found.depth, equal_nan=True)
+
+
+def test_given_alone_refuses_a_scan_without(scan):
+    with pytest.raises(ScanError, match="no landmarks"):
+        CHOICES["given"](dataclasses.replace(scan, landmarks={}))
+
+
+def test_what_was_found_stays_with_the_record(found):
+    quality = json.loads(str(record_of(found)["quality"]))
+    assert quality["landmarks"] == "found" and quality["landmark_confidence"] == found.quality["landmark_confidence"]
+
+
+def test_a_mesh_of_unknown_unit_wound_the_other_way_becomes_a_face_in_mm(scan):
+    """A face at 0.7 of its size, as where a head with shoulders was taken for a head alone."""
+    small = dataclasses.replace(
+        scan,
+        points=0.7 * scan.points,
+        triangles=scan.triangles[:, ::-1],
+        uv_triangles=scan.uv_triangles[:, ::-1],
+        landmarks={},
+        frontal=False,
+        grid=None,
+    )
+    maps = preprocess(small)
+    assert any("scaled to an adult's size" in remark for remark in maps.remarks)
+    assert maps.valid.mean() > 0.2

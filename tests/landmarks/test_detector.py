@@ -1,0 +1,100 @@
+"""Landmarks found on heads that the detector was not trained on, and refusals of what is no face."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from afnet_jax.landmarks import bodies, find_landmarks, views
+from afnet_jax.landmarks.detector import height_at
+from afnet_jax.landmarks.subjects import draw_head
+from afnet_jax.preprocessing.alignment import align
+from afnet_jax.scans.scan import LANDMARKS, Scan, ScanError, ScanId
+
+UNSEEN = 4242  # seed of heads
+
+
+def scan_of(points: np.ndarray, triangles: np.ndarray, landmarks=None) -> Scan:
+    uv = np.full((len(points), 2), 0.5, np.float32)
+    triangles = triangles.astype(np.int32)
+    identity = ScanId("heads", "head", "", None, None, "head")
+    return Scan(identity, points, triangles, uv, triangles, np.zeros((2, 2, 3), np.uint8), landmarks or {})
+
+
+def turned_head(number: int, yaw: float, pitch: float, roll: float) -> Scan:
+    """A head of the training's kind, noise on its points, with its true landmarks."""
+    head = draw_head(number, UNSEEN)
+    turn = Rotation.from_euler("zxy", [roll, pitch, yaw], degrees=True).as_matrix()
+    points = head.points + np.random.default_rng(number).normal(0, 0.3, head.points.shape)
+    landmarks = dict(zip(LANDMARKS, head.landmarks @ turn.T + [30, -200, 900], strict=True))
+    return scan_of(points @ turn.T + [30, -200, 900], head.triangles, landmarks)
+
+
+def errors(found: dict, scan: Scan) -> np.ndarray:
+    return np.array([np.linalg.norm(found[name] - scan.landmarks[name]) for name in LANDMARKS])
+
+
+def degrees_between(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.degrees(np.linalg.norm(Rotation.from_matrix(a.T @ b).as_rotvec())))
+
+
+POSES = [(0, 0, 0), (40, 10, -20), (-55, -20, 10), (10, 25, 25)]
+
+
+@pytest.mark.parametrize(("number", "pose"), list(enumerate(POSES)))
+def test_found_in_any_pose(number, pose):
+    scan = turned_head(number, *pose)
+    found, confidence = find_landmarks(dataclasses.replace(scan, landmarks={}))
+    assert set(found) == set(confidence) == set(LANDMARKS)
+    assert errors(found, scan).mean() < 6.0
+    assert degrees_between(align(found)[:3, :3], align(scan.landmarks)[:3, :3]) < 5.0
+    assert all(0 <= value <= 1 for value in confidence.values())
+
+
+def test_found_though_the_head_looks_away_from_the_viewer_and_lies_on_its_side():
+    scan = turned_head(1, 170, 10, 85)
+    found, _ = find_landmarks(dataclasses.replace(scan, landmarks={}))
+    assert errors(found, scan).mean() < 6.0
+
+
+def test_left_and_right_are_the_subjects():
+    found, _ = find_landmarks(turned_head(2, 20, 0, 0))
+    upright = {name: (at - align(found)[:3, 3]) @ align(found)[:3, :3] for name, at in found.items()}
+    assert upright["right_eye_outer"][0] < upright["right_eye_inner"][0] < upright["left_eye_inner"][0]
+
+
+def test_the_same_scan_has_the_same_landmarks():
+    scan = turned_head(3, 15, 5, 0)
+    first, again = (find_landmarks(scan)[0] for _ in range(2))
+    assert all(np.array_equal(first[name], again[name]) for name in LANDMARKS)
+
+
+@pytest.mark.parametrize("kind", ["ball", "box", "noise", "ear", "nothing", "bits"])
+def test_what_is_no_face_is_refused_in_one_line(kind):
+    rng = np.random.default_rng(7)
+    points, triangles = {
+        "ball": lambda: bodies.blob((0, 0, 0), (90, 110, 90), rng, 0.0),
+        "box": lambda: bodies.blob((0, 0, 0), (80, 100, 60), rng, 0.0, 0.1),
+        "noise": lambda: (rng.normal(0, 50, (500, 3)), rng.integers(0, 500, (900, 3))),
+        "ear": lambda: bodies.blob((0, 0, 0), (7, 31, 18), rng, 0.09),
+        "nothing": lambda: (np.zeros((3, 3)), np.zeros((0, 3), int)),
+        "bits": lambda: (rng.normal(0, 60, (90, 3)), np.arange(90).reshape(30, 3)),
+    }[kind]()
+    with pytest.raises(ScanError, match="no face found") as caught:
+        find_landmarks(scan_of(points, triangles))
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_heights_are_read_off_the_surface_between_pixels_and_beside_holes():
+    row, col = np.mgrid[:40, :40].astype(np.float32)
+    depth = 3 * col - 2 * row
+    depth[20:24, 20:24] = np.nan
+    heights, off = height_at(depth, np.array([[10.5, 8.25], [21.5, 21.5]]))
+    assert heights[0] == pytest.approx(3 * 10.5 - 2 * 8.25, abs=1e-3) and off[0] == 0
+    assert abs(heights[1] - (3 * 21.5 - 2 * 21.5)) < 8 and 0.5 < off[1] < 3
+
+
+def test_upright_views_are_large_enough_for_every_landmark():
+    grid = views.fine_grid()
+    assert grid.y[0] > 45 and grid.y[-1] < -150 and grid.x[-1] > 100

@@ -1,0 +1,138 @@
+"""Heads, views and batches that the detector learns from."""
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+from afnet_jax.landmarks import bodies, training, views
+from afnet_jax.landmarks.disturbances import MIRRORED, disturbed, glasses
+from afnet_jax.landmarks.examples import MARGIN, load_views, make_views, views_of
+from afnet_jax.landmarks.network import FaceFinder
+from afnet_jax.landmarks.subjects import draw_head
+from afnet_jax.scans.scan import LANDMARKS
+
+
+@pytest.fixture(scope="module")
+def some_views():
+    rows = [views_of(number, seed=5) for number in range(4)]
+    return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+
+
+def test_a_head_is_drawn_again_alike():
+    first, again, other = draw_head(3, 0), draw_head(3, 0), draw_head(4, 0)
+    assert np.array_equal(first.points, again.points) and np.array_equal(first.triangles, again.triangles)
+    assert not np.allclose(first.landmarks, other.landmarks)
+
+
+def test_landmarks_of_heads_lie_on_them():
+    for number in range(5):
+        head = draw_head(number, 1)
+        gaps = np.linalg.norm(head.points[None] - head.landmarks[:, None], axis=2).min(axis=1)
+        assert gaps.max() < 3.0
+
+
+@pytest.mark.parametrize("kind", range(8))
+def test_things_are_meshes(kind):
+    points, triangles = bodies.thing(np.random.default_rng(kind))
+    assert np.isfinite(points).all()
+    assert triangles.min() >= 0 and triangles.max() < len(points)
+
+
+def test_blobs_face_outwards():
+    points, triangles = bodies.blob((5, 6, 7), (10, 20, 30), np.random.default_rng(0), 0.02)
+    a, b, c = (points[triangles[:, k]] - (5, 6, 7) for k in range(3))
+    volume = np.einsum("ij,ij->i", a, np.cross(b, c)).sum() / 6
+    assert volume == pytest.approx(4 / 3 * np.pi * 10 * 20 * 30, rel=0.1)
+
+
+def test_upright_views_show_the_landmarks_where_they_are(some_views):
+    """The nose tip is about the nearest point to the viewer within a centimetre of it."""
+    tip = LANDMARKS.index("nose_tip")
+    for depth, places in zip(some_views["fine"][some_views["fine_face"]],
+                             some_views["fine_places"][some_views["fine_face"]], strict=True):  # fmt: skip
+        col, row = places[tip].round().astype(int)
+        around = depth[row - 5 : row + 6, col - 5 : col + 6].astype(float)
+        if np.isfinite(around).mean() > 0.9:
+            assert np.nanmax(around) - np.nanmax(around[4:7, 4:7]) < 6.0
+
+
+def test_turned_views_name_the_middle_and_the_rotation(some_views):
+    for k in np.flatnonzero(some_views["coarse_face"]):
+        turn = some_views["coarse_turn"][k]
+        assert np.allclose(turn @ turn.T, np.eye(3), atol=1e-5)
+        col, row, height = some_views["coarse_middle"][k]
+        around = some_views["coarse"][k][int(row) - 8 : int(row) + 9, int(col) - 8 : int(col) + 9].astype(float)
+        assert np.isfinite(around).mean() > 0.3
+        assert abs(np.nanmedian(around) - height) < 60
+
+
+def test_views_are_kept_in_files_and_made_once(tmp_path):
+    folder = make_views(50, 2, tmp_path, workers=1)
+    (path,) = folder.glob("*.npz")
+    written = path.stat().st_mtime_ns
+    assert make_views(50, 2, tmp_path, workers=1) == folder and path.stat().st_mtime_ns == written
+    data = load_views(folder, 50, 2)
+    assert data["fine"].shape == (150, 96 + 2 * MARGIN, 96 + 2 * MARGIN)
+    assert np.array_equal(data["fine_places"][:3], views_of(0, 2)["fine_places"])
+
+
+def test_mirrored_names_are_one_anothers_counterparts():
+    assert np.array_equal(MIRRORED[MIRRORED], np.arange(len(LANDMARKS)))
+    assert LANDMARKS[MIRRORED[LANDMARKS.index("mouth_left")]] == "mouth_right"
+    assert LANDMARKS[MIRRORED[LANDMARKS.index("right_eye_inner")]] == "left_eye_inner"
+    assert LANDMARKS[MIRRORED[LANDMARKS.index("chin")]] == "chin"
+
+
+def test_disturbed_views_are_drawn_again_alike_and_stay_near():
+    row, col = np.mgrid[:96, :96]
+    depth = (60 - 0.02 * ((row - 48) ** 2 + (col - 48) ** 2)).astype(np.float32)
+    for seed in range(12):
+        worse = disturbed(depth, 2.2, np.random.default_rng(seed), np.full((22, 2), 48.0))
+        assert np.array_equal(
+            worse, disturbed(depth, 2.2, np.random.default_rng(seed), np.full((22, 2), 48.0)), equal_nan=True
+        )
+        known = np.isfinite(worse)
+        assert known.any() and np.median(np.abs(worse - depth)[known]) < 4
+
+
+def test_glasses_leave_holes_at_the_eyes_alone():
+    places = views_of(0, 5)["fine_places"][0]
+    depth = glasses(np.zeros((112, 112), np.float32), places, 2.2, np.random.default_rng(0))
+    eye = (places[LANDMARKS.index("right_eye_inner")] + places[LANDMARKS.index("right_eye_outer")]) / 2
+    assert np.isnan(depth[int(eye[1]) - 2 : int(eye[1]) + 3, int(eye[0]) - 3 : int(eye[0]) + 4]).mean() > 0.4
+    chin = places[LANDMARKS.index("chin")].round().astype(int)
+    assert np.isfinite(depth[chin[1] - 5 : chin[1] + 6, chin[0] - 5 : chin[0] + 6]).all()
+
+
+def test_a_mirrored_batch_is_that_of_a_mirrored_head(some_views):
+    """Landmarks of a batch lie on the same side of their counterparts whether a view was mirrored or not."""
+    _, places, is_face = training._fine_batch(some_views, np.random.default_rng(0))
+    right, left = LANDMARKS.index("right_eye_outer"), LANDMARKS.index("left_eye_outer")
+    faces = places[is_face > 0]
+    assert len(faces) > 5 and (faces[:, right, 0] < faces[:, left, 0]).all()
+
+
+def test_batches_are_drawn_again_alike(some_views):
+    for make in (training._fine_batch, training._coarse_batch):
+        first, again = (make(some_views, np.random.default_rng(3)) for _ in range(2))
+        assert all(np.array_equal(a, b, equal_nan=True) for a, b in zip(first, again, strict=True))
+
+
+def test_a_network_is_trained(some_views):
+    lines: list[str] = []
+    before = jax.tree.leaves(nnx.state(FaceFinder(rngs=nnx.Rngs(0)), nnx.Param))
+    after = jax.tree.leaves(nnx.state(training.train_face_finder(some_views, 2, 0, lines.append), nnx.Param))
+    assert any(not np.allclose(a, b) for a, b in zip(before, after, strict=True))
+    assert all(np.isfinite(leaf).all() for leaf in after) and lines[0].startswith("step 2/2  heat")
+
+
+def test_coarse_targets_name_the_cell_of_the_middle(some_views):
+    depth, middle, turn, is_face = training._coarse_batch(some_views, np.random.default_rng(1))
+    mean = np.zeros((len(depth), 64, 64), np.float32)
+    wanted = np.asarray(training._wanted(middle, turn, mean, (16, 16)))
+    k = int(np.flatnonzero(is_face)[0])
+    col, row = ((middle[k, :2] + 0.5) / 4).astype(int)
+    assert (np.abs(wanted[k, row, col, :2]) <= 0.5 + 1e-5).all()
+    assert np.allclose(wanted[k, row, col, 3:6], turn[k][:, 0]) and np.allclose(wanted[k, row, col, 6:], turn[k][:, 1])
+    assert views.COARSE_STEP == 5.0
