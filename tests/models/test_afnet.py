@@ -166,17 +166,3 @@ def test_bfloat16_is_near_float32(model):
     narrow_features = jax.jit(lambda state: nnx.merge(narrow, state).encode(maps))(state)
     assert narrow_features["texture"].dtype == jnp.bfloat16
     assert apart(narrow_features, features) < 0.03
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [{"fusion_per": "block"}, {"mask_attention_per": "block", "mask_hidden_width": 8}, {"depth_goes_on": "weighted"}],
-    ids=["IWC per block", "MA per block", "weighted X_d"],
-)
-def test_what_the_paper_leaves_open_can_be_chosen(fields):
-    architecture = Architecture(**fields, head_widths=(16,))
-    shape = jax.eval_shape(lambda: AFNet(architecture, rngs=nnx.Rngs(0))(faces()))
-    assert shape.shape == (2, 6)
-    _, seen = jax.eval_shape(lambda: AFNet(architecture, rngs=nnx.Rngs(0))(faces(), return_intermediates=True))
-    assert ("importance/depth/layer3_0" in seen) == (architecture.fusion_per == "block")
-    assert ("gamma/texture/layer1_0" in seen) == (architecture.mask_attention_per == "block")

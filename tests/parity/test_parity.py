@@ -1,4 +1,4 @@
-"""Every variant against the PyTorch reference, with the same weights and scans in both.
+"""Every variant and every open choice against the PyTorch reference, with the same weights and scans in both.
 
 The suite compares one step of each variant, and a few Adam steps of one, at 64 px and float64, where both must agree
 to rounding. Figures at 224 px, curves of 20 steps, and float32 beside float64 for both are printed by
@@ -19,8 +19,8 @@ import numpy as np
 import optax
 import pytest
 
-from afnet_jax.models.architecture import VARIANTS
 from tests.support.outcomes import (
+    ARCHITECTURES,
     batch_of,
     errors,
     loss_and_statistics,
@@ -35,7 +35,7 @@ from tests.support.outcomes import (
 
 FULL = os.environ.get("AFNET_PARITY") == "224"
 GOLDEN = Path(__file__).parent / "golden.json"
-DISTINCT = [name for name in VARIANTS if name != "fuse_34"]  # which is no_ma under the name that Fig. 5 gives it
+DISTINCT = [name for name in ARCHITECTURES if name != "fuse_34"]  # which is no_ma under the name that Fig. 5 gives it
 
 
 @pytest.fixture(

@@ -55,12 +55,12 @@ def from_reference(name: str) -> str | None:
         return f"trunks.{BRANCHES[branch]}.{inner}.{last}"
     last = {"weight": "kernel"}.get(last, last)
     if part in ("ma", "iwc"):
-        branch, layer = re.fullmatch(r"(t|d|both)(\d)", branch).groups()
-        place = f"{BRANCHES[branch]}.layer{layer}_1"
+        branch, layer, first = re.fullmatch(r"(t|d|both)(\d)(_0)?", branch).groups()
+        place = f"{BRANCHES[branch]}.layer{layer}{first or '_1'}"
         if part == "iwc":
             return f"importance_weights.{place}.conv.{last}"
         group, convolution = rest[0].removeprefix("to_"), {"0": "conv1", "2": "conv2"}[rest[1]]
         return f"mask_attention.{place}.{group}.{convolution}.{last}"
-    if part == "fc3":
+    if part == "last":
         return f"head.logits.{BRANCHES[branch]}.{last}"
-    return f"head.hidden.{BRANCHES[branch]}.{int(part[2]) - 1}.{last}"
+    return f"head.hidden.{BRANCHES[branch]}.{rest[0]}.{last}"

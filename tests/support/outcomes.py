@@ -7,6 +7,7 @@ as float32 can: a ReLU or a maximum whose arguments lie closer than rounding fal
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 from typing import NamedTuple
 
@@ -18,10 +19,24 @@ from flax import nnx
 
 from afnet_jax.maps import Faces, Maps
 from afnet_jax.models.afnet import AFNet
-from afnet_jax.models.architecture import VARIANTS
+from afnet_jax.models.architecture import VARIANTS, Architecture
 from tests.support.named_values import from_reference, scans, tensor
 
 BATCH = 2
+
+# Every variant, and networks in which all that the paper leaves open is chosen otherwise; depth_range_mm is compared
+# by the test of the network's door.
+ARCHITECTURES = {
+    **VARIANTS,
+    "afnet_per_block": Architecture(
+        fusion_per="block",
+        depth_goes_on="weighted",
+        mask_attention_per="block",
+        mask_hidden_width=8,
+        head_widths=(16,),
+    ),
+    "fuse_1234_weighted": dataclasses.replace(VARIANTS["fuse_1234"], depth_goes_on="weighted", head_widths=()),
+}
 
 
 class Outcome(NamedTuple):
@@ -42,7 +57,7 @@ def batch_of(size: int, dtype: str, seed: int = 0) -> Faces:
 def network(variant: str, dtype: str = "float32", platform: str = "cpu") -> tuple[nnx.GraphDef, nnx.State, nnx.State]:
     """Graph, parameters and statistics of this project's network in a platform's form, with values from names."""
     abstract = nnx.eval_shape(
-        lambda: AFNet(VARIANTS[variant], rngs=nnx.Rngs(0), dtype=jnp.dtype(dtype), platform=platform)
+        lambda: AFNet(ARCHITECTURES[variant], rngs=nnx.Rngs(0), dtype=jnp.dtype(dtype), platform=platform)
     )
     graph, params, stats = nnx.split(abstract, nnx.Param, nnx.BatchStat)
 
@@ -85,9 +100,10 @@ def reference(variant: str, dtype: str = "float32"):
     """The PyTorch reference, filled with values computed from names."""
     import torch
 
-    from tests.support.pytorch_reference import Reference
+    from tests.support.pytorch_reference import OPEN, Reference
 
-    model = Reference(variant).to(getattr(torch, dtype))
+    name, choices = OPEN.get(variant, (variant, {}))
+    model = Reference(name, **choices).to(getattr(torch, dtype))
     for name, parameter in model.state_dict().items():
         if ours_name := from_reference(name):
             shape = to_ours(parameter.numpy()).shape

@@ -31,6 +31,22 @@ VARIANTS = {
 }
 
 
+# What the paper leaves open, chosen otherwise: name -> the variant it starts from, and `Reference`'s choices.
+OPEN = {
+    "afnet_per_block": (
+        "afnet",
+        {
+            "fuse_each_block": True,
+            "attend_each_block": True,
+            "depth_weighted": True,
+            "ma_width": 8,
+            "head_widths": (16,),
+        },
+    ),
+    "fuse_1234_weighted": ("fuse_1234", {"depth_weighted": True, "head_widths": ()}),
+}
+
+
 class Residual(nn.Module):
     """torchvision's BasicBlock, attribute by attribute, so that its state_dict has the published names."""
 
@@ -73,10 +89,10 @@ class Trunk(nn.Module):
 class MA(nn.Module):
     """Equation 1, with the mask reshaped to as many channels as the features have."""
 
-    def __init__(self, channels):
+    def __init__(self, channels, width):
         super().__init__()
-        self.to_gamma = nn.Sequential(nn.Conv2d(channels, channels, 1), nn.ReLU(), nn.Conv2d(channels, channels, 1))
-        self.to_beta = nn.Sequential(nn.Conv2d(channels, channels, 1), nn.ReLU(), nn.Conv2d(channels, channels, 1))
+        self.to_gamma = nn.Sequential(nn.Conv2d(channels, width, 1), nn.ReLU(), nn.Conv2d(width, channels, 1))
+        self.to_beta = nn.Sequential(nn.Conv2d(channels, width, 1), nn.ReLU(), nn.Conv2d(width, channels, 1))
 
     def forward(self, x, mask):
         mask = mask.repeat(1, x.shape[1], 1, 1)
@@ -95,10 +111,26 @@ class IWC(nn.Module):
 
 
 class Reference(nn.Module):
-    """The network of a variant; `forward` takes the arrays that the project's network takes, as tensors."""
+    """The network of a variant; `forward` takes the arrays that the project's network takes, as tensors.
 
-    def __init__(self, variant, head_widths=(96, 96), depth_range=(-70.0, 50.0)):
+    MA and fusion act after whole layers, or after each residual block of them; `_0` marks what follows a first block.
+    The depth trunk goes on with its own features, or with its weighted ones.
+    """
+
+    def __init__(
+        self,
+        variant,
+        *,
+        fuse_each_block=False,
+        attend_each_block=False,
+        depth_weighted=False,
+        ma_width=None,
+        head_widths=(96, 96),
+        depth_range=(-70.0, 50.0),
+    ):
         super().__init__()
+        self.by_block, self.depth_weighted = fuse_each_block or attend_each_block, depth_weighted
+        self.fused_after = ("_0", "") if fuse_each_block else ("",)
         self.inputs, self.meeting, self.fused_layers, with_iwc, with_ma = VARIANTS[variant]
         self.depth_range = depth_range
         names = ["both"] if self.meeting == "data" else list(self.inputs)
@@ -106,21 +138,25 @@ class Reference(nn.Module):
         self.ma, self.iwc = nn.ModuleDict(), nn.ModuleDict()
         for name in names:
             for layer in (1, 2) if with_ma else ():
-                self.ma[f"{name}{layer}"] = MA(CHANNELS[layer - 1])
+                for after in ("_0", "") if attend_each_block else ("",):
+                    channels = CHANNELS[layer - 1]
+                    self.ma[f"{name}{layer}{after}"] = MA(channels, ma_width or channels)
             for layer in self.fused_layers if with_iwc else ():
-                self.iwc[f"{name}{layer}"] = IWC(CHANNELS[layer - 1])
-        first, second = head_widths
+                for after in self.fused_after:
+                    self.iwc[f"{name}{layer}{after}"] = IWC(CHANNELS[layer - 1])
+        widths = [512, *head_widths]
         heads = ["t"] if self.meeting == "sum" else names
-        self.fc1 = nn.ModuleDict({name: nn.Linear(512, first) for name in heads})
-        self.fc2 = nn.ModuleDict({name: nn.Linear(first, second) for name in heads})
+        self.fc = nn.ModuleDict()
+        for name in heads:
+            self.fc[name] = nn.ModuleList(nn.Linear(widths[i], widths[i + 1]) for i in range(len(head_widths)))
         if self.meeting == "fc":
-            self.fc3 = nn.ModuleDict({"td": nn.Linear(2 * second, 6)})
+            self.last = nn.ModuleDict({"td": nn.Linear(2 * widths[-1], 6)})
         else:
-            self.fc3 = nn.ModuleDict({name: nn.Linear(second, 6) for name in heads})
+            self.last = nn.ModuleDict({name: nn.Linear(widths[-1], 6) for name in heads})
 
     def images(self, texture, depth):
         low, high = self.depth_range
-        real = self.fc1[next(iter(self.fc1))].weight.dtype
+        real = next(iter(self.last.values())).weight.dtype
         grey = ((depth.to(real) - low) / (high - low)).clamp(0, 1).nan_to_num(0.0)
         maps = {"t": texture.permute(0, 3, 1, 2).to(real) / 255, "d": grey.permute(0, 3, 1, 2).repeat(1, 3, 1, 1)}
         mean = torch.tensor([0.485, 0.456, 0.406], dtype=real).view(1, 3, 1, 1)
@@ -132,20 +168,27 @@ class Reference(nn.Module):
         x = {name: self.trunk[name].start(image) for name, image in self.images(texture, depth).items()}
         masks = {1: mask56.permute(0, 3, 1, 2), 2: mask28.permute(0, 3, 1, 2)}
         for layer in (1, 2, 3, 4):
-            for name in x:
-                x[name] = getattr(self.trunk[name], f"layer{layer}")(x[name])
-                if f"{name}{layer}" in self.ma:
-                    x[name] = self.ma[f"{name}{layer}"](x[name], masks[layer])
-            if layer in self.fused_layers:
-                weight = {name: self.iwc[f"{name}{layer}"](x[name]) if self.iwc else 1.0 for name in x}
-                x["t"] = weight["t"] * x["t"] + weight["d"] * x["d"]
+            for after in ("_0", "") if self.by_block else ("",):
+                for name in x:
+                    part = getattr(self.trunk[name], f"layer{layer}")
+                    if self.by_block:
+                        part = part[0] if after else part[1]
+                    x[name] = part(x[name])
+                    if f"{name}{layer}{after}" in self.ma:
+                        x[name] = self.ma[f"{name}{layer}{after}"](x[name], masks[layer])
+                if layer in self.fused_layers and after in self.fused_after:
+                    weight = {name: self.iwc[f"{name}{layer}{after}"](x[name]) if self.iwc else 1.0 for name in x}
+                    x["t"] = weight["t"] * x["t"] + weight["d"] * x["d"]
+                    if self.depth_weighted:
+                        x["d"] = weight["d"] * x["d"]
         hidden = {}
-        for name in self.fc1:
-            pooled = F.adaptive_avg_pool2d(x[name], 1).flatten(1)
-            hidden[name] = torch.relu(self.fc2[name](torch.relu(self.fc1[name](pooled))))
+        for name in self.fc:
+            hidden[name] = F.adaptive_avg_pool2d(x[name], 1).flatten(1)
+            for linear in self.fc[name]:
+                hidden[name] = torch.relu(linear(hidden[name]))
         if self.meeting == "fc":
-            return self.fc3["td"](torch.cat([hidden["t"], hidden["d"]], 1))
-        logits = [self.fc3[name](hidden[name]) for name in hidden]
+            return self.last["td"](torch.cat([hidden["t"], hidden["d"]], 1))
+        logits = [self.last[name](hidden[name]) for name in hidden]
         if self.meeting == "decision":
             return torch.log(sum(torch.softmax(each, 1) for each in logits) / 2)
         return logits[0]
