@@ -17,7 +17,7 @@ def test_the_pages_code_runs(run_folder, faces, tmp_path, monkeypatch, capsys):
     (tmp_path / "runs" / "afnet").symlink_to(run_folder)
     write_run(tmp_path / "runs" / "no_ma", faces, make_config("no_ma"), seed=2)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("afnet_jax.datasets.loading.load", lambda dataset: faces)
+    monkeypatch.setattr("afnet_jax.datasets.loading.load", lambda *_: faces)
     names: dict = {}
     for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL):
         exec(compile(block, str(PAGE), "exec"), names)

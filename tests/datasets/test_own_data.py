@@ -235,10 +235,10 @@ def test_suffixes_are_checked(write_faces, suffixes):
         database_of("own", reader)
 
 
-def choose(tmp_path, *levels):
+def choose(tmp_path, *levels, modalities=()):
     config = default_config().dataset
     config.update(name="own", data_dir=str(tmp_path / "data"), levels=levels, image_size=32)
-    return load(config)
+    return load(config, modalities)
 
 
 def test_all_levels_are_prepared_and_chosen_when_loaded(write_faces, tmp_path, capsys):
@@ -246,6 +246,8 @@ def test_all_levels_are_prepared_and_chosen_when_loaded(write_faces, tmp_path, c
     prepare_own(tmp_path, write_faces(**dict.fromkeys(names, "")))
     assert choose(tmp_path, 1, 2).levels.tolist() == [1, 2] * 6 and not capsys.readouterr().err.count("warning")
     assert choose(tmp_path, 2).levels.tolist() == [2] * 6
+    with_normals = choose(tmp_path, 2, modalities=("texture", "normals")).maps
+    assert with_normals.normals.shape == (6, 32, 32, 3) and choose(tmp_path, 2).maps.normals is None
     capsys.readouterr()
     assert len(choose(tmp_path, 2, 3, 4).levels) == 6
     (line,) = capsys.readouterr().err.splitlines()
