@@ -81,6 +81,7 @@ def workplace(tmp_path_factory) -> Path:
     write_people(place / "raw", database="bu3dfe", subjects=2, seed=0, levels=(3,), workers=1)
     safetensors.numpy.save_file(torchvision_tensors(), place / "resnet18.safetensors")
     write_own_faces(place / "own_raw")
+    write_mesh(place / "face.obj")
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "own_data.md").read_text(), re.DOTALL)
     (place / "my_faces.py").write_text(code)
     run(["tools/prepare_dataset.py", "--database=bu3dfe", "--raw=raw", "--data_dir=data"], place)
@@ -102,6 +103,16 @@ def write_own_faces(folder: Path) -> None:
             np.save(stem.with_suffix(".npy"), maps.depth)
             Image.fromarray(maps.texture).save(stem.with_suffix(".png"))
             stem.with_suffix(".json").write_text(json.dumps({"mm_per_pixel": step, "landmarks": seen}))
+
+
+def write_mesh(path: Path) -> None:
+    """A face as an OBJ file with a colour at every vertex, and its landmarks beside it."""
+    scan = make_scan(0, "HA", 3, database="bu3dfe", seed=1)[0]
+    vertices = [f"v {x:.4f} {y:.4f} {z:.4f} {0.4 + 0.2 * (i % 2)} 0.4 0.3" for i, (x, y, z) in enumerate(scan.points)]
+    faces = [f"f {a} {b} {c}" for a, b, c in scan.triangles + 1]
+    path.write_text("\n".join([*vertices, *faces]) + "\n")
+    landmarks = {name: list(map(float, at)) for name, at in scan.landmarks.items()}
+    path.with_suffix(".landmarks.json").write_text(json.dumps(landmarks))
 
 
 def run(words: list[str], place: Path) -> subprocess.CompletedProcess:
@@ -160,5 +171,5 @@ def test_commands_run(page, workplace, monkeypatch):
 
 
 def test_no_page_is_read_past():
-    assert len(commands("README.md")) > 10 and len(commands("docs/own_data.md")) == 4
+    assert len(commands("README.md")) > 10 and len(commands("docs/own_data.md")) == 5
     assert sum(map(len, map(commands, PAGES))) > 25

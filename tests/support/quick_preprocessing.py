@@ -49,5 +49,5 @@ def killed_maps(scan: Scan) -> FaceMaps:
 
 def slow_maps(scan: Scan) -> FaceMaps:
     """Takes long enough to be interrupted."""
-    time.sleep(0.15)
+    time.sleep(1.0)
     return quick_maps(scan)
