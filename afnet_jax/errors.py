@@ -1,4 +1,4 @@
-"""The project's one family of exceptions: faults that a user can put right.
+"""The project's exceptions: faults that a user can correct.
 
 Every message is one line that says what is wrong, where, what was expected, what was found and what to do.
 Command lines print it without a traceback and exit with 1; anything else that is raised is a bug of ours.

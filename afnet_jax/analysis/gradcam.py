@@ -1,4 +1,4 @@
-"""Where a network looks (Grad-CAM, Selvaraju et al. 2017; Fig. 6) and what it weighs (IWC, eq. 2).
+"""Heat maps of a network by Grad-CAM (Selvaraju et al. 2017; Fig. 6), and its importance weights (eq. 2).
 
 Shapes: F folds side by side, N scans of each, (h, w) the last convolutional features: an edge of the image / 32.
 """

@@ -181,7 +181,7 @@ class Run:
         return Model(self.network.model(params, batch_stats))
 
     def intermediates(self, maps: Maps, *, round: int = 0, fold: int = 0) -> dict[str, np.ndarray]:
-        """What one trained network thinks on its way, for N scans.
+        """Computes the intermediate values of one trained network for N scans.
 
         Returns:
             `importance/<trunk>/layer<s>_<b>` (N, 1, 1, C), the weights t_iw and d_iw of eq. 2, after block b of stage

@@ -45,7 +45,7 @@ class FaceDataset:
 
     @property
     def faces(self) -> Faces:
-        """What a network learns from."""
+        """The maps and labels that a network learns from."""
         return Faces(self.maps, self.labels)
 
     @functools.cached_property

@@ -1,1 +1,1 @@
-"""What the commands call: one run from its config to its report, and all runs of the paper."""
+"""Experiments: one run from its config to its report, and all runs of the paper."""

@@ -42,7 +42,7 @@ class AllGivenUp(RunError):
 def run_experiment(
     config: ConfigDict, workdir: str | Path, *, mode: str = "train", data: FaceDataset | None = None
 ) -> Run:
-    """What `afnet train` and `afnet evaluate` do: one run, from its config to its report.
+    """Trains, resumes or re-evaluates one run, from its config to its report.
 
     Args:
         config: see `afnet_jax.config`.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import concurrent.futures
 import functools
 import multiprocessing
-import os
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ import threadpoolctl
 from scipy.spatial.transform import Rotation
 from tqdm import tqdm
 
+from afnet_jax.atomic_files import write_arrays_atomically
 from afnet_jax.landmarks import bodies, views
 from afnet_jax.landmarks.subjects import TrainingHead, draw_head
 from afnet_jax.preprocessing.alignment import AlignmentFault, align, to_canonical
@@ -48,10 +48,7 @@ def _write_file(number: int, *, seed: int, folder: Path) -> None:
     if path.exists():
         return
     rows = [views_of(k, seed) for k in range(number * _PER_FILE, (number + 1) * _PER_FILE)]
-    partial = path.with_suffix(f".{os.getpid()}")
-    with partial.open("wb") as file:
-        np.savez(file, **{name: np.concatenate([row[name] for row in rows]) for name in rows[0]})  # type: ignore[arg-type]  # no name is allow_pickle
-    partial.replace(path)
+    write_arrays_atomically(path, {name: np.concatenate([row[name] for row in rows]) for name in rows[0]})
 
 
 def load_views(folder: Path, heads: int, seed: int) -> Views:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from afnet_jax.errors import WeightsError
 from afnet_jax.landmarks.network import FaceFinder, LandmarkFinder, at_cells, features
 from afnet_jax.landmarks.plausibility import Prior
 from afnet_jax.landmarks.views import COARSE_STEP, FINE_STEP
+from afnet_jax.sha256 import digest_of
 
 FILE = Path(__file__).with_name("detector.safetensors")
 DIGEST = "f2d9fd86c83d065f70d034facd95c2e8ace5c604c3648e6cbc531d5e7b6f33a9"  # SHA-256 of FILE
@@ -67,8 +67,9 @@ def save_detector(detector: Detector, path: Path) -> str:
             tensors[".".join([name, *map(str, path_in_net)])] = value.astype(
                 np.float16 if value.ndim > 1 else np.float32
             )
-    path.write_bytes(safetensors.numpy.save(tensors))
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    data = safetensors.numpy.save(tensors)
+    path.write_bytes(data)
+    return digest_of(data)
 
 
 @functools.cache
@@ -84,7 +85,7 @@ def load_detector(path: Path = FILE) -> Detector:
         raise WeightsError(
             f"{path}: the landmark detector's weights cannot be read ({error.strerror}); install anew"
         ) from None
-    if path == FILE and hashlib.sha256(data).hexdigest() != DIGEST:
+    if path == FILE and digest_of(data) != DIGEST:
         raise WeightsError(
             f"{path}: the landmark detector's weights are damaged: expected SHA-256 {DIGEST}; install anew"
         )

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from afnet_jax.errors import WeightsError
+from afnet_jax.errors import WeightsError, in_one_line
 from afnet_jax.models.batch_norm import BatchNorm
 from afnet_jax.models.convolution import Conv
 from afnet_jax.models.resnet import ResNet18
@@ -133,7 +133,7 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
     try:
         return safetensors.numpy.load_file(path)
     except (safetensors.SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise WeightsError(f"{path}: expected a whole safetensors file, found {_one_line(error)}") from error
+        raise WeightsError(f"{path}: expected a whole safetensors file, found {_brief(error)}") from error
 
 
 def _read_pickle(path: Path) -> dict[str, np.ndarray]:
@@ -152,7 +152,7 @@ def _read_pickle(path: Path) -> dict[str, np.ndarray]:
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged pickles raise whatever their bytes happen to spell
         raise WeightsError(
-            f"{path}: expected a whole file of PyTorch tensors alone; torch.load tells {_one_line(error)}"
+            f"{path}: expected a whole file of PyTorch tensors alone; torch.load tells {_brief(error)}"
         ) from error
     if isinstance(loaded, Mapping) and isinstance(loaded.get("state_dict"), Mapping):
         loaded = loaded["state_dict"]
@@ -174,7 +174,7 @@ def _refuse_inflation(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             claimed = sum(part.file_size for part in archive.infolist())
     except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error, OSError) as error:
-        raise WeightsError(f"{path}: expected a whole file of PyTorch tensors, found {_one_line(error)}") from error
+        raise WeightsError(f"{path}: expected a whole file of PyTorch tensors, found {_brief(error)}") from error
     if claimed > path.stat().st_size:
         raise WeightsError(f"{path}: expected a file of PyTorch tensors, found one that unfolds to {claimed:,} bytes")
 
@@ -184,5 +184,5 @@ def _to_numpy(tensor) -> np.ndarray:
     return (tensor.detach().float() if tensor.is_floating_point() else tensor.detach()).numpy()
 
 
-def _one_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+def _brief(error: Exception) -> str:
+    return in_one_line(error)[:200]
