@@ -7,6 +7,7 @@ from afnet_jax.scans import ScanError, bosphorus
 from afnet_jax.scans.range_grid import grid_triangles
 from afnet_jax.scans.scan import LANDMARKS
 from tests.support import hand_laid
+from tests.support.samples import samples_are_given
 
 
 @pytest.fixture
@@ -169,7 +170,7 @@ def test_files_laid_out_by_hand_are_read_as_they_were_meant(tmp_path):
 
 def test_samples_are_read_with_their_landmarks(samples):
     paths = sorted(samples.glob("bosphorus*/*/*.bnt"))
-    assert len(paths) >= 5
+    assert len(paths) == (18 if samples_are_given() else 5)
     for path in paths:
         scan = bosphorus.read_scan(path)
         truth = np.load(path.with_name(path.stem + "_truth.npz"))
@@ -178,7 +179,8 @@ def test_samples_are_read_with_their_landmarks(samples):
         distance = np.linalg.norm(ours - truth["landmarks"], axis=1)
         assert np.median(distance) < 0.8 and distance.max() < 6  # points lie 0.76 mm apart; an open mouth has none
         for name, index in SAME_PLACE.items():
-            most = 10 if name == "chin" else 4  # the middle of the chin lies above its lowest point
+            # On the generator's faces the middle of the chin lies 9 mm above the 68-point set's lowest one.
+            most = 10 if name == "chin" and not samples_are_given() else 4
             assert np.linalg.norm(scan.landmarks[name] - truth["landmarks68"][index]) < most, (path.name, name)
 
 

@@ -14,17 +14,22 @@ _MADE = {  # folder -> database, clean, and (expression, level) of each scan of 
 }
 
 
+def samples_are_given() -> bool:
+    """Whether AFNET_SAMPLES names scans that other software has written."""
+    return "AFNET_SAMPLES" in os.environ
+
+
 def provide_samples(folder: Path) -> Path:
     """Writes scans of a synthetic subject, unless AFNET_SAMPLES names a folder of others, written by other software.
 
     Either has the folders bu3dfe, bosphorus (as scanned), bu3dfe_clean and bosphorus_clean (no noise, spikes, holes).
     """
-    if "AFNET_SAMPLES" in os.environ:
+    if samples_are_given():
         return Path(os.environ["AFNET_SAMPLES"])
     for name, (database, clean, scans) in _MADE.items():
         writer = bu3dfe if database == "bu3dfe" else bosphorus
         for expression, level in scans:
-            scan, truth = make_scan(0, expression, level, database=database, seed=2, clean=clean)
+            scan, truth = make_scan(0, expression, level, database=database, seed=0, clean=clean)
             path = writer.write_scan(scan, folder / name)
             truth.save(path.with_name(f"{path.stem}_truth.npz"))
     return folder
