@@ -62,10 +62,10 @@ def draw_head(number: int, seed: int) -> TrainingHead:
 @functools.cache
 def landmark_places() -> np.ndarray:
     """(22, 2) fractional (row, col) of LANDMARKS on the template's sheet."""
-    places = template.common_places()
+    places = {**template.common_places(), "chin": template.place(*_CHIN)}
     for name, (x, y) in _PLACES.items():
         places |= {f"right_{name}": template.place(-x, y), f"left_{name}": template.place(x, y)}
-    return np.array([(places | {"chin": template.place(*_CHIN)})[name] for name in LANDMARKS])
+    return np.array([places[name] for name in LANDMARKS])
 
 
 def _activation(key: tuple[int, int], rng: np.random.Generator) -> Activation:

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import functools
 import itertools
+import types
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -179,8 +181,8 @@ def multipie_places() -> np.ndarray:
 
 
 @functools.cache
-def common_places() -> dict[str, tuple[float, float]]:
-    """Fractional (row, col) of each of `scan.LANDMARKS`."""
+def common_places() -> Mapping[str, tuple[float, float]]:
+    """Fractional (row, col) of each of `scan.LANDMARKS`; kept, and so not to be altered."""
     corner = 0.985 * MOUTH_CORNER
     middle = {"upper_lip_outer": place(0.0, -29.6), "lower_lip_outer": place(0.0, -49.5), "chin": place(0.0, -76.0)}
     middle |= {"upper_lip_inner": _on(UPPER_LIP, 0.0), "lower_lip_inner": _on(LOWER_LIP, 0.0)}
@@ -192,4 +194,4 @@ def common_places() -> dict[str, tuple[float, float]]:
             f"{side}_eye_inner": _on(UPPER_LID, sign * EYE_INNER), f"{side}_nose_saddle": place(sign * 7.5, 30.0),
             f"{side}_nose_wing": place(sign * 18.0, -4.0), f"mouth_{side}": _on(UPPER_LIP, sign * corner),
         }  # fmt: skip
-    return middle
+    return types.MappingProxyType(middle)

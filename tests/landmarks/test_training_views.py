@@ -9,8 +9,9 @@ from afnet_jax.landmarks import bodies, training, views
 from afnet_jax.landmarks.disturbances import MIRRORED, disturbed, glasses
 from afnet_jax.landmarks.examples import MARGIN, load_views, make_views, views_of
 from afnet_jax.landmarks.network import FaceFinder
-from afnet_jax.landmarks.subjects import draw_head
+from afnet_jax.landmarks.subjects import draw_head, landmark_places
 from afnet_jax.scans.scan import LANDMARKS
+from afnet_jax.synthetic import template
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +24,14 @@ def test_a_head_is_drawn_again_alike():
     first, again, other = draw_head(3, 0), draw_head(3, 0), draw_head(4, 0)
     assert np.array_equal(first.points, again.points) and np.array_equal(first.triangles, again.triangles)
     assert not np.allclose(first.landmarks, other.landmarks)
+
+
+def test_the_default_subjects_keep_their_landmarks():
+    template.common_places.cache_clear()
+    landmark_places.cache_clear()
+    before = dict(template.common_places())
+    landmark_places()
+    assert dict(template.common_places()) == before
 
 
 def test_landmarks_of_heads_lie_on_them():
