@@ -125,6 +125,7 @@ def test_maps_without_what_the_network_sees_are_refused_in_one_line(faces):
         jax.eval_shape(lambda: _new(ALL)(faces.maps._replace(normals=None)))
 
 
+@pytest.mark.slow
 def test_the_stem_of_three_stacked_modalities_answers_equal_images_as_the_original():
     kernel = np.random.default_rng(0).normal(size=(7, 7, 3, 64)).astype(np.float32)
     architecture = Architecture(modalities=ALL, fusion="input", importance_weights=False)

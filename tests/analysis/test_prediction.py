@@ -21,6 +21,7 @@ def predictor(run):
     return Predictor(run)
 
 
+@pytest.mark.slow
 def test_probabilities_are_the_mean_over_the_folds(run, faces, predictor):
     six = jax.tree.map(lambda m: m[:6], faces.maps)
     each = jax.nn.softmax(explain(run, repeated(six)).logits)

@@ -1,8 +1,11 @@
 """Damaged files of every kind that a reader opens."""
 
+import pytest
+
 from benchmarks.fuzz_readers import fuzz
 
 
+@pytest.mark.slow
 def test_damaged_files_are_read_or_refused_and_nothing_else():
     tallies = fuzz(mutations=100, seed=1, groups=("databases", "weights"))
     assert set(tallies) - {".pth"} == {".wrl", ".bnd", ".bmp", ".bnt", ".lm3", ".png", ".safetensors"}

@@ -39,6 +39,7 @@ def rejected(data_dir):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_prepares_all_scans_whatever_the_number_of_workers(raw, tmp_path):
     one = prepare("bu3dfe", raw, tmp_path / "one", workers=1, preprocess=quick_maps)
     two = prepare("bu3dfe", raw, tmp_path / "two", workers=2, preprocess=quick_maps)
@@ -64,6 +65,7 @@ def test_prepared_scans_are_not_prepared_again(raw, tmp_path):
     assert written(first.folder) == before
 
 
+@pytest.mark.slow
 def test_a_docstring_costs_no_preparing_and_code_does(raw, tmp_path, monkeypatch):
     first = prepare("bu3dfe", raw, tmp_path / "data", workers=1, preprocess=quick_maps)
     read, before = Path.read_bytes, written(first.folder)
@@ -130,6 +132,7 @@ def test_refuses_a_folder_without_scans(tmp_path):
     assert not (tmp_path / "data").exists()
 
 
+@pytest.mark.slow
 def test_says_what_to_do_when_a_worker_is_killed(raw, tmp_path):
     with pytest.raises(DatasetError, match="run again with fewer --workers"):
         prepare("bu3dfe", raw, tmp_path / "data", workers=2, preprocess=killed_maps)
@@ -295,6 +298,7 @@ def prepare_quickly(folder, data_dir, database="bu3dfe"):
     return prepare(database, folder, data_dir, workers=1, preprocess=quick_maps)
 
 
+@pytest.mark.slow
 def test_parts_make_the_same_data_set_as_the_whole(raw, parts, tmp_path):
     whole = prepare_quickly(raw, tmp_path / "whole")
     first = prepare_quickly(parts[0], tmp_path / "data")

@@ -40,6 +40,7 @@ def _config(**changes):
     return make_config(**{"dataset.name": "bosphorus", "train.epochs": 1, **changes})
 
 
+@pytest.mark.slow
 def test_all_of_the_paper(begun, faces, tmp_path):
     runs = reproduce(_config(), tmp_path, data=faces)
     assert list(runs) == list(VARIANTS)
@@ -90,6 +91,7 @@ def test_cells_beside_the_papers(run, here, gap):
     assert row[1:] == ("90.08", "88.31", here, gap)
 
 
+@pytest.mark.slow
 def test_figures_draw_the_predictions(run, faces, tmp_path):
     """Fig. 4 in percent of the true expression as scikit-learn counts it; Fig. 5's bars and their spread."""
     drawn = figures.confusion_matrices({"with MA": run}).axes[0]

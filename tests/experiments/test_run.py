@@ -18,6 +18,7 @@ from tests.support.finished_run import write_run
 from tests.support.small_training import make_config, make_faces
 
 
+@pytest.mark.slow
 def test_a_run_leaves_summary_report_and_curves(tmp_path):
     faces = make_faces()
     summary = run_experiment(make_config(), tmp_path, data=faces).summary

@@ -76,6 +76,7 @@ def test_turned_views_name_the_middle_and_the_rotation(some_views):
         assert abs(np.nanmedian(around) - height) < 60
 
 
+@pytest.mark.slow
 def test_views_are_kept_in_files_and_made_once(tmp_path):
     folder = make_views(50, 2, tmp_path, workers=1)
     (path,) = folder.glob("*.npz")
@@ -128,6 +129,7 @@ def test_batches_are_drawn_again_alike(some_views):
         assert all(np.array_equal(a, b, equal_nan=True) for a, b in zip(first, again, strict=True))
 
 
+@pytest.mark.slow
 def test_a_network_is_trained(some_views):
     lines: list[str] = []
     before = jax.tree.leaves(nnx.state(FaceFinder(rngs=nnx.Rngs(0)), nnx.Param))

@@ -21,6 +21,7 @@ def test_are_small_and_the_packages_own():
     weights.load_detector()
 
 
+@pytest.mark.slow
 def test_come_back_as_they_were_saved(tmp_path):
     before = untrained()
     weights.save_detector(before, tmp_path / "own.safetensors")

@@ -94,6 +94,7 @@ def test_starting_weights_follow_their_laws(two_folds):
         np.testing.assert_array_equal(leaf[...], 1 if path[-1] == "var" else 0)
 
 
+@pytest.mark.slow
 def test_intermediates_are_those_of_the_equations(model):
     maps = faces()
     logits, seen = model(maps, return_intermediates=True)
@@ -120,6 +121,7 @@ def test_intermediates_are_those_of_the_equations(model):
     np.testing.assert_allclose(logits, x @ last.kernel[...] + last.bias[...], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_classify_of_encode_is_the_network_and_has_gradients_for_gradcam(model):
     maps = faces()
     features = model.encode(maps)
@@ -128,6 +130,7 @@ def test_classify_of_encode_is_the_network_and_has_gradients_for_gradcam(model):
     assert all(float(jnp.abs(gradients[trunk]).max()) > 0 for trunk in ("texture", "depth"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("variant", "ignored"),
     [("texture_no_ma", ("depth", "mask1", "mask2")), ("depth", ("texture",)), ("s2", ("mask1", "mask2"))],

@@ -29,7 +29,7 @@ def definition(x, scale, bias, shortcut, relu):
     return jax.nn.relu(y) if relu else y
 
 
-@pytest.mark.parametrize("folds", [None, 3])
+@pytest.mark.parametrize("folds", [None, pytest.param(3, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("relu", "adds"), [(False, False), (True, False), (True, True)])
 @pytest.mark.parametrize("platform", ["cpu", "cuda"])
 def test_value_and_gradient_are_those_of_the_definition(platform, relu, adds, folds):

@@ -40,6 +40,7 @@ def _library(x, w, strides, padding):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("geometry", GEOMETRIES)
 @pytest.mark.parametrize("name", LOWERINGS)
 def test_lowerings_agree_with_the_library_fold_by_fold(name, geometry):
@@ -96,6 +97,7 @@ def test_weights_shared_by_all_folds():
     np.testing.assert_allclose(got[2], _library(inputs[2], kernel[0], strides, padding), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_layer_is_an_nnx_conv():
     layer = Conv(3, 4, (3, 3), strides=2, padding=1, rngs=nnx.Rngs(0))
     assert layer(jnp.ones((2, 8, 8, 3))).shape == (2, 4, 4, 4)

@@ -47,6 +47,7 @@ def test_every_strategy_is_described_and_computed():
     assert FUSIONS.keys() == STRATEGIES.keys()
 
 
+@pytest.mark.slow
 def test_a_strategy_acts_wherever_it_answers_for_itself(gated):
     model = AFNet(gated, rngs=nnx.Rngs(0))
     draw = np.random.RandomState(0)

@@ -40,6 +40,7 @@ def ours(platform, mask, kernel, bias, out_kernel, out_bias, dtype=None):
     return group(mask)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("vmapped", [True, False])
 @pytest.mark.parametrize("platform", ["cpu", "cuda"])
 def test_values_and_gradients_are_those_of_two_convolutions(platform, vmapped):
@@ -67,6 +68,7 @@ def relative_errors(platform, arguments, grad, dtype, exact):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "bar"), [(jnp.float32, 3e-7), (jnp.bfloat16, 5e-3)])
 def test_rounding_is_no_larger_than_of_the_plain_form(dtype, bar):
     """Beside float64 numbers of the same arguments; bar: what a GPU's form may lose in any case."""

@@ -35,8 +35,9 @@ def _apart(train, features, scale, bias):
     return max_pool(norm(features, train=train, relu=True)), *norm.running
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("train", [True, False])
-@pytest.mark.parametrize("vmapped", [pytest.param(True, marks=pytest.mark.slow), False])
+@pytest.mark.parametrize("vmapped", [True, False])
 def test_value_statistics_and_gradients(vmapped, train):
     with jax.enable_x64(True):
         arguments, grad = _arguments(3), jnp.asarray(np.random.RandomState(1).randn(3, 2, 3, 4, 5))

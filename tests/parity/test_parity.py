@@ -40,7 +40,7 @@ DISTINCT = [name for name in ARCHITECTURES if name != "fuse_34"]  # which is no_
 
 @pytest.fixture(
     scope="module",
-    params=[name if name == "texture" else pytest.param(name, marks=pytest.mark.slow) for name in DISTINCT],
+    params=[pytest.param(name, marks=pytest.mark.slow) for name in DISTINCT],
 )
 def variant(request):
     """Has module scope, so that all tests of a variant run one after the other and share what is computed for it."""
