@@ -21,6 +21,7 @@ from PIL import Image
 from afnet_jax.preprocessing import preprocess
 from afnet_jax.scans.scan import EXPRESSION_CODES
 from afnet_jax.synthetic import make_scan, write_people
+from tests.support.mesh_files import write_coloured_obj
 from tests.support.torchvision_weights import torchvision_tensors
 
 ROOT = Path(__file__).parents[1]
@@ -57,6 +58,7 @@ def in_workplace(command: str, place: Path) -> list[str]:
         "coordinator=auto": "coordinator=",
         "coordinator=HOST:PORT --config.distributed.processes=2": "coordinator=",
         "/data/BU_3DFE": "raw",
+        "/data/Bosphorus": "raw_bosphorus",
         "=RUN": "=runs/afnet",
         "=runs/synthetic": "=runs/afnet",
         "SCAN…": str(scan),
@@ -90,13 +92,15 @@ def workplace(tmp_path_factory) -> Path:
     for name in ("configs", "tools", "benchmarks"):
         (place / name).symlink_to(ROOT / name)
     write_people(place / "raw", database="bu3dfe", subjects=2, seed=0, levels=(3,), workers=1)
+    write_people(place / "raw_bosphorus", database="bosphorus", subjects=2, seed=0, workers=1)
     safetensors.numpy.save_file(torchvision_tensors(), place / "resnet18.safetensors")
     write_own_faces(place / "own_raw")
-    write_mesh(place / "face.obj")
+    write_coloured_obj(place / "face.obj", make_scan(0, "HA", 3, database="bu3dfe", seed=1)[0])
     for page, file in (("own_data.md", "my_faces.py"), ("settings.md", "my_config.py")):
         (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(), re.DOTALL)
         (place / file).write_text(code)
     run(["tools/prepare_dataset.py", "--database=bu3dfe", "--raw=raw", "--data_dir=data"], place)
+    run(["tools/prepare_dataset.py", "--database=bosphorus", "--raw=raw_bosphorus", "--data_dir=data"], place)
     run(["-m", "afnet_jax.main", "--config=configs/bu3dfe.py", "--workdir=runs/afnet", *OVERRIDES], place)
     (place / "runs" / "own").symlink_to("afnet")
     return place
@@ -115,16 +119,6 @@ def write_own_faces(folder: Path) -> None:
             np.save(stem.with_suffix(".npy"), maps.depth)
             Image.fromarray(maps.texture).save(stem.with_suffix(".png"))
             stem.with_suffix(".json").write_text(json.dumps({"mm_per_pixel": step, "landmarks": seen}))
-
-
-def write_mesh(path: Path) -> None:
-    """A face as an OBJ file with a colour at every vertex, and its landmarks beside it."""
-    scan = make_scan(0, "HA", 3, database="bu3dfe", seed=1)[0]
-    vertices = [f"v {x:.4f} {y:.4f} {z:.4f} {0.4 + 0.2 * (i % 2)} 0.4 0.3" for i, (x, y, z) in enumerate(scan.points)]
-    faces = [f"f {a} {b} {c}" for a, b, c in scan.triangles + 1]
-    path.write_text("\n".join([*vertices, *faces]) + "\n")
-    landmarks = {name: list(map(float, at)) for name, at in scan.landmarks.items()}
-    path.with_suffix(".landmarks.json").write_text(json.dumps(landmarks))
 
 
 def run(words: list[str], place: Path) -> subprocess.CompletedProcess:
