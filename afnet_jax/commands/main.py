@@ -13,6 +13,7 @@ import sys
 from typing import NamedTuple
 
 from afnet_jax import __version__
+from afnet_jax.commands import completion
 from afnet_jax.commands.command_line import print_whatever_the_locale
 
 
@@ -41,6 +42,8 @@ VERBS = {
 def main() -> int:
     print_whatever_the_locale()
     verb, *arguments = sys.argv[1:] or ["--help"]
+    if completion.is_asked():
+        verb, arguments = completion.verb_to_complete(VERBS) or "--help", []
     if verb in ("--help", "-h", "help"):
         print(_help())
         return 0
