@@ -30,10 +30,12 @@ def execute(out: Path = NOTEBOOK) -> float:
 
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     start = time.perf_counter()
-    nbclient.NotebookClient(notebook, timeout=900, kernel_name="python3").execute()
+    nbclient.NotebookClient(notebook, timeout=900, kernel_name="python3", coalesce_streams=True).execute()
     seconds = time.perf_counter() - start
     for cell in notebook.cells:
         cell.metadata.clear()  # times of this execution
+        if "outputs" in cell:  # progress bars
+            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
     nbformat.write(notebook, out)
     return seconds
 

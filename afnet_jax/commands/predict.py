@@ -17,11 +17,16 @@ from afnet_jax.commands.command_line import command_parser, not_negative, report
 def _main(arguments: argparse.Namespace) -> int:
     from afnet_jax.analysis.prediction import Prediction, Predictor, find_files, predict, read_faces, to_table
     from afnet_jax.analysis.run import load_run  # not above: --help must not wait for JAX
+    from afnet_jax.scans import ScanError
     from afnet_jax.scans.databases import readable_databases
 
     databases = readable_databases(arguments.reader)
     run = load_run(arguments.workdir)
     paths = find_files(arguments.scans, databases)
+    if all(isinstance(path, ScanError) for path in paths):  # told at once, before a program is compiled
+        for fault in paths:
+            print(f"error: {fault}", file=sys.stderr)
+        return 1
     faces = read_faces(paths, run.config.dataset.image_size, databases, run.config.model.modalities)
     found, rejected = [], 0
     for outcome in predict(Predictor(run, round=arguments.round, fold=arguments.fold), faces):
