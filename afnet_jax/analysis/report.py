@@ -13,6 +13,8 @@ import numpy as np
 from afnet_jax.analysis import paper, report_charts
 from afnet_jax.analysis.metrics import complete_rounds, tested_folds
 from afnet_jax.analysis.report_attention import attention_sections
+from afnet_jax.analysis.report_baselines import baselines_section
+from afnet_jax.analysis.report_calibration import calibration_section
 from afnet_jax.analysis.report_page import Number, page
 from afnet_jax.analysis.report_predictions import hardest_section, subjects_section, tested_rows
 from afnet_jax.analysis.run import Run
@@ -41,9 +43,11 @@ def write_report(run: Run, data: FaceDataset | None = None) -> Path:
     summary, rows = run.summary, tested_rows(run)
     makers: list[tuple[str, str, Callable[[], str]]] = [
         ("accuracy", "Accuracy", lambda: _accuracy(run, summary)),
+        ("baselines", "Beside linear models", lambda: baselines_section(run)),
         ("curves", "Learning curves", lambda: _curves(run)),
         ("confusion", "Confusion matrix", lambda: _confusion(summary)),
         ("expressions", "Expressions", lambda: _expressions(summary)),
+        ("calibration", "Calibration", lambda: _calibration(summary)),
         ("subjects", "Subjects", lambda: subjects_section(rows)),
         ("hardest", "Hardest scans", lambda: hardest_section(rows, data)),
         *attention_sections(run, data),
@@ -122,7 +126,12 @@ def _accuracy(run: Run, summary: dict) -> str:
     rows += [("the paper's 100 rounds, mean", f"{expected:.2f} %")] if expected is not None else []
     content = table("Accuracy, re-scored from the pooled predictions of each round", ("over", "accuracy"), rows)
     per_fold = _per_fold(summary, complete_rounds(run.predictions, run.splits))
-    return content + (per_fold if len(accuracy["per_round"]) == 1 else details("Every round and fold", per_fold))
+    if len(accuracy["per_round"]) == 1:
+        return content + per_fold
+    title = "Accuracy of each round and of its folds"
+    chart = report_charts.spread(title, accuracy["per_round"], accuracy["per_fold"], x_label="complete round")
+    caption = "Rounds differ in how subjects fall into folds, and in their seeds. The line is the mean over rounds."
+    return content + figure(chart, caption) + details("Every round and fold", per_fold)
 
 
 def _per_fold(summary: dict, rounds: Sequence[int]) -> str:
@@ -217,6 +226,21 @@ def _expressions(summary: dict) -> str:
         ("expression", "recall", "precision", "F1", "scans"),
         rows,
     )
+
+
+def _calibration(summary: dict) -> str:
+    if "calibration" not in summary:
+        raise RunError("summary.json is of an earlier version; write it again with --mode=evaluate")
+    found = summary["calibration"]
+    how = ""
+    if found and found["scaled"]:
+        every = [t for of_round in found["temperatures"] for t in of_round]
+        how = (
+            f"Temperatures {min(every):.2f} to {max(every):.2f}, one for each fold's network: fitted on what the other "
+            "folds' networks of the round say of their own test subjects, all of whom this network was trained on and "
+            "none of whom it is tested on. They change no decision."
+        )
+    return calibration_section(found, how_scaled=how)
 
 
 def _splits(run: Run) -> str:

@@ -31,7 +31,8 @@ VERBS = {
     "reproduce": _Verb("reproduce", "every variant, then the paper's tables and figures"),
     "export": _Verb("export", "a finished run's networks as StableHLO and safetensors"),
     "port-imagenet": _Verb("port_imagenet", "published ResNet18 weights -> a checkpoint"),
-    "pixel-baseline": _Verb("pixel_baseline", "a finished run beside a linear model of its pixels"),
+    "compare": _Verb("compare", "a finished run beside linear models on the same splits"),
+    "pixel-baseline": _Verb("compare", "the earlier name of compare"),
 }
 
 
