@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import time
 import warnings
 from collections.abc import Callable, Sequence
 
@@ -19,6 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from afnet_jax.analysis.countdown import Countdown
 from afnet_jax.analysis.metrics import complete_rounds, score
 from afnet_jax.analysis.run import Run
 from afnet_jax.analysis.significance import Comparison, compare_predictions
@@ -28,12 +28,10 @@ from afnet_jax.errors import RunError
 from afnet_jax.protocol import Fold
 from afnet_jax.scans.scan import EXPRESSIONS
 from afnet_jax.sha256 import digest_of
-from afnet_jax.training.progress import duration, say
 
 SIZE = 32  # edge of the images that they see, pixels
 SIGNIFICANT = 0.05
 _OUTSIDE_MM = -60.0  # depth of what is not face
-_SECONDS_BETWEEN_LINES = 20.0
 
 
 class NoFeatures(RunError):
@@ -148,7 +146,7 @@ def run_baselines(run: Run, data: FaceDataset, *, most_rounds: int | None = None
     if not rounds:
         raise RunError(f"{run.path}: no round is complete; start the run again to go on")
     folds = [fold for fold in run.splits if fold.round in rounds]
-    counted = _Counter(len(folds) * len(FEATURES))
+    counted = Countdown("linear models, fits", len(folds) * len(FEATURES))
     models = {}
     for name, see in FEATURES.items():
         try:
@@ -205,19 +203,3 @@ def _or_none(value):
     if isinstance(value, tuple):
         return None if not np.isfinite(value).all() else list(value)
     return value if math.isfinite(value) else None
-
-
-class _Counter:
-    """Counts fits and tells the time left, at most one line every few seconds."""
-
-    def __init__(self, total: int):
-        self._total, self._done = total, 0
-        self._begun = self._last_line = time.monotonic()
-
-    def add(self, fits: int = 1) -> None:
-        self._done += fits
-        now = time.monotonic()
-        if now - self._last_line > _SECONDS_BETWEEN_LINES and self._done < self._total:
-            self._last_line = now
-            left = (now - self._begun) / self._done * (self._total - self._done)
-            say(f"linear models: {self._done} of {self._total} fits  ETA {duration(left)}")

@@ -180,10 +180,18 @@ class Predictor:
         ).compile()
 
     def __call__(self, maps: Maps) -> np.ndarray:
-        """(N, …) maps -> (N, 6) probabilities.
+        """(N, …) maps -> (N, 6) probabilities, the mean over the networks.
 
         Raises:
             RunError: maps of another size than the run's.
+        """
+        return self.of_each(maps).mean(0)
+
+    def of_each(self, maps: Maps) -> np.ndarray:
+        """(N, …) maps -> (F, N, 6) probabilities of each of the F networks.
+
+        Raises:
+            RunError: as a call.
         """
         if maps.texture.shape[1:] != (self._size, self._size, 3):
             raise RunError(
@@ -192,13 +200,13 @@ class Predictor:
             )
         count = len(maps.texture)
         starts = range(0, count, BATCH)
-        chunks = [self._mean(jax.tree.map(lambda m, start=start: m[start : start + BATCH], maps)) for start in starts]
-        return np.concatenate(chunks) if chunks else np.zeros((0, len(EXPRESSIONS)), np.float32)
+        chunks = [self._batch(jax.tree.map(lambda m, start=start: m[start : start + BATCH], maps)) for start in starts]
+        return np.concatenate([np.zeros((len(self._weights), 0, len(EXPRESSIONS)), np.float32), *chunks], axis=1)
 
-    def _mean(self, maps: Maps) -> np.ndarray:
+    def _batch(self, maps: Maps) -> np.ndarray:
         count = len(maps.texture)
         full = jax.tree.map(lambda m: np.concatenate([m, np.zeros((BATCH - count, *m.shape[1:]), m.dtype)]), maps)
-        return np.mean([self._compiled(*weights, full)[:count] for weights in self._weights], axis=0)
+        return np.stack([self._compiled(*weights, full)[:count] for weights in self._weights])
 
 
 def predict(predictor: Predictor, faces: Iterable[Face | ScanError]) -> Iterator[Prediction | ScanError]:
