@@ -1,4 +1,4 @@
-"""A finished run beside logistic regression on landmarks, depth and texture, on the same splits.
+"""Sets a finished run beside logistic regression on landmarks, depth and texture, on the same splits.
 
     afnet compare --workdir=runs/synthetic
 
@@ -33,7 +33,9 @@ def _main(arguments: argparse.Namespace) -> None:
 
 def main() -> int:
     parser = command_parser(__doc__)
-    parser.add_argument("--workdir", required=True, help="folder of a finished run")
-    parser.add_argument("--rounds", type=positive, help="compare on the first so many rounds (default: all)")
+    parser.add_argument("--workdir", required=True, metavar="RUN", help="folder of a finished run")
+    parser.add_argument(
+        "--rounds", type=positive, metavar="N", help="compare on the first so many complete rounds (default: all)"
+    )
     parsed = parser.parse_args()
     return report_faults(lambda: _main(parsed))

@@ -35,7 +35,7 @@ class AllGivenUp(RunError):
     def __init__(self, run: Run):
         super().__init__(
             f"{run.path}: every training was given up, since its loss or gradient was not finite; report.html has "
-            f"the curves: lower --config.train.learning_rate, or look the data over (tools/inspect_dataset.py)"
+            f"the curves: lower --config.train.learning_rate, or look the data over (afnet inspect)"
         )
         self.run = run
 
