@@ -17,16 +17,15 @@ from afnet_jax.commands.command_line import print_whatever_the_locale
 
 
 class _Verb(NamedTuple):
-    """A module of this package, what its help says in one line, and arguments that the verb itself stands for."""
+    """A module of this package, and what its help says in one line."""
 
     module: str
     does: str
-    arguments: tuple[str, ...] = ()
 
 
 VERBS = {
     "train": _Verb("train", "trains and evaluates all folds of all rounds, or goes on where the run stopped"),
-    "evaluate": _Verb("train", "tests the stored checkpoints of a run anew", ("--mode=evaluate",)),
+    "evaluate": _Verb("evaluate", "tests a finished run on another data set, or its checkpoints anew"),
     "prepare": _Verb("prepare", "makes the data set that training reads from raw scans"),
     "synthetic": _Verb("synthetic", "writes raw files of synthetic subjects"),
     "inspect": _Verb("inspect", "writes a page that shows a prepared data set, odd scans first"),
@@ -53,7 +52,7 @@ def main() -> int:
         advice = f"did you mean afnet {near[0]}?" if near else f"expected one of {', '.join(VERBS)}"
         print(f"error: {verb}: no such command; {advice}; see afnet --help", file=sys.stderr)
         return 2
-    sys.argv = [f"afnet {verb}", *VERBS[verb].arguments, *arguments]
+    sys.argv = [f"afnet {verb}", *arguments]
     return importlib.import_module(f"afnet_jax.commands.{VERBS[verb].module}").main()
 
 
