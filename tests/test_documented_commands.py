@@ -9,6 +9,7 @@ import json
 import os
 import re
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -99,6 +100,10 @@ def workplace(tmp_path_factory) -> Path:
     run(["tools/prepare_dataset.py", "--database=bu3dfe", "--raw=raw", "--data_dir=data"], place)
     run(["-m", "afnet_jax.main", "--config=configs/bu3dfe.py", "--workdir=runs/afnet", *OVERRIDES], place)
     (place / "runs" / "own").symlink_to("afnet")
+    (place / "runs" / "bu3dfe").symlink_to("afnet")
+    shutil.copytree(place / "runs" / "afnet", place / "runs" / "bosphorus")
+    write_people(place / "raw_bosphorus", database="bosphorus", subjects=1, seed=0, workers=1)
+    run(["tools/prepare_dataset.py", "--database=bosphorus", "--raw=raw_bosphorus", "--data_dir=data"], place)
     return place
 
 

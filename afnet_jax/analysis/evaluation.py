@@ -70,7 +70,7 @@ def evaluate_on(
     """Asks the networks of one round of a finished run about all scans of a data set.
 
     A network is never asked about a subject whom it learned from: a subject of the run's own data set is tested by the
-    networks of the folds that left him out, and not at all where there is none.
+    networks of the folds that left them out, and not at all where there is none.
 
     Args:
         run: the run.
@@ -216,7 +216,7 @@ def remarks(evaluation: Evaluation) -> list[str]:
     if tested := [subject for subject in seen if subject not in left_out]:
         told.append(
             f"{len(tested)} subjects have ids that the run was trained on ({_named(tested)}): each is tested by the "
-            "networks alone that did not learn from him"
+            "networks alone that did not learn from them"
         )
     if left_out:
         told.append(
