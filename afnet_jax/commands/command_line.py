@@ -86,7 +86,8 @@ class CommandParser(argparse.ArgumentParser):
         return argument.split("=")[0] in self._option_string_actions
 
     def error(self, message: str) -> NoReturn:
-        print(f"error: {self._in_plain_words(message)}; see {self.prog} --help", file=sys.stderr)
+        fault = self._in_plain_words(message)
+        print(f"error: {fault}{'' if fault.endswith('?') else ';'} see {self.prog} --help", file=sys.stderr)
         sys.exit(2)
 
     def _in_plain_words(self, message: str) -> str:

@@ -49,8 +49,8 @@ def main() -> int:
         return 0
     if verb not in VERBS:
         near = difflib.get_close_matches(verb, VERBS, n=1)
-        advice = f"did you mean afnet {near[0]}?" if near else f"expected one of {', '.join(VERBS)}"
-        print(f"error: {verb}: no such command; {advice}; see afnet --help", file=sys.stderr)
+        advice = f"did you mean afnet {near[0]}?" if near else f"expected one of {', '.join(VERBS)};"
+        print(f"error: {verb}: no such command; {advice} see afnet --help", file=sys.stderr)
         return 2
     sys.argv = [f"afnet {verb}", *arguments]
     return importlib.import_module(f"afnet_jax.commands.{VERBS[verb].module}").main()
