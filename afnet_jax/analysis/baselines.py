@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import threadpoolctl
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
@@ -109,7 +110,8 @@ def _fitted(features: np.ndarray, labels: np.ndarray) -> Callable[[np.ndarray], 
     # All of the principal axes: they only turn the features into fewer columns where there are more than scans, which
     # leaves the solution of a regression with an L2 penalty as it is, and makes it several times faster.
     model = make_pipeline(StandardScaler(), PCA(), LogisticRegression(C=0.1, max_iter=3000))
-    with warnings.catch_warnings():
+    # One thread: several wait for one another longer than they compute.
+    with warnings.catch_warnings(), threadpoolctl.threadpool_limits(1):
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(features, labels)
 

@@ -28,7 +28,7 @@ def evaluate_all(
     *,
     round: int = 0,
     levels: Sequence[int] = (),
-    other_people: bool = False,
+    people: str = "auto",
 ) -> list[dict]:
     """Tests the networks of every run on every data set, each of which is loaded once for each size of image.
 
@@ -39,7 +39,7 @@ def evaluate_all(
         runs: finished ones.
         data_dirs: name of a data set -> folder of prepared data sets that holds it.
         out: folder to write to; made if need be.
-        round, other_people: as `evaluate_on`.
+        round, people: as `evaluate_on`.
         levels: intensities that take part; those that each run was trained on by default.
 
     Returns:
@@ -61,7 +61,7 @@ def evaluate_all(
             key = f"{settings.to_json()} {run.config.model.modalities}"
             if key not in loaded:
                 loaded[key] = load(settings, run.config.model.modalities)
-            evaluation = evaluate_on(run, loaded[key], database, round=round, other_people=other_people)
+            evaluation = evaluate_on(run, loaded[key], settings, round=round, people=people)
             single = len(runs) == len(data_dirs) == 1
             found.append(write_evaluation(evaluation, out if single else out / f"{name}-on-{database}"))
             for remark in remarks(evaluation):

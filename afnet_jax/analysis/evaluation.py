@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 
 from afnet_jax.analysis.calibration import calibration, fit_temperature
 from afnet_jax.analysis.countdown import Countdown
@@ -17,6 +18,7 @@ from afnet_jax.analysis.run import Run
 from afnet_jax.analysis.significance import subject_bootstrap
 from afnet_jax.datasets.loading import FaceDataset
 from afnet_jax.errors import RunError
+from afnet_jax.scans.databases import is_synthetic
 
 CONFIDENCE = 0.95
 _SCANS_AT_ONCE = 64
@@ -38,6 +40,7 @@ class Evaluation:
         seen: subjects whose ids the run was trained on, sorted; all that every network learned from are left out.
         left_out: those of `seen` who are not among the N scans.
         temperature: fitted on the run's own held-out predictions; None where none are left for it.
+        namesakes: subjects who are taken for others than those of the same ids that the run was trained on.
     """
 
     run: Run
@@ -52,6 +55,7 @@ class Evaluation:
     seen: tuple[str, ...]
     left_out: tuple[str, ...]
     temperature: float | None
+    namesakes: tuple[str, ...] = ()
 
     def log_probabilities(self, temperature: float = 1.0) -> np.ndarray:
         """(N, 6) logarithms of the mean, over the networks that are asked, of their probabilities.
@@ -65,7 +69,7 @@ class Evaluation:
 
 
 def evaluate_on(
-    run: Run, data: FaceDataset, database: str, *, round: int = 0, other_people: bool = False
+    run: Run, data: FaceDataset, settings: ConfigDict, *, round: int = 0, people: str = "auto"
 ) -> Evaluation:
     """Asks the networks of one round of a finished run about all scans of a data set.
 
@@ -75,24 +79,27 @@ def evaluate_on(
     Args:
         run: the run.
         data: the data set, at the run's image size.
-        database: its name.
+        settings: config.dataset that it was loaded by.
         round: whose networks.
-        other_people: subjects are other people than the run's even where their ids are the same.
+        people: whether an id that both the run and the data set have is of one and the same person: "same", "other",
+            or "auto", the same in data sets of one name and, of synthetic subjects, of one seed.
 
     Raises:
         RunError: the run or its round is not finished, maps of another size, scans without colours for networks that
             see them, or no subject whom a network did not learn from.
     """
     _check(run, data, round)
+    database = settings.name
     folds = [fold for fold in run.splits if fold.round == round]
-    trained = [set() if other_people else set(fold.train) for fold in folds]
+    same_people = people == "same" or (people == "auto" and _identity(settings) == _identity(run.config.dataset))
+    trained = [set(fold.train) if same_people else set() for fold in folds]
     asked = np.array([[subject not in learned for subject in data.subjects.tolist()] for learned in trained])
     tested = asked.any(0)
     seen = sorted(set(data.subjects.tolist()) & set().union(*trained))
     if not tested.any():
         raise RunError(
             f"{run.path}: every subject of {database} has an id that all of the run's networks learned from "
-            f"({_named(seen)}); test other people, or give --other_people where only the ids are the same"
+            f"({_named(seen)}); test other people, or give --people=other where only the ids are the same"
         )
     predictor, probabilities = Predictor(run, round=round), []
     scans = np.flatnonzero(tested)
@@ -115,8 +122,18 @@ def evaluate_on(
         asked=asked[:, tested],
         seen=tuple(seen),
         left_out=tuple(subject for subject in seen if subject not in set(subjects.tolist())),
-        temperature=_temperature(run, round, set() if other_people else set(subjects.tolist())),
+        temperature=_temperature(run, round, set(subjects.tolist()) if same_people else set()),
+        namesakes=() if same_people else _namesakes(run, data),
     )
+
+
+def _identity(settings: ConfigDict) -> tuple:
+    """What tells whose subject ids these are."""
+    return settings.name, settings.synthetic_seed if is_synthetic(settings.name) else None
+
+
+def _namesakes(run: Run, data: FaceDataset) -> tuple[str, ...]:
+    return tuple(sorted(set(data.subjects.tolist()) & {subject for fold in run.splits for subject in fold.train}))
 
 
 def _named(subjects: Sequence[str]) -> str:
@@ -217,6 +234,11 @@ def remarks(evaluation: Evaluation) -> list[str]:
         told.append(
             f"{len(tested)} subjects have ids that the run was trained on ({_named(tested)}): each is tested by the "
             "networks alone that did not learn from them"
+        )
+    if evaluation.namesakes:
+        told.append(
+            f"{len(evaluation.namesakes)} ids are also those of subjects that the run was trained on, in another data "
+            f"set ({_named(evaluation.namesakes)}): taken for other people; give --people=same if they are not"
         )
     if left_out:
         told.append(

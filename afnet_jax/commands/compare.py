@@ -3,7 +3,7 @@
     afnet compare --workdir=runs/synthetic
 
 Writes baselines.json into the run's folder and shows the models in its report.html. A run does so at its end for its
-first round; this command for all that are complete, or the first so many (--rounds).
+first rounds, up to some 20 folds; this command for all that are complete, or the first so many (--rounds).
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ def _main(arguments: argparse.Namespace) -> None:
         user_path(arguments.out),
         round=arguments.round,
         levels=arguments.levels,
-        other_people=arguments.other_people,
+        people=arguments.people,
     )
     print(
         f"{arguments.out}: {'evaluation' if len(arguments.on) * len(arguments.workdir) == 1 else 'cross_database'}.html"
@@ -73,9 +73,10 @@ def _parser() -> CommandParser:
         "--levels", type=_levels, default=(), metavar="N,N", help="intensities that take part (default: the run's)"
     )
     parser.add_argument(
-        "--other_people",
-        action="store_true",
-        help="subjects are other people than the run's, even where their ids are the same",
+        "--people",
+        choices=("auto", "same", "other"),
+        default="auto",
+        help="whether a subject id that the run has, too, is the same person; auto: in data sets of one name",
     )
     return parser
 

@@ -19,6 +19,9 @@ from afnet_jax.errors import RunError
 from tests.analysis.test_report import _Page
 from tests.support.finished_run import make_config, splits_of, write_run
 
+OWN = make_config().dataset  # of the run's own data set, "synthetic"
+BOSPHORUS = make_config(**{"dataset.name": "bosphorus"}).dataset
+
 
 @pytest.fixture(scope="module")
 def others(faces):
@@ -50,7 +53,7 @@ def stub(monkeypatch):
 
 
 def test_networks_are_asked_one_by_one_and_together(run, others):
-    found = evaluate_on(run, others, "bosphorus")
+    found = evaluate_on(run, others, BOSPHORUS)
     assert found.asked.all() and found.seen == found.left_out == () and found.folds == (0, 1)
     together = Predictor(run)(others.maps)
     np.testing.assert_allclose(np.exp(found.log_probabilities()), together, rtol=1e-4, atol=1e-7)
@@ -63,7 +66,7 @@ def test_networks_are_asked_one_by_one_and_together(run, others):
 
 
 def test_no_network_is_asked_about_a_subject_whom_it_learned_from(run, faces, stub):
-    found = evaluate_on(run, faces, "bu3dfe")
+    found = evaluate_on(run, faces, OWN)
     for fold, asked in zip((f for f in run.splits if f.round == 0), found.asked, strict=True):
         assert set(found.subjects[asked].tolist()) == set(fold.test)
     assert found.seen == tuple(f"F000{k}" for k in range(1, 7)) and found.left_out == ()
@@ -72,37 +75,46 @@ def test_no_network_is_asked_about_a_subject_whom_it_learned_from(run, faces, st
     assert found.temperature is None  # nothing is left that is not tested
     (line,) = remarks(found)
     assert line.startswith("6 subjects have ids that the run was trained on (F0001, F0002, F0003, F0004, F0005 and 1 ")
-    free = evaluate_on(run, faces, "bu3dfe", other_people=True)
-    assert free.asked.all() and free.seen == () and remarks(free) == []
+    free = evaluate_on(run, faces, OWN, people="other")
+    assert free.asked.all() and free.seen == ()
+
+
+def test_the_same_ids_in_data_sets_of_other_names_or_seeds_are_other_people_and_named(run, faces, stub):
+    for settings in (BOSPHORUS, make_config(**{"dataset.synthetic_seed": 1}).dataset):
+        found = evaluate_on(run, faces, settings)
+        assert found.asked.all() and found.temperature is not None
+        (line,) = remarks(found)
+        assert line.startswith("6 ids are also those of subjects that the run was trained on, in another data set (F0")
+    assert not evaluate_on(run, faces, BOSPHORUS, people="same").asked.all()
 
 
 def test_subjects_of_every_networks_training_are_left_out_and_named(tmp_path, faces, others, stub):
     splits = splits_of([("1234", "56"), ("1256", "34")])  # 1 and 2 are never tested
     run = load_run(write_run(tmp_path, faces, make_config(), splits=splits))
-    found = evaluate_on(run, faces, "bu3dfe")
+    found = evaluate_on(run, faces, OWN)
     assert found.left_out == ("F0001", "F0002") and set(found.subjects) == {f"F000{k}" for k in range(3, 7)}
     assert remarks(found)[1].startswith("2 subjects are left out") and remarks(found)[1].endswith("F0001, F0002")
     first = dataclasses.replace(faces, subjects=np.full(len(faces.subjects), "F0001"))
-    with pytest.raises(RunError, match=r"every subject of bu3dfe .* \(F0001\); .* --other_people"):
-        evaluate_on(run, first, "bu3dfe")
+    with pytest.raises(RunError, match=r"every subject of synthetic .* \(F0001\); .* --people=other"):
+        evaluate_on(run, first, OWN)
     mixed = dataclasses.replace(others, subjects=np.where(others.subjects == "bs000", "F0005", others.subjects))
-    asked = evaluate_on(run, mixed, "bosphorus").asked
+    asked = evaluate_on(run, mixed, BOSPHORUS, people="same").asked
     np.testing.assert_array_equal(asked, [[True] * 18, mixed.subjects != "F0005"])
 
 
 def test_the_temperature_is_of_the_runs_own_held_out_subjects(run, faces, others, stub):
     predictions = run.predictions
     rows = predictions["round"] == 0
-    found = evaluate_on(run, others, "bosphorus").temperature
+    found = evaluate_on(run, others, BOSPHORUS).temperature
     assert found == pytest.approx(fit_temperature(predictions["logits"][rows], predictions["label"][rows]))
     mixed = dataclasses.replace(others, subjects=np.where(others.subjects == "bs000", "F0002", others.subjects))
     rows &= predictions["subject"] != "F0002"
-    found = evaluate_on(run, mixed, "bosphorus").temperature
+    found = evaluate_on(run, mixed, BOSPHORUS, people="same").temperature
     assert found == pytest.approx(fit_temperature(predictions["logits"][rows], predictions["label"][rows]))
 
 
 def test_numbers_are_those_of_the_probabilities(run, others, stub, tmp_path):
-    found = evaluate_on(run, others, "bosphorus")
+    found = evaluate_on(run, others, BOSPHORUS)
     written = write_evaluation(found, tmp_path / "new" / "folder")
     assert json.loads((tmp_path / "new" / "folder" / "evaluation.json").read_text()) == written
     guess = found.log_probabilities().argmax(-1)
@@ -124,7 +136,7 @@ def test_numbers_are_those_of_the_probabilities(run, others, stub, tmp_path):
 
 
 def test_the_page_shows_them(run, others, stub, tmp_path):
-    written = write_evaluation(evaluate_on(run, others, "bosphorus"), tmp_path)
+    written = write_evaluation(evaluate_on(run, others, BOSPHORUS), tmp_path)
     page = _Page((tmp_path / "evaluation.html").read_text())
     for key, value, _ in page.numbers:
         expected = written
@@ -139,23 +151,23 @@ def test_the_page_shows_them(run, others, stub, tmp_path):
 def test_what_cannot_be_evaluated_is_refused(run, run_folder, others, tmp_path, faces):
     small = dataclasses.replace(others, maps=others.maps._replace(texture=others.maps.texture[:, ::2, ::2]))
     with pytest.raises(RunError, match="take images of 64 x 64 pixels, found 32 x 32"):
-        evaluate_on(run, small, "bosphorus")
+        evaluate_on(run, small, BOSPHORUS)
     grey = others.maps.texture.copy()
     grey[3] = np.where(grey[3].any(-1, keepdims=True), 150, 0)
     bare = dataclasses.replace(others, maps=others.maps._replace(texture=grey))
     with pytest.raises(RunError, match="1 scans have no colours, the first scan03"):
-        evaluate_on(run, bare, "bosphorus")
+        evaluate_on(run, bare, BOSPHORUS)
     with pytest.raises(RunError, match="has no round 5"):
-        evaluate_on(run, others, "bosphorus", round=5)
+        evaluate_on(run, others, BOSPHORUS, round=5)
     with pytest.raises(RunError, match="keep_rounds above 1"):
-        evaluate_on(run, others, "bosphorus", round=1)
+        evaluate_on(run, others, BOSPHORUS, round=1)
     lost = load_run(write_run(tmp_path / "lost", faces, make_config(), given_up=[(0, 1)], weights=True))
     with pytest.raises(RunError, match="round 0 is not finished"):
-        evaluate_on(lost, others, "bosphorus")
+        evaluate_on(lost, others, BOSPHORUS)
     (tmp_path / "begun").mkdir()
     (tmp_path / "begun" / "config.json").write_text((run_folder / "config.json").read_text())
     with pytest.raises(RunError, match="the run is not finished"):
-        evaluate_on(load_run(tmp_path / "begun"), others, "bosphorus")
+        evaluate_on(load_run(tmp_path / "begun"), others, BOSPHORUS)
 
 
 @pytest.fixture
@@ -165,7 +177,7 @@ def data_sets(monkeypatch, faces, others):
 
     def load(settings, modalities):
         loaded.append((settings.name, str(settings.data_dir), settings.image_size, tuple(settings.levels)))
-        return {"own": faces, "bosphorus": others}[settings.name]
+        return {"synthetic": faces, "bosphorus": others}[settings.name]
 
     monkeypatch.setattr("afnet_jax.analysis.cross_database.load", load)
     return loaded
@@ -185,24 +197,24 @@ def test_the_command_on_all_pairs_of_runs_and_data_sets(run_folder, faces, stub,
     done = call(
         command.main,
         *(f"--workdir={folder}" for folder in (run_folder, other)),
-        *("--on=own", "--on=bosphorus", f"--data_dir={tmp_path}/a", f"--data_dir={tmp_path}/b"),
+        *("--on=synthetic", "--on=bosphorus", f"--data_dir={tmp_path}/a", f"--data_dir={tmp_path}/b"),
         f"--out={tmp_path / 'out'}",
     )
     assert done.returncode == 0 and [(name, folder[-1]) for name, folder, *_ in data_sets] == [
-        ("own", "a"),
+        ("synthetic", "a"),
         ("bosphorus", "b"),
     ]
     cells = json.loads((tmp_path / "out" / "cross_database.json").read_text())
-    assert [each["tested_on"] for each in cells] == ["own", "bosphorus"] * 2
+    assert [each["tested_on"] for each in cells] == ["synthetic", "bosphorus"] * 2
     page = _Page((tmp_path / "out" / "cross_database.html").read_text())
     (names, rows) = list(page.rows("run")), page.rows("run")
-    assert names[2] == "other-afnet" and rows["run"] == ["trained on", "own", "Bosphorus"]
+    assert names[2] == "other-afnet" and rows["run"] == ["trained on", "synthetic subjects", "Bosphorus"]
     for place, name in enumerate(names[1:]):
-        for column, database in enumerate(("own", "bosphorus")):
+        for column, database in enumerate(("synthetic", "bosphorus")):
             mean = cells[2 * place + column]["accuracy"]["mean"]
             assert rows[name][1 + column].startswith(f"{100 * mean:.1f} (")
             assert (tmp_path / "out" / f"{name}-on-{database}" / "evaluation.html").exists()
-    assert "warning: other-afnet on own: 6 subjects have ids that the run was trained on" in done.stderr
+    assert "warning: other-afnet on synthetic: 6 subjects have ids that the run was trained on" in done.stderr
 
 
 @pytest.mark.parametrize(
