@@ -22,10 +22,10 @@ import scipy.spatial
 from scipy.spatial.transform import Rotation
 
 from afnet_jax.errors import AFNetError
+from afnet_jax.geometry.alignment import align
+from afnet_jax.geometry.triangles import longest_edges
 from afnet_jax.landmarks import bodies, find_landmarks
 from afnet_jax.preprocessing import preprocess
-from afnet_jax.preprocessing.alignment import align
-from afnet_jax.preprocessing.triangles import longest_edges
 from afnet_jax.scans.databases import is_scan, read_scan, readable_databases
 from afnet_jax.scans.raw_folder import files_below
 from afnet_jax.scans.scan import LANDMARKS, Scan, ScanId

@@ -15,10 +15,10 @@ from afnet_jax.analysis.run import Run
 from afnet_jax.datasets.records import drawn_maps
 from afnet_jax.datasets.reduction import reduce_maps, stack
 from afnet_jax.errors import RunError, in_one_line
-from afnet_jax.landmarks.choice import preprocess
 from afnet_jax.machine import usable_cores
 from afnet_jax.maps import Maps
 from afnet_jax.paths import user_path
+from afnet_jax.preprocessing import preprocess
 from afnet_jax.scans import ScanError, read_scan
 from afnet_jax.scans.database import Database
 from afnet_jax.scans.databases import is_scan, readable_databases, scans_of

@@ -17,7 +17,7 @@ from afnet_jax.commands.command_line import command_parser, positive, report_fau
 from afnet_jax.datasets.preparation import prepare
 from afnet_jax.datasets.rejected import REJECTED
 from afnet_jax.errors import DatasetError
-from afnet_jax.landmarks.choice import CHOICES
+from afnet_jax.preprocessing.choice import CHOICES
 from afnet_jax.scans.databases import DATABASES, check_database
 
 

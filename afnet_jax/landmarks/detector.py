@@ -1,7 +1,7 @@
 """Landmarks of a face of which nothing is known: found in a scan's own view or any other, then upright, twice over.
 
 The coarse network says where in a view a face is and how it is turned. The fine one sees the surface from where that
-face looks and places its landmarks, from which the pose follows anew (`preprocessing.alignment`); the last views are
+face looks and places its landmarks, from which the pose follows anew (`geometry.alignment`); the last views are
 from that pose.
 """
 
@@ -14,13 +14,13 @@ import itertools
 import numpy as np
 import scipy.ndimage
 
+from afnet_jax.geometry.alignment import AlignmentFault, align, to_canonical
+from afnet_jax.geometry.surface import SurfaceConfig, clean_surface
 from afnet_jax.landmarks import views
 from afnet_jax.landmarks.disturbances import MIRRORED
 from afnet_jax.landmarks.network import CELL, HEIGHT_UNIT
 from afnet_jax.landmarks.plausibility import judged
 from afnet_jax.landmarks.weights import Detector, load_detector
-from afnet_jax.preprocessing.alignment import AlignmentFault, align, to_canonical
-from afnet_jax.preprocessing.surface import SurfaceConfig, clean_surface
 from afnet_jax.scans.scan import LANDMARKS, Scan, ScanError
 
 _ROUNDS = 3  # of fine views

@@ -13,9 +13,9 @@ from scipy.spatial.transform import Rotation
 from tqdm import tqdm
 
 from afnet_jax.atomic_files import write_arrays_atomically
+from afnet_jax.geometry.alignment import AlignmentFault, align, to_canonical
 from afnet_jax.landmarks import bodies, views
 from afnet_jax.landmarks.subjects import TrainingHead, draw_head
-from afnet_jax.preprocessing.alignment import AlignmentFault, align, to_canonical
 from afnet_jax.scans.scan import LANDMARKS
 
 MARGIN = 8  # pixels round an upright view, for shifts

@@ -16,7 +16,7 @@ from afnet_jax.synthetic.identity import draw_person, resting_skin
 
 _EXAGGERATED = 0.6, 1.7  # least and most that the default subjects' deviations from the average are multiplied by
 # Where a name lies by definition differs between face models. The detector's names lie where the canonical pose has
-# them (`preprocessing.alignment.TEMPLATE`), on the average over heads: template mm, of the left side.
+# them (`geometry.alignment.TEMPLATE`), on the average over heads: template mm, of the left side.
 _PLACES = {
     "brow_outer": (58.0, 42.5), "brow_middle": (38.5, 51.5), "brow_inner": (12.0, 49.0), "nose_wing": (19.0, -9.5),
     "nose_saddle": (7.5, 31.5),

@@ -9,13 +9,13 @@ import numpy as np
 import scipy.ndimage
 import threadpoolctl
 
-from afnet_jax.preprocessing.alignment import TEMPLATE, AlignmentFault, align, to_canonical
+from afnet_jax.geometry.alignment import TEMPLATE, AlignmentFault, align, to_canonical
+from afnet_jax.geometry.rendering import Grid, Raster, TexturedMesh, rasterize, render_texture
+from afnet_jax.geometry.surface import SurfaceConfig, clean_surface
 from afnet_jax.preprocessing.face_maps import FaceMaps
 from afnet_jax.preprocessing.gridfit import gridfit
 from afnet_jax.preprocessing.losses import losses
 from afnet_jax.preprocessing.masks import salient_masks
-from afnet_jax.preprocessing.rendering import Grid, Raster, TexturedMesh, rasterize, render_texture
-from afnet_jax.preprocessing.surface import SurfaceConfig, clean_surface
 from afnet_jax.scans.landmark_distance import FURTHEST_MM, distances_to_surface
 from afnet_jax.scans.scan import Scan, ScanError
 
@@ -63,11 +63,11 @@ class PreprocessingConfig:
         return Grid(self.size, self.mm_per_pixel, (left, self.top))
 
 
-def preprocess(scan: Scan, config: PreprocessingConfig | None = None) -> FaceMaps:
-    """Makes the aligned maps of one face.
+def preprocess_given(scan: Scan, config: PreprocessingConfig | None = None) -> FaceMaps:
+    """Makes the aligned maps of one face by the landmarks that come with its scan.
 
     Raises:
-        ScanError: the scan's landmarks give no pose, lie off the surface, or the surface is not a face's.
+        ScanError: the scan has no landmarks, they give no pose, lie off the surface, or the surface is not a face's.
     """
     # Matrices here are small: BLAS threads would only get in the way of the scans that other processes prepare.
     with _thread_pools().limit(limits=1):
@@ -121,6 +121,7 @@ def _preprocess(scan: Scan, config: PreprocessingConfig) -> FaceMaps:
             **lost,
             "filled": float(1 - raster.seen[valid].mean()),
             "face": float(valid.mean()),
+            "landmarks": "given",
         },
         remarks=scan.remarks + _loss_remark(lost, config),
     )

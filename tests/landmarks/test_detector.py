@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from afnet_jax.geometry.alignment import align
 from afnet_jax.landmarks import bodies, find_landmarks, views
 from afnet_jax.landmarks.detector import height_at
 from afnet_jax.landmarks.subjects import draw_head
-from afnet_jax.preprocessing.alignment import align
 from afnet_jax.scans.scan import LANDMARKS, Scan, ScanError, ScanId
 
 UNSEEN = 4242  # seed of heads
