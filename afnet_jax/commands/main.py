@@ -27,6 +27,7 @@ VERBS = {
     "prepare": _Verb("prepare", "raw scans -> the data set that training reads"),
     "synthetic": _Verb("synthetic", "raw files of synthetic subjects"),
     "inspect": _Verb("inspect", "a page that shows a prepared data set, odd scans first"),
+    "view": _Verb("view", "what the project makes of raw scans, as a page or a picture; needs no run"),
     "predict": _Verb("predict", "raw scans -> probabilities of the six expressions"),
     "reproduce": _Verb("reproduce", "every variant, then the paper's tables and figures"),
     "export": _Verb("export", "a finished run's networks as StableHLO and safetensors"),
