@@ -29,10 +29,12 @@ from afnet_jax.datasets.records import drawn_maps
 from afnet_jax.datasets.reduction import reduce_maps, stack
 from afnet_jax.errors import AFNetError
 from afnet_jax.geometry.alignment import align
+from afnet_jax.geometry.surface import SurfaceConfig, clean_surface
 from afnet_jax.geometry.triangles import longest_edges
 from afnet_jax.landmarks import find_landmarks
 from afnet_jax.paths import user_path
 from afnet_jax.preprocessing import FaceMaps, preprocess
+from afnet_jax.preprocessing.pipeline import pose_of
 from afnet_jax.scans.databases import is_scan, read_scan, readable_databases
 from afnet_jax.scans.meshes.reader import READERS
 from afnet_jax.scans.raw_folder import files_below
@@ -140,7 +142,9 @@ def _measured(scan: Scan, with_maps: bool, labels: Callable | None = None) -> Re
         result.fault = str(error)
         return result
     result.seconds, result.confidence = time.process_time() - start, float(np.mean(list(confidence.values())))
-    given_pose, found_pose = align(scan.landmarks), align(found)
+    good = clean_surface(scan.points, scan.triangles, SurfaceConfig()).points
+    given_pose, _ = pose_of(scan, good)
+    found_pose, _ = pose_of(dataclasses.replace(scan, landmarks=found), good)
     for k, name in enumerate(LANDMARKS):
         if name in scan.landmarks:
             result.errors[k] = (found[name] - scan.landmarks[name]) @ given_pose[:3, :3]

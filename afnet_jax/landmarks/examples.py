@@ -21,7 +21,7 @@ from afnet_jax.scans.scan import LANDMARKS
 MARGIN = 8  # pixels round an upright view, for shifts
 _PER_FILE = 50  # heads
 _COARSE_TURN = (35.0, 70.0, 35.0)  # degrees about x (pitch), y (yaw) and z (roll)
-_FINE_TURN = 6.0  # degrees, standard deviation about each axis
+_FINE_TURN = 5.0  # degrees, standard deviation about each axis
 _FINE_SHIFT = 5.0  # mm, the same
 _HIDDEN = 4.0  # mm behind what a camera sees
 

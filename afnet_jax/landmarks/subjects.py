@@ -18,10 +18,10 @@ _EXAGGERATED = 0.6, 1.7  # least and most that the default subjects' deviations 
 # Where a name lies by definition differs between face models. The detector's names lie where the canonical pose has
 # them (`geometry.alignment.TEMPLATE`), on the average over heads: template mm, of the left side.
 _PLACES = {
-    "brow_outer": (58.0, 42.5), "brow_middle": (38.5, 51.5), "brow_inner": (12.0, 49.0), "nose_wing": (19.0, -9.5),
+    "brow_outer": (58.0, 42.5), "brow_middle": (38.5, 51.5), "brow_inner": (12.0, 49.0), "nose_wing": (18.3, -9.2),
     "nose_saddle": (7.5, 31.5),
 }  # fmt: skip
-_CHIN = (0.0, -79.5)
+_CHIN = (0.0, -78.0)
 # Features of a resting face that the default subjects hardly vary: template place of the middle, half-widths across and
 # up, and the mean and standard deviation of a movement outwards, up and forward; mm. On faces of other origins the
 # corners of eyes and mouth lie lower and deeper, and brows and noses stand out more.

@@ -88,7 +88,7 @@ def _preprocess(scan: Scan, config: PreprocessingConfig) -> FaceMaps:
     clean = clean_surface(scan.points, scan.triangles, config.surface)
     if not clean.triangles.any():
         raise _fault(scan, "no surface is left once outliers are removed")
-    to_scan, landmarks = _pose(scan, clean.points)
+    to_scan, landmarks = pose_of(scan, clean.points)
     points = to_canonical(scan.points, to_scan)
     _check_landmarks(scan, points[clean.points], landmarks)
     triangles, uv_triangles = scan.triangles[clean.triangles], scan.uv_triangles[clean.triangles]
@@ -141,8 +141,16 @@ def _fault(scan: Scan, reason: str) -> ScanError:
     return ScanError(scan.path or scan.id.name, reason)
 
 
-def _pose(scan: Scan, good: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """The way from the canonical frame to the scan's, and the landmarks in the canonical frame, nose tip included."""
+def pose_of(scan: Scan, good: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Finds the pose of a scan by its landmarks, the nose tip on the surface where no landmark tells it.
+
+    Args:
+        scan: with landmarks.
+        good: (N,) bool, its points that are no outliers.
+
+    Returns:
+        (4, 4) from the canonical frame to the scan's, and the landmarks in the canonical frame, nose tip included.
+    """
     landmarks = {name: np.asarray(at, dtype=np.float64) for name, at in scan.landmarks.items()}
     found = "nose_tip" not in landmarks
     try:
