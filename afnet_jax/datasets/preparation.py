@@ -94,14 +94,13 @@ def prepare(
     prepares the same data set, this one waits, and then takes what is there.
 
     Args:
-        database: a name of `afnet_jax.scans.databases.DATABASES` or, with a reader or a naming rule, one of the user's
-            own.
+        database: a name of `scans.databases.DATABASES` or, with a reader or a naming rule, one of the user's own.
         raw: folder of the raw database, or of a part of it.
         data_dir: where data sets go; made if need be.
         workers: processes, by default one per core that this process may use.
         preprocess: what makes face maps of a scan; importable by name.
         reader: Python file that reads scans of one's own, see docs/own_data.md.
-        naming: how one's own meshes are named, "{subject}_{expression}.obj", in place of a reader.
+        naming: how one's own meshes are named (`NamingRule`), in place of a reader.
 
     Raises:
         ScanError: the raw folder is missing or holds no such scans.
