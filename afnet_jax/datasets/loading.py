@@ -106,7 +106,7 @@ def _how_to_prepare(data_dir: Path, name: str) -> str:
     found = f"no prepared data set here{f' ({data_dir} holds {there})' if there else ''}"
     reader = "" if name in DATABASES else " --reader=FILE"
     return (
-        f"{data_dir / name / VERSION}: {found}; make it with: python tools/prepare_dataset.py "
+        f"{data_dir / name / VERSION}: {found}; make it with: afnet prepare "
         f"--database={name}{reader} --raw=FOLDER_OF_RAW_SCANS --data_dir={data_dir}"
     )
 
