@@ -37,30 +37,34 @@ def default_config(variant: str = "afnet") -> ConfigDict:
     config.dataset = ConfigDict()
     # One of afnet_jax/scans/databases.py, or the name that scans of your own were prepared under (docs/own_data.md).
     config.dataset.name = "synthetic"
-    # Folder that tools/prepare_dataset.py wrote to.
+    # Folder that `afnet prepare` wrote to.
     config.dataset.data_dir = "data"
-    # Edge in pixels of the images at the network's door: 224 as in the paper, or another multiple of 32 below it.
+    # Edge of the images at the network's door, in pixels: 224 as in the paper, or another multiple of 32 below it.
     config.dataset.image_size = 224
     # Intensities that take part, of those that the data set holds; scans without a level always do.
     config.dataset.levels = (3, 4)
-    # Synthetic subjects, made and prepared on first use where name is "synthetic".
+    # How many synthetic subjects are made and prepared on first use, where name is "synthetic".
     config.dataset.synthetic_subjects = 30
+    # Which subjects: the seed that they are drawn from.
     config.dataset.synthetic_seed = 0
 
     config.protocol = ConfigDict()
     # Subjects chosen at random among those with all six expressions; 0 for all.
     config.protocol.subjects = 60
-    # Choose them once, as the paper does, or anew in each round.
+    # Choose the subjects once, as the paper does, or anew in each round.
     config.protocol.fixed_subjects = True
+    # Subject-disjoint folds of a round; each is tested once.
     config.protocol.folds = 10
+    # Rounds of cross-validation, each with folds of its own.
     config.protocol.rounds = 100
+    # Which subjects are chosen, and who is in which fold.
     config.protocol.seed = 0
     # A splits.json of one's own, or of another run, instead of the draw.
     config.protocol.splits = ""
 
     # What the network is made of: fields and defaults stand in afnet_jax/models/architecture.py.
     config.model = _architecture_fields(VARIANTS[variant])
-    # "none", "imagenet" (downloaded once), or a file or folder of ResNet18 weights (tools/port_imagenet.py).
+    # "none", "imagenet" (downloaded once), or a file or folder of ResNet18 weights (`afnet port-imagenet`).
     config.model.pretrained = "none"
     # Of the computation: "float32", or "bfloat16" for speed on a GPU; parameters, statistics and loss stay float32.
     config.model.dtype = "float32"
@@ -69,23 +73,28 @@ def default_config(variant: str = "afnet") -> ConfigDict:
     config.model.matmul_precision = "default"
 
     config.train = ConfigDict()
+    # Passes over the training folds.
     config.train.epochs = 70
-    # Not given in the paper. An epoch is floor(scans / batch_size) full batches of a fresh permutation.
+    # Scans of a batch, not given in the paper. An epoch is floor(scans / batch_size) full batches of a fresh
+    # permutation.
     config.train.batch_size = 32
-    # Adam with a fixed rate (section III-B).
+    # Rate of Adam, fixed in the paper (section III-B).
     config.train.learning_rate = 1e-4
     # "none" as in the paper, or "cosine": down to 0 over all epochs.
     config.train.learning_rate_decay = "none"
+    # Of Adam, decay of the first moment.
     config.train.beta1 = 0.9
+    # Of Adam, decay of the second moment.
     config.train.beta2 = 0.999
-    # Augmentation, off as in the paper: mirrored half of the time; shifted by up to so many pixels; brightness and
-    # contrast changed by up to this share.
+    # Augmentation, off as in the paper: faces are mirrored half of the time.
     config.train.flip = False
+    # Augmentation: shifted by up to so many pixels each way.
     config.train.max_shift = 0
+    # Augmentation: brightness and contrast changed by up to this share, from 0 to below 1.
     config.train.colour_jitter = 0.0
     # Trainings that run side by side: a number, or "auto" for as many as fit the device's memory, up to 20 a device.
     config.train.folds_per_group = "auto"
-    # How many of them one call of the compiled program takes: a number, or "auto" (1 per CPU device, all elsewhere).
+    # How many trainings one call of the compiled program takes: a number, or "auto" (1 per CPU device, all elsewhere).
     config.train.folds_per_call = "auto"
     # Steps per call of the compiled program: a number, or "auto" (1 on a CPU, a whole epoch elsewhere).
     config.train.steps_per_dispatch = "auto"
@@ -96,10 +105,14 @@ def default_config(variant: str = "afnet") -> ConfigDict:
     # Rounds whose trained weights are kept, from the first on; -1 for all (89 MiB a training). Predictions always are.
     config.train.keep_rounds = 1
 
+    config.distributed = ConfigDict()
     # Several processes as one run, each with its own devices, all with the same --workdir: "" for a single process,
-    # "auto" where SLURM, Open MPI or Kubernetes tell JAX of the others, else HOST:PORT of the first, their number and
-    # which one this is (from 0).
-    config.distributed = ConfigDict({"coordinator": "", "processes": 0, "process": -1})
+    # "auto" where SLURM, Open MPI or Kubernetes tell JAX of the others, else HOST:PORT of the first.
+    config.distributed.coordinator = ""
+    # How many processes, where coordinator is HOST:PORT.
+    config.distributed.processes = 0
+    # Which of them this one is, from 0, where coordinator is HOST:PORT.
+    config.distributed.process = -1
 
     # Folder to write a jax.profiler trace to, of the first group's second epoch; "" for none.
     config.profile = ""

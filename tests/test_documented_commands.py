@@ -10,6 +10,7 @@ import os
 import re
 import runpy
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -46,12 +47,12 @@ def commands(page: str) -> list[str]:
     text = (ROOT / page).read_text()
     blocks = "\n".join(re.findall(r"```(?:ba)?sh\n(.*?)```", text, re.DOTALL)).replace("\\\n", " ")
     lines = [re.sub(r"\s+#.*|^#.*", "", line).strip() for line in blocks.splitlines()]
-    inline = re.findall(r"`((?:python )?tools/\w+\.py [^`]+|python -m [^`]+)`", text)
+    inline = re.findall(r"`((?:python )?tools/\w+\.py [^`]+|python -m [^`]+|afnet [a-z-]+ --[^`]+)`", text)
     return [" ".join(command.split()) for command in (*lines, *inline) if command]
 
 
 def in_workplace(command: str, place: Path) -> list[str]:
-    """A command with what stands for the user's own things replaced by those of the workplace."""
+    """A command after "python", with those of the workplace in place of the user's own things."""
     (scan,) = (place / "raw").glob("F0001/F0001_AN03??_F3D.wrl")
     for word, stand_in in {
         "srun ": "",
@@ -69,9 +70,20 @@ def in_workplace(command: str, place: Path) -> list[str]:
         "=DIR": "=folder",
         "--data_dir=data --out=inspection": "--data_dir=data --database=own --out=inspection",
         "configs/X.py": "configs/bu3dfe.py",
+        "--config=X": "--config=bu3dfe",
     }.items():
         command = command.replace(word, stand_in)
     return shlex.split(re.sub("^afnet ", "-m afnet_jax.commands.main ", command.removeprefix("python ")))
+
+
+def settings_of(words: list[str]) -> list[str] | None:
+    """The arguments of a command that trains, without its folder and its processes; None for any other command."""
+    calls = (["-m", "afnet_jax.main"], ["-m", "afnet_jax.commands.main", "train"])
+    call = next((call for call in calls if words[: len(call)] == call), None)
+    if call is None or "--help" in words:
+        return None
+    shipped = [re.sub(r"^--config=configs/(\w+)\.py", r"--config=\1", word) for word in words[len(call) :]]
+    return [word for word in shipped if not re.match("--workdir=|--config.distributed", word)]
 
 
 @pytest.fixture(scope="module")
@@ -85,11 +97,16 @@ def workplace(tmp_path_factory) -> Path:
     write_own_faces(place / "own_raw")
     write_mesh(place / "face.obj")
     write_named_meshes(place / "meshes", place / "face.obj")
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "own_data.md").read_text(), re.DOTALL)
-    (place / "my_faces.py").write_text(code)
+    for page, file in (("own_data.md", "my_faces.py"), ("settings.md", "my_config.py")):
+        (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(), re.DOTALL)
+        (place / file).write_text(code)
     run(["tools/prepare_dataset.py", "--database=bu3dfe", "--raw=raw", "--data_dir=data"], place)
     run(["-m", "afnet_jax.main", "--config=configs/bu3dfe.py", "--workdir=runs/afnet", *OVERRIDES], place)
     (place / "runs" / "own").symlink_to("afnet")
+    (place / "runs" / "bu3dfe").symlink_to("afnet")
+    shutil.copytree(place / "runs" / "afnet", place / "runs" / "bosphorus")
+    write_people(place / "raw_bosphorus", database="bosphorus", subjects=1, seed=0, workers=1)
+    run(["tools/prepare_dataset.py", "--database=bosphorus", "--raw=raw_bosphorus", "--data_dir=data"], place)
     return place
 
 
@@ -159,7 +176,7 @@ def parse(words: list[str], place: Path, monkeypatch) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
 def test_commands_run(page, workplace, monkeypatch):
-    trained = [["--config=configs/bu3dfe.py"]]  # the workplace's own run
+    trained = [["--config=bu3dfe"]]  # the workplace's own run
     for number, command in enumerate(commands(page)):
         if command.startswith(OF_CI):
             continue
@@ -167,8 +184,7 @@ def test_commands_run(page, workplace, monkeypatch):
         if words[:1] == ["-m"] and words[1].split(".")[0] == "benchmarks":
             with monkeypatch.context() as patch:
                 parse(words, workplace, patch)
-        elif words[:2] == ["-m", "afnet_jax.main"] and "--help" not in words:
-            settings = [w for w in words[2:] if not re.match("--workdir=|--config.distributed", w)]
+        elif (settings := settings_of(words)) is not None:
             if settings in trained:
                 continue
             trained.append(settings)
@@ -176,7 +192,7 @@ def test_commands_run(page, workplace, monkeypatch):
             words = [re.sub("--workdir=.*", f"--workdir={folder}", word) for word in words]
             run(words + OVERRIDES, workplace)
             assert json.loads((workplace / folder / "summary.json").read_text())["complete"], command
-        elif words[0] == "tools/reproduce_paper.py":
+        elif "reproduce" in words or words[0] == "tools/reproduce_paper.py":
             run([*words, "--variants=afnet", *OVERRIDES], workplace)
         else:
             run(words, workplace)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import overload
 
 import jax
 import numpy as np
@@ -18,6 +20,7 @@ from afnet_jax.datasets.reduction import reduce_maps, stack
 from afnet_jax.errors import RunError, in_one_line
 from afnet_jax.machine import usable_cores
 from afnet_jax.maps import Maps
+from afnet_jax.paths import user_path
 from afnet_jax.preprocessing import preprocess
 from afnet_jax.scans import ScanError, read_scan
 from afnet_jax.scans.database import Database
@@ -146,6 +149,7 @@ class Predictor:
     """
 
     def __init__(self, run: Run, *, round: int = 0, fold: int | None = None):
+        self._run = run
         folds = run.folds(round) if fold is None else [fold]
         self._weights = [jax.tree.map(lambda leaf: leaf[0], run.stacked_weights(round, [k])) for k in folds]
         self._size = run.config.dataset.image_size
@@ -158,11 +162,33 @@ class Predictor:
             *self._weights[0], run.network.map_shapes(self._size, BATCH)
         ).compile()
 
-    def __call__(self, maps: Maps) -> np.ndarray:
-        """(N, …) maps -> (N, 6) probabilities.
+    @overload
+    def __call__(self, faces: Maps) -> np.ndarray: ...
+
+    @overload
+    def __call__(self, faces: str | os.PathLike[str]) -> Prediction: ...
+
+    def __call__(self, faces: Maps | str | os.PathLike[str]) -> np.ndarray | Prediction:
+        """Returns (N, 6) probabilities of (N, …) maps, or the `Prediction` for one raw scan, given its file.
 
         Raises:
             RunError: maps of another size than the run's.
+            ScanError: a file that cannot be used.
+        """
+        return self.of_each(faces).mean(0) if isinstance(faces, Maps) else self._of_file(user_path(faces))
+
+    def _of_file(self, path: Path) -> Prediction:
+        faces = read_faces([path], self._size, modalities=self._run.config.model.modalities)
+        (outcome,) = predict(self, faces)
+        if isinstance(outcome, ScanError):
+            raise outcome
+        return outcome
+
+    def of_each(self, maps: Maps) -> np.ndarray:
+        """(N, …) maps -> (F, N, 6) probabilities of each of the F networks.
+
+        Raises:
+            RunError: as a call.
         """
         if maps.texture.shape[1:] != (self._size, self._size, 3):
             raise RunError(
@@ -171,13 +197,13 @@ class Predictor:
             )
         count = len(maps.texture)
         starts = range(0, count, BATCH)
-        chunks = [self._mean(jax.tree.map(lambda m, start=start: m[start : start + BATCH], maps)) for start in starts]
-        return np.concatenate(chunks) if chunks else np.zeros((0, len(EXPRESSIONS)), np.float32)
+        chunks = [self._batch(jax.tree.map(lambda m, start=start: m[start : start + BATCH], maps)) for start in starts]
+        return np.concatenate([np.zeros((len(self._weights), 0, len(EXPRESSIONS)), np.float32), *chunks], axis=1)
 
-    def _mean(self, maps: Maps) -> np.ndarray:
+    def _batch(self, maps: Maps) -> np.ndarray:
         count = len(maps.texture)
         full = jax.tree.map(lambda m: np.concatenate([m, np.zeros((BATCH - count, *m.shape[1:]), m.dtype)]), maps)
-        return np.mean([self._compiled(*weights, full)[:count] for weights in self._weights], axis=0)
+        return np.stack([self._compiled(*weights, full)[:count] for weights in self._weights])
 
 
 def predict(predictor: Predictor, faces: Iterable[Face | ScanError]) -> Iterator[Prediction | ScanError]:

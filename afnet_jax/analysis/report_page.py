@@ -19,7 +19,9 @@ svg { width: 100%; max-width: 34rem; height: auto; display: block; }
 svg text { fill: var(--soft); font-size: 11px; font-family: inherit; } svg .axis { stroke: var(--line); }
 svg .first { stroke: var(--first); } svg .second { stroke: var(--second); } svg path { fill: none; stroke-width: 2; }
 svg .band { stroke: none; opacity: .18; } svg .band.first, svg .dot.first { fill: var(--first); stroke: none; }
-svg .band.second { fill: var(--second); } svg text.first { fill: var(--first); stroke: none; }
+svg .band.second, svg .dot.second { fill: var(--second); stroke: none; }
+svg path.even { stroke: var(--soft); stroke-width: 1; stroke-dasharray: 4 3; }
+svg text.first { fill: var(--first); stroke: none; }
 svg text.second { fill: var(--second); stroke: none; } svg .bar { fill: var(--first); }
 .faces { display: grid; grid-template-columns: repeat(auto-fill, minmax(13rem, 1fr)); gap: 1rem;
   padding: 0; margin: 1rem 0; list-style: none; }

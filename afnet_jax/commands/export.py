@@ -1,6 +1,6 @@
 """A finished run's networks -> a StableHLO program, its weights as safetensors and a description in JSON.
 
-    python tools/export_model.py --workdir=runs/bosphorus --out=exported
+    afnet export --workdir=runs/bosphorus --out=exported
 
 The program takes any number of faces and gives the mean of the probabilities of the run's folds, or those of one
 (--fold). It runs wherever JAX runs; model.json says how to call it.
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 
-from afnet_jax.commands.command_line import command_parser, report_faults
+from afnet_jax.commands.command_line import command_parser, not_negative, report_faults
 
 
 def _main(arguments: argparse.Namespace) -> None:
@@ -24,9 +24,16 @@ def _main(arguments: argparse.Namespace) -> None:
 
 def main() -> int:
     parser = command_parser(__doc__)
-    parser.add_argument("--workdir", required=True, help="folder of a finished run")
-    parser.add_argument("--out", required=True, help="folder to write to; made if need be")
-    parser.add_argument("--round", type=int, default=0, help="round whose networks are exported (default: 0)")
-    parser.add_argument("--fold", type=int, help="export the network of this fold alone")
+    parser.add_argument("--workdir", required=True, metavar="RUN", help="folder of a finished run")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder to write to; made if need be")
+    parser.add_argument(
+        "--round", type=not_negative, default=0, metavar="N", help="round whose networks are exported, from 0"
+    )
+    parser.add_argument(
+        "--fold",
+        type=not_negative,
+        metavar="N",
+        help="export the network of this fold alone, from 0 (default: all folds)",
+    )
     parsed = parser.parse_args()
     return report_faults(lambda: _main(parsed))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import sys
 from collections import Counter
 from collections.abc import Collection
@@ -35,6 +36,9 @@ class FaceDataset:
         scan_ids: (N,) str.
         subjects: (N,) str.
         levels: (N,) int64, 0 where the database has none.
+        landmarks: (N, 22, 3) float64 canonical mm in the order of LANDMARKS, NaN where a scan has none of that name;
+            no network sees them. None where the data set is not one of records.
+        landmarks_found: (N,) bool, whether a scan's landmarks were found on its surface rather than given by a file.
     """
 
     maps: Maps
@@ -42,6 +46,8 @@ class FaceDataset:
     scan_ids: np.ndarray
     subjects: np.ndarray
     levels: np.ndarray
+    landmarks: np.ndarray | None = None
+    landmarks_found: np.ndarray | None = None
 
     @property
     def faces(self) -> Faces:
@@ -90,6 +96,8 @@ def load(dataset: ConfigDict, modalities: Collection[str] = ()) -> FaceDataset:
         scan_ids=columns["scan_id"],
         subjects=columns["subject"],
         levels=columns["level"],
+        landmarks=columns["landmarks"],
+        landmarks_found=columns["landmarks_found"],
     )
 
 
@@ -98,7 +106,7 @@ def _how_to_prepare(data_dir: Path, name: str) -> str:
     found = f"no prepared data set here{f' ({data_dir} holds {there})' if there else ''}"
     reader = "" if name in DATABASES else " --reader=FILE"
     return (
-        f"{data_dir / name / VERSION}: {found}; make it with: python tools/prepare_dataset.py "
+        f"{data_dir / name / VERSION}: {found}; make it with: afnet prepare "
         f"--database={name}{reader} --raw=FOLDER_OF_RAW_SCANS --data_dir={data_dir}"
     )
 
@@ -136,4 +144,6 @@ def _reduced(record: dict, size: int, modalities: Collection[str]) -> dict[str, 
         "level": np.int64(record["level"]),
         "scan_id": np.str_(record["scan_id"].decode()),
         "subject": np.str_(record["subject"].decode()),
+        "landmarks": np.asarray(record["landmarks"], np.float64),
+        "landmarks_found": np.bool_(json.loads(record["quality"].decode()).get("landmarks") == "found"),
     }

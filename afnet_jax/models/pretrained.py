@@ -102,7 +102,7 @@ def _load_ported(folder: Path) -> PretrainedTrunk:
         source, digests = record["source"], dict(record["tensors"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise WeightsError(
-            f"{folder}: expected a folder written by tools/port_imagenet.py, found no readable {_DIGESTS} in it"
+            f"{folder}: expected a folder written by afnet port-imagenet, found no readable {_DIGESTS} in it"
         ) from error
     abstract = {name: np.zeros(shape, np.float32) for name, shape in expected_shapes().items()}
     try:

@@ -176,7 +176,7 @@ def find_dataset(data_dir: Path, database: str | None = None) -> Path:
     if not names:
         raise DatasetError(
             f"{data_dir}: no prepared data set here, expected a folder DATABASE/{VERSION}; "
-            "make one with tools/prepare_dataset.py, or name its --data_dir"
+            "make one with afnet prepare, or name its --data_dir"
         )
     if database is None and len(names) > 1:
         raise DatasetError(f"{data_dir}: holds {', '.join(names)}; choose one with --database={names[0]}")

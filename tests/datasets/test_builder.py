@@ -1,3 +1,4 @@
+import dataclasses
 import subprocess
 import sys
 
@@ -6,10 +7,14 @@ import pytest
 import tensorflow_datasets as tfds
 
 from afnet_jax.atomic_files import write_arrays_atomically
+from afnet_jax.config import default_config
 from afnet_jax.datasets.builder import SPLIT, builder_of, write_dataset
+from afnet_jax.datasets.digests import write_digests
+from afnet_jax.datasets.loading import load
 from afnet_jax.datasets.records import record_of
 from afnet_jax.scans import EXPRESSIONS, find_scans, read_scan
 from afnet_jax.scans.databases import DATABASES
+from afnet_jax.scans.scan import LANDMARKS
 from tests.support.quick_preprocessing import quick_maps
 
 
@@ -36,6 +41,31 @@ def test_records_come_back_in_order_and_exactly(maps, tmp_path, capsys):
         assert example["scan_id"].decode() == each.id.name and example["subject"] == b"F0001"
         assert (example["label"], example["level"]) == (each.id.label, each.id.level)
         assert (example["ethnicity"], example["sex"]) == (b"WH", b"F")
+
+
+def test_landmarks_are_loaded_in_their_order_and_enter_no_digest(maps, tmp_path):
+    """Runs go on with the data sets they were begun with: what a network does not see is not in their digest."""
+    (tmp_path / "finished").mkdir()
+    absent, found = maps[0].id.name, maps[1].id.name
+    for index, each in enumerate(maps):
+        each.landmarks.update({name: np.array([index, k, 0.1]) for k, name in enumerate(LANDMARKS)})
+    maps[0].landmarks.pop("nose_tip")
+    maps[1].quality["landmarks"] = "found"
+    for each in maps:
+        write_arrays_atomically(tmp_path / "finished" / f"{each.id.name}.npz", record_of(each))
+    write_digests(write_dataset(DATABASES["bu3dfe"], tmp_path / "finished", tmp_path), "source")
+    config = default_config()
+    with config.unlocked():
+        config.dataset.update(name="bu3dfe", data_dir=str(tmp_path), image_size=32)
+    data = load(config.dataset)
+    assert data.landmarks.shape == (12, len(LANDMARKS), 3) and data.landmarks.dtype == np.float64
+    of_scan = dict(zip(data.scan_ids.tolist(), data.landmarks, strict=True))
+    for each in maps:
+        for name, place in zip(LANDMARKS, of_scan[each.id.name], strict=True):
+            np.testing.assert_array_equal(place, each.landmarks.get(name, np.full(3, np.nan)))
+    assert np.isnan(of_scan[absent][LANDMARKS.index("nose_tip")]).all()
+    assert data.scan_ids[data.landmarks_found].tolist() == [found]
+    assert data.digest == dataclasses.replace(data, landmarks=None, landmarks_found=None).digest
 
 
 def test_every_database_has_a_builder_of_its_name(tmp_path):

@@ -199,7 +199,7 @@ def test_a_damaged_ported_folder_is_refused(safetensors_file, tmp_path):
     digests.write_text(stated.replace('"bn1.bias": "', '"bn1.bias": "0'))
     assert "tensor bn1.bias: expected SHA-256" in refusal(out)
     digests.write_text(stated[:100])
-    assert "expected a folder written by tools/port_imagenet.py" in refusal(out)
+    assert "expected a folder written by afnet port-imagenet" in refusal(out)
     digests.write_text(stated)
     for shard in (out / "weights").rglob("d/*"):
         shard.write_bytes(b"")
