@@ -9,6 +9,7 @@ import json
 import os
 import re
 import runpy
+import shlex
 import shutil
 import subprocess
 import sys
@@ -20,7 +21,7 @@ import safetensors.numpy
 from PIL import Image
 
 from afnet_jax.preprocessing import preprocess
-from afnet_jax.scans.scan import EXPRESSION_CODES
+from afnet_jax.scans.scan import EXPRESSION_CODES, EXPRESSIONS
 from afnet_jax.synthetic import make_scan, write_people
 from tests.support.torchvision_weights import torchvision_tensors
 
@@ -63,6 +64,7 @@ def in_workplace(command: str, place: Path) -> list[str]:
         "SCAN…": str(scan),
         "bs000_E_ANGER_0.bnt FOLDER": f"{scan} {scan.parent}",
         "=FOLDER": "=own_raw",
+        "=MESHES": "=meshes",
         "NEW_SCANS": "own_raw/anna",
         "--data_dir=DIR --out=DIR": "--data_dir=data --database=bu3dfe --out=page",
         "=DIR": "=folder",
@@ -71,7 +73,7 @@ def in_workplace(command: str, place: Path) -> list[str]:
         "--config=X": "--config=bu3dfe",
     }.items():
         command = command.replace(word, stand_in)
-    return re.sub("^afnet ", "-m afnet_jax.commands.main ", command.removeprefix("python ")).split()
+    return shlex.split(re.sub("^afnet ", "-m afnet_jax.commands.main ", command.removeprefix("python ")))
 
 
 def settings_of(words: list[str]) -> list[str] | None:
@@ -94,6 +96,7 @@ def workplace(tmp_path_factory) -> Path:
     safetensors.numpy.save_file(torchvision_tensors(), place / "resnet18.safetensors")
     write_own_faces(place / "own_raw")
     write_mesh(place / "face.obj")
+    write_named_meshes(place / "meshes", place / "face.obj")
     for page, file in (("own_data.md", "my_faces.py"), ("settings.md", "my_config.py")):
         (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(), re.DOTALL)
         (place / file).write_text(code)
@@ -130,6 +133,15 @@ def write_mesh(path: Path) -> None:
     path.write_text("\n".join([*vertices, *faces]) + "\n")
     landmarks = {name: list(map(float, at)) for name, at in scan.landmarks.items()}
     path.with_suffix(".landmarks.json").write_text(json.dumps(landmarks))
+
+
+def write_named_meshes(folder: Path, face: Path) -> None:
+    """One mesh with its landmarks under the names of two people and six expressions."""
+    folder.mkdir()
+    for person in ("anna", "bert"):
+        for word in EXPRESSIONS:
+            for file in (face, face.with_suffix(".landmarks.json")):
+                (folder / f"{person}_{word}{file.name.removeprefix(face.stem)}").symlink_to(file)
 
 
 def run(words: list[str], place: Path) -> subprocess.CompletedProcess:
@@ -187,5 +199,5 @@ def test_commands_run(page, workplace, monkeypatch):
 
 
 def test_no_page_is_read_past():
-    assert len(commands("README.md")) > 10 and len(commands("docs/own_data.md")) == 5
+    assert len(commands("README.md")) > 10 and len(commands("docs/own_data.md")) == 8
     assert sum(map(len, map(commands, PAGES))) > 25

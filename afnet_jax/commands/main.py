@@ -29,6 +29,7 @@ VERBS = {
     "prepare": _Verb("prepare", "makes the data set that training reads from raw scans"),
     "synthetic": _Verb("synthetic", "writes raw files of synthetic subjects"),
     "inspect": _Verb("inspect", "writes a page that shows a prepared data set, odd scans first"),
+    "view": _Verb("view", "draws what is made of raw scans, as a page or a picture; needs no run"),
     "predict": _Verb("predict", "tells the probabilities of the six expressions of raw scans"),
     "reproduce": _Verb("reproduce", "trains every variant, then draws the paper's tables and figures"),
     "export": _Verb("export", "writes a finished run's networks as StableHLO and safetensors"),

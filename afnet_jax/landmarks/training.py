@@ -74,7 +74,9 @@ def _trained(net, make_batch, step_mm: float, loss_of, steps: int, seed: int, re
         if number % 100 == 0 or number == steps:
             count = number % 100 or 100
             shown = "  ".join(f"{name} {float(value) / count:.3f}" for name, value in sums.items())
-            report(f"step {number}/{steps}  {shown}  {time.monotonic() - start:.0f} s")
+            spent = time.monotonic() - start
+            left = spent / number * (steps - number)
+            report(f"step {number}/{steps}  {shown}  {spent:.0f} s, about {left:.0f} s left")
             sums = None
     net.eval()
     return net
