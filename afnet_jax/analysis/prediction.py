@@ -40,6 +40,7 @@ class Face:
         maps: as in `Maps`, without the axis of scans.
         remarks: what looked odd, see `Scan`.
         coloured: the scan has colours, see `Scan.coloured`.
+        landmarks: "given" or "found".
     """
 
     path: Path
@@ -47,6 +48,7 @@ class Face:
     maps: Maps
     remarks: tuple[str, ...] = ()
     coloured: bool = True
+    landmarks: str = "given"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,6 +86,7 @@ class Prediction:
                 "scan": self.face.name,
                 "expression": self.expression,
                 "probabilities": probabilities,
+                "landmarks": self.face.landmarks,
                 "doubtful": self.doubtful,
                 "doubt_below": self.doubt_below,
                 "synthetic_only": self.synthetic_only,
@@ -133,7 +136,7 @@ def _read_face(
     except (Exception, SystemExit) as error:  # of a reader, or a bug of ours: the others go on
         return ScanError(path, f"unexpected {in_one_line(error)}")
     reduced = reduce_maps(drawn_maps(maps), maps.mm_per_pixel, image_size, modalities)
-    return Face(path, scan.id.name, reduced, maps.remarks, scan.coloured)
+    return Face(path, scan.id.name, reduced, maps.remarks, scan.coloured, str(maps.quality["landmarks"]))
 
 
 class Predictor:
