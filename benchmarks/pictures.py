@@ -23,11 +23,11 @@ from afnet_jax.analysis.run import Run, load_run
 from afnet_jax.commands.command_line import command_parser, report_faults
 from afnet_jax.datasets.records import drawn_maps
 from afnet_jax.datasets.reduction import reduce_maps, stack
+from afnet_jax.geometry.alignment import to_canonical
+from afnet_jax.geometry.rendering import Grid, rasterize
 from afnet_jax.paths import user_path
 from afnet_jax.preprocessing import preprocess
-from afnet_jax.preprocessing.alignment import to_canonical
 from afnet_jax.preprocessing.face_maps import FaceMaps
-from afnet_jax.preprocessing.rendering import Grid, rasterize
 from afnet_jax.quality.thumbnails import relief
 from afnet_jax.scans.scan import EXPRESSION_CODES, Scan
 from afnet_jax.synthetic import make_scan

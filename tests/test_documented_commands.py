@@ -9,6 +9,8 @@ import json
 import os
 import re
 import runpy
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +21,7 @@ import safetensors.numpy
 from PIL import Image
 
 from afnet_jax.preprocessing import preprocess
-from afnet_jax.scans.scan import EXPRESSION_CODES
+from afnet_jax.scans.scan import EXPRESSION_CODES, EXPRESSIONS
 from afnet_jax.synthetic import make_scan, write_people
 from tests.support.mesh_files import write_coloured_obj
 from tests.support.torchvision_weights import torchvision_tensors
@@ -64,6 +66,7 @@ def in_workplace(command: str, place: Path) -> list[str]:
         "SCAN…": str(scan),
         "bs000_E_ANGER_0.bnt FOLDER": f"{scan} {scan.parent}",
         "=FOLDER": "=own_raw",
+        "=MESHES": "=meshes",
         "NEW_SCANS": "own_raw/anna",
         "--data_dir=DIR --out=DIR": "--data_dir=data --database=bu3dfe --out=page",
         "=DIR": "=folder",
@@ -72,7 +75,7 @@ def in_workplace(command: str, place: Path) -> list[str]:
         "--config=X": "--config=bu3dfe",
     }.items():
         command = command.replace(word, stand_in)
-    return re.sub("^afnet ", "-m afnet_jax.commands.main ", command.removeprefix("python ")).split()
+    return shlex.split(re.sub("^afnet ", "-m afnet_jax.commands.main ", command.removeprefix("python ")))
 
 
 def settings_of(words: list[str]) -> list[str] | None:
@@ -92,17 +95,20 @@ def workplace(tmp_path_factory) -> Path:
     for name in ("configs", "tools", "benchmarks"):
         (place / name).symlink_to(ROOT / name)
     write_people(place / "raw", database="bu3dfe", subjects=2, seed=0, levels=(3,), workers=1)
-    write_people(place / "raw_bosphorus", database="bosphorus", subjects=2, seed=0, workers=1)
     safetensors.numpy.save_file(torchvision_tensors(), place / "resnet18.safetensors")
     write_own_faces(place / "own_raw")
     write_coloured_obj(place / "face.obj", make_scan(0, "HA", 3, database="bu3dfe", seed=1)[0])
+    write_named_meshes(place / "meshes", place / "face.obj")
     for page, file in (("own_data.md", "my_faces.py"), ("settings.md", "my_config.py")):
         (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(), re.DOTALL)
         (place / file).write_text(code)
     run(["tools/prepare_dataset.py", "--database=bu3dfe", "--raw=raw", "--data_dir=data"], place)
-    run(["tools/prepare_dataset.py", "--database=bosphorus", "--raw=raw_bosphorus", "--data_dir=data"], place)
     run(["-m", "afnet_jax.main", "--config=configs/bu3dfe.py", "--workdir=runs/afnet", *OVERRIDES], place)
     (place / "runs" / "own").symlink_to("afnet")
+    (place / "runs" / "bu3dfe").symlink_to("afnet")
+    shutil.copytree(place / "runs" / "afnet", place / "runs" / "bosphorus")
+    write_people(place / "raw_bosphorus", database="bosphorus", subjects=2, seed=0, workers=1)
+    run(["tools/prepare_dataset.py", "--database=bosphorus", "--raw=raw_bosphorus", "--data_dir=data"], place)
     return place
 
 
@@ -119,6 +125,15 @@ def write_own_faces(folder: Path) -> None:
             np.save(stem.with_suffix(".npy"), maps.depth)
             Image.fromarray(maps.texture).save(stem.with_suffix(".png"))
             stem.with_suffix(".json").write_text(json.dumps({"mm_per_pixel": step, "landmarks": seen}))
+
+
+def write_named_meshes(folder: Path, face: Path) -> None:
+    """One mesh with its landmarks under the names of two people and six expressions."""
+    folder.mkdir()
+    for person in ("anna", "bert"):
+        for word in EXPRESSIONS:
+            for file in (face, face.with_suffix(".landmarks.json")):
+                (folder / f"{person}_{word}{file.name.removeprefix(face.stem)}").symlink_to(file)
 
 
 def run(words: list[str], place: Path) -> subprocess.CompletedProcess:
@@ -176,5 +191,5 @@ def test_commands_run(page, workplace, monkeypatch):
 
 
 def test_no_page_is_read_past():
-    assert len(commands("README.md")) > 10 and len(commands("docs/own_data.md")) == 5
+    assert len(commands("README.md")) > 10 and len(commands("docs/own_data.md")) == 8
     assert sum(map(len, map(commands, PAGES))) > 25

@@ -34,7 +34,9 @@ def test_links_lead_to_files_and_headings(page):
 
 def test_every_page_is_in_the_index():
     named = targets(ROOT / "docs" / "index.md")
-    assert {page.name for page in (ROOT / "docs").iterdir() if page.is_file()} - {"index.md"} <= set(named)
+    assert {page.name for page in (ROOT / "docs").iterdir() if page.suffix in (".md", ".ipynb")} - {"index.md"} <= set(
+        named
+    )
 
 
 def test_the_pictures_are_small():

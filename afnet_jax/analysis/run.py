@@ -81,6 +81,11 @@ class Run:
         return self._json("summary")
 
     @property
+    def baselines(self) -> dict | None:
+        """Content of baselines.json, see `analysis.baselines.run_baselines`; None where none were compared."""
+        return run_files.read_baselines(self.path)
+
+    @property
     def environment(self) -> dict:
         """Versions, devices and git commit of the run."""
         return self._json("environment")

@@ -18,24 +18,25 @@ from afnet_jax.commands.command_line import print_whatever_the_locale
 
 
 class _Verb(NamedTuple):
-    """A module of this package, what its help says in one line, and arguments that the verb itself stands for."""
+    """A module of this package, and what its help says in one line."""
 
     module: str
     does: str
-    arguments: tuple[str, ...] = ()
 
 
 VERBS = {
     "train": _Verb("train", "trains and evaluates all folds of all rounds, or goes on where the run stopped"),
-    "evaluate": _Verb("train", "tests the stored checkpoints of a run anew", ("--mode=evaluate",)),
+    "evaluate": _Verb("evaluate", "tests a finished run on another data set, or its checkpoints anew"),
     "prepare": _Verb("prepare", "makes the data set that training reads from raw scans"),
     "synthetic": _Verb("synthetic", "writes raw files of synthetic subjects"),
     "inspect": _Verb("inspect", "writes a page that shows a prepared data set, odd scans first"),
+    "view": _Verb("view", "draws what is made of raw scans, as a page or a picture; needs no run"),
     "predict": _Verb("predict", "tells the probabilities of the six expressions of raw scans"),
     "reproduce": _Verb("reproduce", "trains every variant, then draws the paper's tables and figures"),
     "export": _Verb("export", "writes a finished run's networks as StableHLO and safetensors"),
     "port-imagenet": _Verb("port_imagenet", "makes a checkpoint of published ResNet18 weights"),
-    "pixel-baseline": _Verb("pixel_baseline", "sets a finished run beside a linear model of its pixels"),
+    "compare": _Verb("compare", "sets a finished run beside linear models on the same splits"),
+    "pixel-baseline": _Verb("compare", "the earlier name of compare"),
 }
 
 
@@ -55,7 +56,7 @@ def main() -> int:
         advice = f"did you mean afnet {near[0]}?" if near else f"expected one of {', '.join(VERBS)};"
         print(f"error: {verb}: no such command; {advice} see afnet --help", file=sys.stderr)
         return 2
-    sys.argv = [f"afnet {verb}", *VERBS[verb].arguments, *arguments]
+    sys.argv = [f"afnet {verb}", *arguments]
     return importlib.import_module(f"afnet_jax.commands.{VERBS[verb].module}").main()
 
 

@@ -47,7 +47,7 @@ _MAY_CHANGE = (
     "compilation_cache",
 )
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy", "tensorflow-datasets")
-_ESTIMATE, _SUMMARY = "estimate.json", "summary.json"
+_ESTIMATE, _SUMMARY, _BASELINES = "estimate.json", "summary.json", "baselines.json"
 
 
 class RunFolder:
@@ -160,6 +160,21 @@ def open_checkpoints(run_folder: Path) -> Checkpoints:
 def write_summary(run_folder: Path, summary: dict) -> None:
     """Writes summary.json."""
     write_json(run_folder / _SUMMARY, summary)
+
+
+def write_baselines(run_folder: Path, baselines: dict) -> None:
+    """Writes baselines.json."""
+    write_json(run_folder / _BASELINES, baselines)
+
+
+def read_baselines(run_folder: Path) -> dict | None:
+    """Reads baselines.json; None where no linear model was compared with the run.
+
+    Raises:
+        RunError: it is damaged.
+    """
+    path = run_folder / _BASELINES
+    return read_json(path, remedy="write it again with afnet compare") if path.exists() else None
 
 
 def read_run_file(run_folder: Path, name: str) -> Any:

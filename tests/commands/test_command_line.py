@@ -32,7 +32,7 @@ def test_help_says_what_it_does_an_example_and_each_argument(verb, call):
     done = call(body(verb), "--help")
     assert done.returncode == 0 and done.stderr == ""
     first, example, *_ = done.stdout.split("\n\n")
-    assert first.endswith(".") and re.match(r"    afnet [a-z-]+ --", example)
+    assert first.endswith(".") and re.match(r"    afnet [a-z-]+ \S", example)
     usage = re.search(r"^usage: (.*)$", done.stdout, re.MULTILINE)[1]
     for name, meaning in arguments_of(done.stdout).items():
         assert meaning and not meaning.endswith(".")
