@@ -5,12 +5,13 @@ Sizes are those of 224×224 images. Places are pixels of the drawing, from its u
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 from xml.sax.saxutils import escape
 
-WIDTH, HEIGHT = 1080, 372
-_UP, _MIDDLE, _DOWN = 78, 186, 294  # rows: the texture trunk, what the trunks share, the depth trunk
-_BOX = (92, 60)
+WIDTH, HEIGHT = 1080, 344
+_UP, _MIDDLE, _DOWN = 72, 180, 288  # rows: the texture trunk, what the trunks share, the depth trunk
+_BOX = (104, 60)
 _FONT = "-apple-system, 'Segoe UI', 'Noto Sans', Helvetica, Arial, sans-serif"
 
 
@@ -35,7 +36,7 @@ def network_figure(theme: Theme) -> str:
     """Returns the drawing as the text of an SVG file."""
     # The columns' middles.
     given, layer1, mask1, layer2, mask2, layer3, fuse3, layer4, fuse4, head = (
-        52, 164, 256, 348, 440, 540, 640, 740, 838, 950,
+        56, 176, 272, 368, 464, 564, 668, 774, 876, 974,
     )  # fmt: skip
     parts = []
     for row, colour, name, given_size in ((_UP, theme.texture, "texture", "3"), (_DOWN, theme.depth, "depth", "1")):
@@ -46,25 +47,24 @@ def network_figure(theme: Theme) -> str:
             _box(theme, layer3, row, "Layer3", "14×14×256", colour),
             _box(theme, layer4, row, "Layer4", "7×7×512", colour),
             *(_box(theme, at, row, "MA", "γ⊗X + β", theme.mask, width=62) for at in (mask1, mask2)),
-            _arrows(theme, row, [given, layer1, mask1, layer2, mask2, layer3], [46, 46, 31, 46, 31, 46]),
+            _arrows(theme, row, [given, layer1, mask1, layer2, mask2, layer3], [52, 52, 31, 52, 31, 52]),
         ]
     for at, name, size in ((mask1, "mask-1", "56×56"), (mask2, "mask-2", "28×28")):
         parts += [_mask(theme, at, name, size), _line(theme, at, _MIDDLE - 34, at, _UP + 32)]
         parts += [_line(theme, at, _MIDDLE + 34, at, _DOWN - 32)]
-    for at, before, name in ((fuse3, layer3, "M₃"), (fuse4, layer4, "M₄")):
-        parts += [_box(theme, at, _MIDDLE, name, "t_iw⊗Xt + d_iw⊗Xd", theme.fusion, width=124, height=56)]
+    for at, before, name in ((fuse3, layer3, "M_{3}"), (fuse4, layer4, "M_{4}")):
+        parts += [_box(theme, at, _MIDDLE, name, "t_{iw}⊗X_{t} + d_{iw}⊗X_{d}", theme.fusion, width=124, height=56)]
         parts += [
-            _bend(theme, before + 46, _UP, at - 22, _MIDDLE - 28),
-            _bend(theme, before + 46, _DOWN, at - 22, _MIDDLE + 28),
+            _bend(theme, before + 52, _UP, at - 22, _MIDDLE - 28),
+            _bend(theme, before + 52, _DOWN, at - 22, _MIDDLE + 28),
         ]
     parts += [
-        _turn(theme, fuse3 + 22, _MIDDLE - 28, _UP, layer4 - 46),  # the fused features go on in the texture trunk
-        _line(theme, layer3 + 46, _DOWN, layer4 - 46, _DOWN),  # the depth trunk goes on with its own
+        _turn(theme, fuse3 + 22, _MIDDLE - 28, _UP, layer4 - 52),  # the fused features go on in the texture trunk
+        _line(theme, layer3 + 52, _DOWN, layer4 - 52, _DOWN),  # the depth trunk goes on with its own
         _box(theme, head + 36, _MIDDLE, "pool, 3 FC", "512–96–96–6", theme.text, width=106),
         _line(theme, fuse4 + 62, _MIDDLE, head - 17, _MIDDLE),
         _text(head + 36, _MIDDLE + 50, "six expressions", 12.5, theme.muted),
-        _text(mask1, 24, "mask attention, eq. 1", 12.5, theme.mask, anchor="middle"),
-        _text(mask2, 24, "", 12.5, theme.mask),
+        _text((mask1 + mask2) / 2, 24, "mask attention, eq. 1", 12.5, theme.mask),
         _text((fuse3 + fuse4) / 2, 24, "adaptive fusion by importance weights, eq. 2 and 3", 12.5, theme.fusion),
         _text(fuse3, _MIDDLE + 46, "IWC", 11.5, theme.muted),
         _text(fuse4, _MIDDLE + 46, "IWC", 11.5, theme.muted),
@@ -126,10 +126,13 @@ def _path(theme: Theme, along: str) -> str:
     return f'<path d="{along}" fill="none" stroke="{theme.line}" stroke-width="1.5" marker-end="url(#tip)"/>'
 
 
-def _text(x, y, words: str, size: float, colour: str, *, weight: int = 400, anchor: str = "middle") -> str:
-    if not words:
-        return ""
+def _text(x, y, words: str, size: float, colour: str, *, weight: int = 400) -> str:
+    """Words around a place; what stands in _{…} is set lower and smaller."""
+    parts, drop = re.split(r"_\{(.*?)\}", escape(words)), round(0.25 * size, 1)
+    lowered = [f'<tspan dy="{drop}" font-size="{0.72 * size:.1f}">{part}</tspan>' for part in parts[1::2]]
+    raised = [f'<tspan dy="-{drop}">{part}</tspan>' if part else "" for part in parts[2::2]]
+    inner = parts[0] + "".join(low + high for low, high in zip(lowered, raised, strict=True))
     return (
         f'<text x="{x:g}" y="{y:g}" font-size="{size}" font-weight="{weight}" fill="{colour}" '
-        f'text-anchor="{anchor}">{escape(words)}</text>'
+        f'text-anchor="middle">{inner}</text>'
     )

@@ -23,11 +23,11 @@ from afnet_jax.analysis.run import Run, load_run
 from afnet_jax.commands.command_line import command_parser, report_faults
 from afnet_jax.datasets.records import drawn_maps
 from afnet_jax.datasets.reduction import reduce_maps, stack
+from afnet_jax.geometry.alignment import to_canonical
+from afnet_jax.geometry.rendering import Grid, rasterize
 from afnet_jax.paths import user_path
 from afnet_jax.preprocessing import preprocess
-from afnet_jax.preprocessing.alignment import to_canonical
 from afnet_jax.preprocessing.face_maps import FaceMaps
-from afnet_jax.preprocessing.rendering import Grid, rasterize
 from afnet_jax.quality.thumbnails import relief
 from afnet_jax.scans.scan import EXPRESSION_CODES, Scan
 from afnet_jax.synthetic import make_scan
@@ -71,16 +71,17 @@ def face_strip(run: Run, scan: Scan, label: int) -> Image.Image:
     small = stack([reduce_maps(drawn_maps(maps), maps.mm_per_pixel, size, run.config.model.modalities)])
     heat = {trunk: _enlarged(warm[0]) for trunk, warm in mean_heat(run, small, [label]).items()}
     lit = surface(np.where(maps.valid, maps.depth, np.nan))
-    face = maps.valid
-    pictures = {
-        "scan": _seen_from_the_side(scan, maps),
-        "texture": _cut(maps.texture, face),
-        "depth": _cut(_coloured(maps.depth, face), face),
-        "mask-1, 56×56": _mask(maps.masks[56]),
-        "mask-2, 28×28": _mask(maps.masks[28]),
-        "Grad-CAM, texture": _cut(overlay(maps.texture, heat["texture"]), face),
-        "Grad-CAM, depth": _cut(overlay(lit, heat["depth"]), face),
+    seen = {
+        "texture": maps.texture,
+        "depth": _coloured(maps.depth, maps.valid),
+        "mask-1, 56×56": _masked(lit, maps.masks[56]),
+        "mask-2, 28×28": _masked(lit, maps.masks[28]),
+        "Grad-CAM, texture": overlay(maps.texture, heat["texture"]),
+        "Grad-CAM, depth": overlay(lit, heat["depth"]),
     }
+    square = _square_around(maps.valid)
+    pictures = {"scan": _seen_from_the_side(scan, maps)}
+    pictures |= {caption: _cut(image, maps.valid).crop(square) for caption, image in seen.items()}
     strip = Image.new("RGBA", (len(pictures) * (_EDGE + _GAP) - _GAP, _EDGE + _CAPTION))
     font = ImageFont.truetype(matplotlib.font_manager.findfont("DejaVu Sans"), 14)
     for place, (caption, picture) in enumerate(pictures.items()):
@@ -127,9 +128,18 @@ def _coloured(depth: np.ndarray, valid: np.ndarray) -> np.ndarray:
     )
 
 
-def _mask(mask: np.ndarray) -> Image.Image:
-    grey = Image.fromarray((255 * mask).astype(np.uint8)).resize((2 * _EDGE, 2 * _EDGE), Image.Resampling.NEAREST)
-    return grey.convert("RGBA")
+def _masked(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """(S, S, 3) image, dark where the mask is 0; the mask's own pixels can be told apart."""
+    times = len(image) // len(mask)
+    return (image * (0.2 + 0.8 * np.kron(mask, np.ones((times, times))))[..., None]).astype(np.uint8)
+
+
+def _square_around(where: np.ndarray) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of the smallest square that holds all of a condition, with a small rim."""
+    rows, cols = np.flatnonzero(where.any(axis=1)), np.flatnonzero(where.any(axis=0))
+    half = max(rows[-1] - rows[0], cols[-1] - cols[0]) // 2 + 3
+    row, col = (rows[0] + rows[-1]) // 2, (cols[0] + cols[-1]) // 2
+    return (col - half, row - half, col + half, row + half)
 
 
 def _enlarged(heat: np.ndarray) -> np.ndarray:

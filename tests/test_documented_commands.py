@@ -9,6 +9,7 @@ import json
 import os
 import re
 import runpy
+import shlex
 import shutil
 import subprocess
 import sys
@@ -20,8 +21,9 @@ import safetensors.numpy
 from PIL import Image
 
 from afnet_jax.preprocessing import preprocess
-from afnet_jax.scans.scan import EXPRESSION_CODES
+from afnet_jax.scans.scan import EXPRESSION_CODES, EXPRESSIONS
 from afnet_jax.synthetic import make_scan, write_people
+from tests.support.mesh_files import write_coloured_obj
 from tests.support.torchvision_weights import torchvision_tensors
 
 ROOT = Path(__file__).parents[1]
@@ -58,11 +60,13 @@ def in_workplace(command: str, place: Path) -> list[str]:
         "coordinator=auto": "coordinator=",
         "coordinator=HOST:PORT --config.distributed.processes=2": "coordinator=",
         "/data/BU_3DFE": "raw",
+        "/data/Bosphorus": "raw_bosphorus",
         "=RUN": "=runs/afnet",
         "=runs/synthetic": "=runs/afnet",
         "SCAN…": str(scan),
         "bs000_E_ANGER_0.bnt FOLDER": f"{scan} {scan.parent}",
         "=FOLDER": "=own_raw",
+        "=MESHES": "=meshes",
         "NEW_SCANS": "own_raw/anna",
         "--data_dir=DIR --out=DIR": "--data_dir=data --database=bu3dfe --out=page",
         "=DIR": "=folder",
@@ -71,7 +75,7 @@ def in_workplace(command: str, place: Path) -> list[str]:
         "--config=X": "--config=bu3dfe",
     }.items():
         command = command.replace(word, stand_in)
-    return re.sub("^afnet ", "-m afnet_jax.commands.main ", command.removeprefix("python ")).split()
+    return shlex.split(re.sub("^afnet ", "-m afnet_jax.commands.main ", command.removeprefix("python ")))
 
 
 def settings_of(words: list[str]) -> list[str] | None:
@@ -93,7 +97,8 @@ def workplace(tmp_path_factory) -> Path:
     write_people(place / "raw", database="bu3dfe", subjects=2, seed=0, levels=(3,), workers=1)
     safetensors.numpy.save_file(torchvision_tensors(), place / "resnet18.safetensors")
     write_own_faces(place / "own_raw")
-    write_mesh(place / "face.obj")
+    write_coloured_obj(place / "face.obj", make_scan(0, "HA", 3, database="bu3dfe", seed=1)[0])
+    write_named_meshes(place / "meshes", place / "face.obj")
     for page, file in (("own_data.md", "my_faces.py"), ("settings.md", "my_config.py")):
         (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(), re.DOTALL)
         (place / file).write_text(code)
@@ -102,7 +107,7 @@ def workplace(tmp_path_factory) -> Path:
     (place / "runs" / "own").symlink_to("afnet")
     (place / "runs" / "bu3dfe").symlink_to("afnet")
     shutil.copytree(place / "runs" / "afnet", place / "runs" / "bosphorus")
-    write_people(place / "raw_bosphorus", database="bosphorus", subjects=1, seed=0, workers=1)
+    write_people(place / "raw_bosphorus", database="bosphorus", subjects=2, seed=0, workers=1)
     run(["tools/prepare_dataset.py", "--database=bosphorus", "--raw=raw_bosphorus", "--data_dir=data"], place)
     return place
 
@@ -122,14 +127,13 @@ def write_own_faces(folder: Path) -> None:
             stem.with_suffix(".json").write_text(json.dumps({"mm_per_pixel": step, "landmarks": seen}))
 
 
-def write_mesh(path: Path) -> None:
-    """A face as an OBJ file with a colour at every vertex, and its landmarks beside it."""
-    scan = make_scan(0, "HA", 3, database="bu3dfe", seed=1)[0]
-    vertices = [f"v {x:.4f} {y:.4f} {z:.4f} {0.4 + 0.2 * (i % 2)} 0.4 0.3" for i, (x, y, z) in enumerate(scan.points)]
-    faces = [f"f {a} {b} {c}" for a, b, c in scan.triangles + 1]
-    path.write_text("\n".join([*vertices, *faces]) + "\n")
-    landmarks = {name: list(map(float, at)) for name, at in scan.landmarks.items()}
-    path.with_suffix(".landmarks.json").write_text(json.dumps(landmarks))
+def write_named_meshes(folder: Path, face: Path) -> None:
+    """One mesh with its landmarks under the names of two people and six expressions."""
+    folder.mkdir()
+    for person in ("anna", "bert"):
+        for word in EXPRESSIONS:
+            for file in (face, face.with_suffix(".landmarks.json")):
+                (folder / f"{person}_{word}{file.name.removeprefix(face.stem)}").symlink_to(file)
 
 
 def run(words: list[str], place: Path) -> subprocess.CompletedProcess:
@@ -187,5 +191,5 @@ def test_commands_run(page, workplace, monkeypatch):
 
 
 def test_no_page_is_read_past():
-    assert len(commands("README.md")) > 10 and len(commands("docs/own_data.md")) == 5
+    assert len(commands("README.md")) > 10 and len(commands("docs/own_data.md")) == 8
     assert sum(map(len, map(commands, PAGES))) > 25

@@ -172,6 +172,7 @@ def no_internet_for_the_weights(call, patch):
     def unreachable(*arguments):
         raise OSError("Network is unreachable")
 
+    patch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *names: None)
     patch.setattr(huggingface_hub, "hf_hub_download", unreachable)
     raised(load_pretrained, "imagenet")
 
@@ -206,7 +207,8 @@ def line_of(call, tmp_path, monkeypatch, capsys):
     def provoke(name: str) -> str:
         with monkeypatch.context() as patch:
             done = PROVOKED[name](call, patch)
-        (line,) = (done.stderr if done else capsys.readouterr().err).splitlines()
+        printed = (done.stderr if done else capsys.readouterr().err).splitlines()
+        (line,) = (line for line in printed if line.startswith(("error: ", "warning: ")))
         return re.sub(r"process \d+ on \S+\)", "process 4321 on node7)", line.replace(str(tmp_path), "/home/me"))
 
     return provoke

@@ -174,15 +174,21 @@ def run_baselines(run: Run, data: FaceDataset, *, most_rounds: int | None = None
     }
 
 
-def verdict(baselines: dict) -> str:
-    """Returns one sentence on whether the network earns its cost beside the best of the linear models."""
+def best_of(baselines: dict) -> tuple[str, dict]:
+    """Returns the name and the numbers of the linear model that is right most often."""
     models = {name: model for name, model in baselines["models"].items() if "reason" not in model}
     name = max(models, key=lambda each: models[each]["accuracy"]["mean"])
-    points, p = 100 * models[name]["difference"], models[name]["t_test"]["p"]
+    return name, models[name]
+
+
+def verdict(baselines: dict) -> str:
+    """Returns one sentence on whether the network earns its cost beside the best of the linear models."""
+    name, model = best_of(baselines)
+    points, p = 100 * model["difference"], model["t_test"]["p"]
     told = f"p = {p:.3f}" if p is not None else "too few folds for a test"
     best = f"the best linear model, logistic regression on {name}"
     if p is None or p >= SIGNIFICANT:
-        return f"The network is not shown to differ from {best}: {points:+.1f} points, {told}."
+        return f"The network is not shown to differ from {best}: {points:+.1f} points, {told}.".replace("-", "−")
     if points < 0:
         return f"The network does worse than {best}, by {-points:.1f} points ({told})."
     return f"The network does better than {best}, by {points:.1f} points ({told})."

@@ -62,7 +62,7 @@ def _page(evaluation: Evaluation, found: dict) -> str:
     sections = [
         Section("networks", "Each network", _networks(evaluation, found)),
         Section("confusion", "Confusion matrix", confusion_section(found, counted="counts")),
-        Section("expressions", "Expressions", expressions_section(found, counted="as one round")),
+        Section("expressions", "Expressions", expressions_section(found, counted="of the mean of the networks")),
         Section("calibration", "Calibration", _calibration(found)),
         Section("subjects", "Subjects", subjects_section(rows)),
     ]
@@ -105,10 +105,10 @@ def _networks(evaluation: Evaluation, found: dict) -> str:
 
 def _calibration(found: dict) -> str:
     temperature = found["calibration"]["temperature"]
-    how = ""
+    scaling = "Not scaled: the run has predicted no other subjects than those tested here."
     if temperature is not None:
-        how = (
+        scaling = (
             f"Temperature {temperature:.2f}: fitted on what the run's networks say of the test subjects of their own "
             f"folds ({title_of(found['trained_on'])}), none of whom is tested here. It changes no network's decision."
         )
-    return calibration_section(found["calibration"], how_scaled=how)
+    return calibration_section(found["calibration"], scaling=scaling)

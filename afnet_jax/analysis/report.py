@@ -13,7 +13,7 @@ import numpy as np
 from afnet_jax.analysis import paper, report_charts
 from afnet_jax.analysis.metrics import complete_rounds, tested_folds
 from afnet_jax.analysis.report_attention import attention_sections
-from afnet_jax.analysis.report_baselines import baselines_section
+from afnet_jax.analysis.report_baselines import baselines_section, best_linear_model
 from afnet_jax.analysis.report_calibration import calibration_section
 from afnet_jax.analysis.report_page import page
 from afnet_jax.analysis.report_predictions import hardest_section, subjects_section, tested_rows
@@ -77,6 +77,8 @@ def _lead(run: Run, summary: dict) -> str:
     if accuracy["mean"] is not None:
         spread = f"± {100 * accuracy['std']:.2f} over {done} rounds" if done > 1 else "one round"
         figures.append(("Accuracy", number(summary, "accuracy.mean"), spread))
+    if (linear := best_linear_model(run)) is not None:
+        figures.append(linear)
     if expected is not None:
         figures.append(("The paper's", f"{expected:.2f} %", "mean of 100 rounds"))
     figures += [
@@ -189,15 +191,15 @@ def _calibration(summary: dict) -> str:
     if "calibration" not in summary:
         raise RunError("summary.json is of an earlier version; write it again with --mode=evaluate")
     found = summary["calibration"]
-    how = ""
+    scaling = "Not scaled: with a single fold nothing is left to fit a temperature on."
     if found and found["scaled"]:
         every = [t for of_round in found["temperatures"] for t in of_round]
-        how = (
+        scaling = (
             f"Temperatures {min(every):.2f} to {max(every):.2f}, one for each fold's network: fitted on what the other "
             "folds' networks of the round say of their own test subjects, all of whom this network was trained on and "
             "none of whom it is tested on. They change no decision."
         )
-    return calibration_section(found, how_scaled=how)
+    return calibration_section(found, scaling=scaling)
 
 
 def _splits(run: Run) -> str:
@@ -258,5 +260,5 @@ def _environment(run: Run, summary: dict) -> str:
     return (
         table("Time", ("for", "seconds", "rounded"), times)
         + (table("Size of the network", ("counted", "size"), sizes) if size else "")
-        + table("Versions", ("", "found at the start of the run"), rows, kind="words")
+        + table("Versions", ("what", "found at the start of the run"), rows, kind="words")
     )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from afnet_jax.analysis import report_charts
-from afnet_jax.analysis.baselines import are_of, verdict
+from afnet_jax.analysis.baselines import are_of, best_of, verdict
 from afnet_jax.analysis.run import Run
 from afnet_jax.analysis.tables import baselines_table
+from afnet_jax.errors import RunError
 from afnet_jax.html_page import figure, paragraph, table
 
 _LABELS = {"depth and texture": "both"}  # short enough to stand under a bar
@@ -21,7 +22,8 @@ def baselines_section(run: Run) -> str:
     known = {name: model for name, model in stored["models"].items() if "reason" not in model}
     shares = [("network", stored["network"])]
     shares += [(_LABELS.get(name, name), model["accuracy"]["mean"]) for name, model in known.items()]
-    chart = report_charts.bars("Accuracy of the network and of linear models", shares, y_label="accuracy")
+    title, linear = "Accuracy of the network and of linear models", [name for name, _ in shares[1:]]
+    chart = report_charts.bars(title, shares, y_label="accuracy", paler=linear)
     listed = baselines_table(stored, run.config.variant)
     lead = (
         "Logistic regression on the places of the landmarks, which the network does not see, and on 32×32 pixels of "
@@ -39,6 +41,18 @@ def baselines_section(run: Run) -> str:
         + table(listed.title, listed.columns, listed.rows)
         + absent
     )
+
+
+def best_linear_model(run: Run) -> tuple[str, str, str] | None:
+    """Returns the best linear model as one of the page's key figures; None where none was compared."""
+    try:
+        stored = run.baselines
+        if stored is None or not are_of(stored, run):
+            return None
+    except RunError:  # which the section tells
+        return None
+    name, model = best_of(stored)
+    return "Best linear model", f"{100 * model['accuracy']['mean']:.2f} %", f"on {name}"
 
 
 def stored_rounds(stored: dict, run: Run) -> str:

@@ -7,13 +7,13 @@ from afnet_jax.analysis.calibration import BINS
 from afnet_jax.html_page import details, figure, paragraph, table
 
 
-def calibration_section(found: dict | None, *, how_scaled: str) -> str:
+def calibration_section(found: dict | None, *, scaling: str) -> str:
     """Returns the reliability diagram and the calibration errors.
 
     Args:
         found: "ece", "ece_by_chance", "nll" and "bins" of `calibration.calibration`, and "scaled", the same after
             temperature scaling or None; None where nothing is known.
-        how_scaled: on what the temperature was fitted, a sentence.
+        scaling: on what the temperature was fitted, or why there is none, as sentences.
     """
     if found is None:
         return paragraph("No round is complete yet.")
@@ -37,8 +37,7 @@ def calibration_section(found: dict | None, *, how_scaled: str) -> str:
         rows,
     )
     caption = "On the diagonal a network is as often right as it says; above it, more often. Larger dots: more scans."
-    told = how_scaled if found["scaled"] else "Not scaled: with a single fold nothing is left to fit a temperature on."
-    return paragraph(lead) + figure(chart, caption) + errors + paragraph(told, soft=True) + _bins(kinds)
+    return paragraph(lead) + figure(chart, caption) + errors + paragraph(scaling, soft=True) + _bins(kinds)
 
 
 def _bins(kinds: dict[str, dict]) -> str:

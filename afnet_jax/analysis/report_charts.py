@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,8 +49,8 @@ def lines(title: str, curves: Mapping[str, Curve], *, x_label: str, y_label: str
     return _svg(title, drawn)
 
 
-def bars(title: str, shares: Sequence[tuple[str, float]], *, y_label: str) -> str:
-    """A bar for each (name, fraction), from 0 to 100 %."""
+def bars(title: str, shares: Sequence[tuple[str, float]], *, y_label: str, paler: Collection[str] = ()) -> str:
+    """A bar for each (name, fraction), from 0 to 100 %, some of them paler than the others."""
     place_y = lambda y: _HEIGHT - _BOTTOM - y * (_HEIGHT - _TOP - _BOTTOM)  # noqa: E731
     step = (_WIDTH - _LEFT - _RIGHT) / max(len(shares), 1)
     drawn = [_y_axis(1.0, place_y, True), f'<text x="4" y="10">{html.escape(y_label)}</text>']
@@ -58,7 +58,8 @@ def bars(title: str, shares: Sequence[tuple[str, float]], *, y_label: str) -> st
         x, y = _LEFT + step * (index + 0.12), float(place_y(share))
         height = max(_HEIGHT - _BOTTOM - y, 0.8)
         drawn.append(
-            f'<rect class="bar" x="{x:.1f}" y="{y:.1f}" width="{0.76 * step:.1f}" height="{height:.1f}">'
+            f'<rect class="{"bar paler" if name in paler else "bar"}" x="{x:.1f}" y="{y:.1f}" '
+            f'width="{0.76 * step:.1f}" height="{height:.1f}">'
             f"<title>{html.escape(name)}: {100 * share:.1f} %</title></rect>"
         )
         if len(shares) <= 12:
@@ -77,9 +78,10 @@ def reliability(title: str, curves: Mapping[str, Sequence[tuple[float, float, in
     """
     place_x = lambda x: _LEFT + x * (_WIDTH - _LEFT - _RIGHT)  # noqa: E731
     place_y = lambda y: _TALL - _BOTTOM - np.asarray(y) * (_TALL - _TOP - _BOTTOM)  # noqa: E731
+    anchors = ("middle", "middle", "middle", "middle", "end")  # the last would stand out
     ticks = "".join(
-        f'<text x="{place_x(t):.1f}" y="{_TALL - 18}" text-anchor="middle">{100 * t:.0f} %</text>'
-        for t in np.linspace(0, 1, 5)
+        f'<text x="{place_x(t):.1f}" y="{_TALL - 18}" text-anchor="{anchor}">{100 * t:.0f} %</text>'
+        for t, anchor in zip(np.linspace(0, 1, 5), anchors, strict=True)
     )
     drawn = [
         _y_axis(1.0, place_y, True),

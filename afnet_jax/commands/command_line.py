@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from afnet_jax.commands import completion
 from afnet_jax.errors import AFNetError
 from afnet_jax.gpu import report_missing_gpu
 
@@ -70,6 +71,8 @@ class CommandParser(argparse.ArgumentParser):
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         """Returns the arguments; prints one line and exits with status 2 where they are wrong."""
+        if completion.is_asked():
+            completion.complete(self)
         return super().parse_args(self.checked(sys.argv[1:] if args is None else args), namespace)
 
     def checked(self, args: Sequence[str]) -> list[str]:

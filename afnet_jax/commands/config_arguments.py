@@ -15,6 +15,7 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from afnet_jax.commands import completion
 from afnet_jax.commands.command_line import CommandParser, entry, print_whatever_the_locale
 from afnet_jax.config import RENAMED, database_config, default_config, flat
 from afnet_jax.errors import AFNetError, ConfigError, in_one_line
@@ -51,6 +52,10 @@ class _ConfigParser(CommandParser):
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         """Returns the arguments, of which `config` is a ConfigDict."""
+        if completion.is_asked():
+            for field, meaning in meanings().items():
+                self.add_argument(f"--config.{field}", help=meaning)
+            completion.complete(self)
         given, overrides = self.parse_known_args(self.checked(sys.argv[1:] if args is None else args), namespace)
         try:
             given.config = _overridden(load_config(given.config), overrides)

@@ -13,6 +13,7 @@ import sys
 from typing import NamedTuple
 
 from afnet_jax import __version__
+from afnet_jax.commands import completion
 from afnet_jax.commands.command_line import print_whatever_the_locale
 
 
@@ -29,6 +30,7 @@ VERBS = {
     "prepare": _Verb("prepare", "makes the data set that training reads from raw scans"),
     "synthetic": _Verb("synthetic", "writes raw files of synthetic subjects"),
     "inspect": _Verb("inspect", "writes a page that shows a prepared data set, odd scans first"),
+    "view": _Verb("view", "draws what is made of raw scans, as a page or a picture; needs no run"),
     "predict": _Verb("predict", "tells the probabilities of the six expressions of raw scans"),
     "reproduce": _Verb("reproduce", "trains every variant, then draws the paper's tables and figures"),
     "export": _Verb("export", "writes a finished run's networks as StableHLO and safetensors"),
@@ -41,6 +43,8 @@ VERBS = {
 def main() -> int:
     print_whatever_the_locale()
     verb, *arguments = sys.argv[1:] or ["--help"]
+    if completion.is_asked():
+        verb, arguments = completion.verb_to_complete(VERBS) or "--help", []
     if verb in ("--help", "-h", "help"):
         print(_help())
         return 0

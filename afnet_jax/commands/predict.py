@@ -13,18 +13,32 @@ import sys
 
 from afnet_jax.commands.command_line import command_parser, not_negative, report_faults
 
+_SYNTHETIC = (
+    "its networks have seen synthetic subjects only: of people, expect them to be wrong more often than not "
+    "(docs/analysis.md)"
+)
+
 
 def _main(arguments: argparse.Namespace) -> int:
-    from afnet_jax.analysis.prediction import Prediction, Predictor, find_files, predict, read_faces, to_table
+    from afnet_jax.analysis.prediction import Prediction, Predictor, predict, read_faces, to_table
     from afnet_jax.analysis.run import load_run  # not above: --help must not wait for JAX
+    from afnet_jax.scans import ScanError
     from afnet_jax.scans.databases import readable_databases
+    from afnet_jax.scans.scan_files import find_files
 
     databases = readable_databases(arguments.reader)
     run = load_run(arguments.workdir)
     paths = find_files(arguments.scans, databases)
+    if all(isinstance(path, ScanError) for path in paths):  # told at once, before a program is compiled
+        for fault in paths:
+            print(f"error: {fault}", file=sys.stderr)
+        return 1
     faces = read_faces(paths, run.config.dataset.image_size, databases, run.config.model.modalities)
     found, rejected = [], 0
-    for outcome in predict(Predictor(run, round=arguments.round, fold=arguments.fold), faces):
+    predictor = Predictor(run, round=arguments.round, fold=arguments.fold)
+    if predictor.synthetic_only:
+        print(f"warning: {run.path}: {_SYNTHETIC}", file=sys.stderr)
+    for outcome in predict(predictor, faces):
         if not isinstance(outcome, Prediction):
             print(f"error: {outcome}", file=sys.stderr)
             rejected += 1

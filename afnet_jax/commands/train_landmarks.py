@@ -19,8 +19,8 @@ def main() -> int:
     parser.add_argument(
         "--work", required=True, metavar="DIR", help="folder for the views, 110 kB a head; made if need be"
     )
-    parser.add_argument("--heads", type=positive, default=6000, metavar="N", help="synthetic heads")
-    parser.add_argument("--fine_steps", type=positive, default=7000, metavar="N", help="of the fine network")
+    parser.add_argument("--heads", type=positive, default=8000, metavar="N", help="synthetic heads")
+    parser.add_argument("--fine_steps", type=positive, default=5000, metavar="N", help="of the fine network")
     parser.add_argument("--coarse_steps", type=positive, default=2500, metavar="N", help="of the coarse network")
     parser.add_argument("--seed", type=not_negative, default=0, metavar="N", help="of heads, views and networks")
     parser.add_argument(

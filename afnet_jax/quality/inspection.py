@@ -20,8 +20,8 @@ from afnet_jax.datasets.builder import read_records
 from afnet_jax.datasets.records import VERSION, prepared_names
 from afnet_jax.datasets.rejected import REJECTED, Rejection, read_rejected
 from afnet_jax.errors import DatasetError
+from afnet_jax.geometry.alignment import TEMPLATE, WEIGHTS
 from afnet_jax.paths import user_path
-from afnet_jax.preprocessing.alignment import TEMPLATE, WEIGHTS
 from afnet_jax.quality import thumbnails
 from afnet_jax.scans.scan import EXPRESSIONS, LANDMARKS
 from afnet_jax.sha256 import digest_of

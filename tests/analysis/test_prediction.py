@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from afnet_jax.analysis.gradcam import explain
-from afnet_jax.analysis.prediction import Face, Prediction, Predictor, find_files, predict, read_faces
+from afnet_jax.analysis.prediction import Face, Prediction, Predictor, predict, read_faces
 from afnet_jax.datasets.reduction import stack
 from afnet_jax.errors import RunError
 from afnet_jax.scans import ScanError, bosphorus
+from afnet_jax.scans.scan_files import find_files
 from afnet_jax.synthetic import make_scan
 from tests.support.finished_run import repeated
 

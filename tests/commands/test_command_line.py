@@ -1,6 +1,7 @@
 """Every verb of `afnet`: one look of --help, exit status 0, 1 or 2, and one line for whatever is wrong."""
 
 import importlib
+import os
 import re
 import subprocess
 import sys
@@ -10,6 +11,8 @@ import pytest
 
 from afnet_jax.commands import main as console
 from afnet_jax.commands.command_line import command_parser, not_negative, positive
+
+ROOT = Path(__file__).parents[2]
 
 
 def body(verb):
@@ -29,7 +32,7 @@ def test_help_says_what_it_does_an_example_and_each_argument(verb, call):
     done = call(body(verb), "--help")
     assert done.returncode == 0 and done.stderr == ""
     first, example, *_ = done.stdout.split("\n\n")
-    assert first.endswith(".") and re.match(r"    afnet [a-z-]+ --", example)
+    assert first.endswith(".") and re.match(r"    afnet [a-z-]+ \S", example)
     usage = re.search(r"^usage: (.*)$", done.stdout, re.MULTILINE)[1]
     for name, meaning in arguments_of(done.stdout).items():
         assert meaning and not meaning.endswith(".")
@@ -125,10 +128,27 @@ def test_help_of_the_console_command_names_every_verb(call):
 
 def test_verbs_and_tools_do_the_same():
     """A tool's --help is the verb's, save for the name in its usage."""
-    root = Path(__file__).parents[2]
     done = [
-        subprocess.run([sys.executable, *command, "--help"], cwd=root, capture_output=True, text=True, check=True)
+        subprocess.run([sys.executable, *command, "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
         for command in (["tools/predict.py"], ["-m", "afnet_jax.commands.main", "predict"])
     ]
     tool, verb = (each.stdout for each in done)
     assert "usage: predict.py SCAN… --workdir=RUN" in tool and tool.replace("predict.py", "afnet predict") == verb
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("afnet pre", {"prepare", "predict"}),
+        ("afnet predict --wor", {"--workdir"}),
+        ("afnet train --mode ", {"train", "evaluate"}),
+        ("afnet train --config.train.ep", {"--config.train.epochs"}),
+    ],
+)
+def test_completion_in_the_shell(typed, expected, tmp_path):
+    pytest.importorskip("argcomplete")
+    asked = {"_ARGCOMPLETE": "1", "COMP_LINE": typed, "COMP_POINT": str(len(typed)), "GLIBC_TUNABLES": ""}
+    environment = os.environ | asked | {"_ARGCOMPLETE_STDOUT_FILENAME": str(tmp_path / "out"), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "afnet_jax.commands.main"]
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True, timeout=120)
+    assert {word.strip() for word in (tmp_path / "out").read_text().split("\013")} == expected
