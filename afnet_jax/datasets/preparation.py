@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import functools
 import inspect
+import itertools
 import multiprocessing
 import os
 import shutil
@@ -194,12 +195,27 @@ def _finish_all(jobs: list[_Job], workers: int, make_record: Callable[[_Job], _O
     outcomes: dict[str, _Outcome] = {}
     progress = tqdm(total=len(jobs), initial=len(jobs) - len(open_jobs), desc="preparing scans", unit="scan")
     with progress, _workers(min(workers, len(open_jobs) or 1)) as executor:
-        futures = {executor.submit(make_record, job): job for job in open_jobs}
-        for future in concurrent.futures.as_completed(futures):
-            outcomes[futures[future].id.name] = future.result()
-            progress.set_postfix(rejected=sum(each.rejection is not None for each in outcomes.values()))
+        rejected = 0
+        for job, outcome in _in_parallel(executor, make_record, open_jobs, most=4 * workers):
+            outcomes[job.id.name] = outcome
+            rejected += outcome.rejection is not None
+            progress.set_postfix(rejected=rejected)
             progress.update()
     return {job.id.name: outcomes[job.id.name] for job in open_jobs}
+
+
+def _in_parallel(
+    executor: concurrent.futures.Executor, make_record: Callable[[_Job], _Outcome], jobs: Sequence[_Job], most: int
+) -> Iterator[tuple[_Job, _Outcome]]:
+    """Yields jobs and their outcomes as they are done; at most so many wait for a worker, since each takes memory."""
+    waiting: dict[concurrent.futures.Future, _Job] = {}
+    coming = iter(jobs)
+    while True:
+        waiting |= {executor.submit(make_record, job): job for job in itertools.islice(coming, most - len(waiting))}
+        if not waiting:
+            return
+        for future in concurrent.futures.wait(waiting, return_when=concurrent.futures.FIRST_COMPLETED).done:
+            yield waiting.pop(future), future.result()
 
 
 @contextlib.contextmanager
