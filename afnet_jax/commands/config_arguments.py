@@ -83,7 +83,7 @@ def load_config(given: str) -> ConfigDict:
         return shipped_config(name, *([variant] if colon else []))
     path = user_path(name) if name else Path()
     if not path.is_file():
-        near = difflib.get_close_matches(path.stem, SHIPPED, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(path.stem, SHIPPED, n=1, cutoff=0.6)
         advice = f"did you mean --config={near[0]}?" if near else f"{', '.join(SHIPPED)} come with the package"
         raise ConfigError(f"--config={given}: no such file; {advice}")
     try:
