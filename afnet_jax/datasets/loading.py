@@ -20,7 +20,7 @@ from afnet_jax.datasets.records import VERSION, being_prepared, lock_file, prepa
 from afnet_jax.datasets.reduction import reduce_maps, stack
 from afnet_jax.errors import DatasetError
 from afnet_jax.file_lock import read_lock
-from afnet_jax.maps import INPUT_MAPS, Faces, Maps
+from afnet_jax.maps import INPUT_MAPS, Faces, Maps, maps_of
 from afnet_jax.paths import user_path
 from afnet_jax.scans.databases import DATABASES, is_synthetic
 from afnet_jax.sha256 import digest_of
@@ -71,6 +71,8 @@ def load(dataset: ConfigDict, modalities: Collection[str] = ()) -> FaceDataset:
         DatasetError: not prepared, damaged, or without a scan of the levels asked for.
     """
     data_dir = user_path(dataset.data_dir)
+    if is_synthetic(dataset.name) and dataset.synthetic_variety == "wide":
+        return _varied(data_dir, dataset, modalities)
     if is_synthetic(dataset.name):
         from afnet_jax.datasets.synthetic_default import prepare_synthetic  # only this data set needs them
 
@@ -98,6 +100,25 @@ def load(dataset: ConfigDict, modalities: Collection[str] = ()) -> FaceDataset:
         levels=columns["level"],
         landmarks=columns["landmarks"],
         landmarks_found=columns["landmarks_found"],
+    )
+
+
+def _varied(data_dir: Path, dataset: ConfigDict, modalities: Collection[str]) -> FaceDataset:
+    from afnet_jax.datasets import varied_set  # only this data set needs it
+
+    if computed := maps_of(modalities).keys() - maps_of(()).keys():
+        raise DatasetError(
+            f"dataset.synthetic_variety='wide' has no {', '.join(sorted(computed))}: "
+            f"set --config.model.modalities to texture, depth or both"
+        )
+    folder = varied_set.prepare_varied(data_dir, dataset.synthetic_subjects, dataset.synthetic_seed, dataset.image_size)
+    columns = varied_set.load_varied(folder)
+    return FaceDataset(
+        maps=Maps(**{name: columns[name] for name in maps_of(())}),
+        labels=columns["label"],
+        scan_ids=columns["scan_id"],
+        subjects=columns["subject"],
+        levels=columns["level"],
     )
 
 
