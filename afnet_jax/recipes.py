@@ -71,7 +71,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "protocol.rounds": 1,
         "train.epochs": 8,
         "train.batch_size": 16,
-        "train.learning_rate": 1e-4,
+        "train.learning_rate": 3e-4,
         "train.learning_rate_decay": "cosine",
         "train.warmup": 0.1,
         "train.weight_decay": 0.02,
