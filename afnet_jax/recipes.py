@@ -1,6 +1,6 @@
-"""Settings that come with the package beside the databases' own: what is learned from first, and what wins afterwards.
+"""Settings that come with the package beside the databases' own: pretraining, fine-tuning, and the same from nothing.
 
-The paper's settings stay those of `config.default_config` and of the databases; docs/accuracy.md has what these gain.
+The paper's settings stay those of `config.default_config` and of the databases; docs/accuracy.md has what was measured.
 """
 
 from __future__ import annotations
