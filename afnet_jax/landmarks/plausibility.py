@@ -1,8 +1,8 @@
 """How well found landmarks fit a face: a Gaussian prior over the landmarks of upright faces.
 
-Each landmark that the network places is a measurement with a variance of its own, larger where the network contradicts
-itself on the mirror image and where there is no surface. The landmarks given out are the likeliest under both, so that
-one bad measurement gives way to where the others say that the landmark is.
+What the network places is a measurement, whose errors are known from the heads that it learnt from. They are taken for
+larger where the network contradicts itself on the mirror image and where there is no surface. The landmarks given out
+are the likeliest under both, so that one bad measurement gives way to where the others say that the landmark is.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 _POSES, _POSE_DEGREES, _POSE_MM = 4, 2.0, 1.5  # that each face of the prior is seen in; standard deviations
-_MEASURED = 2.0  # mm, standard deviation of a good measurement along each axis
+_ELSEWHERE = 1.0  # mm, standard deviation along each axis that errors on faces of other origins have beyond
 _DOUBT = 1.0  # mm of it for each mm between the two placings
 _OFF_SURFACE = 2.0  # mm of it for each mm to the nearest surface
-_STEEP = 3.0  # mm more of it along the view, where heights may be read off another surface
+_FURTHEST = 10.0  # mm: measurements that are off by more are mistakes, which are told by the others
 _HALF_CONFIDENCE = 7.0  # mm between measurement and what the prior makes of it that halve the confidence
 
 
@@ -26,20 +26,29 @@ class Prior:
 
     Attributes:
         mean: (66,) mm; covariance: (66, 66) mm².
+        errors: (66, 66) mm², covariance of what the network is off.
     """
 
     mean: np.ndarray
     covariance: np.ndarray
+    errors: np.ndarray
 
 
-def fitted_prior(landmarks: np.ndarray, seed: int) -> Prior:
-    """Returns the prior of (N, 22, 3) canonical landmarks, seen in poses that are a little off, as found ones are."""
+def fitted_prior(landmarks: np.ndarray, errors: np.ndarray, seed: int) -> Prior:
+    """Returns the prior of (N, 22, 3) canonical landmarks, seen in poses that are a little off, as found ones are.
+
+    Args:
+        errors: (M, 22, 3) mm, what the network was off on faces of which the truth is known.
+    """
     rng = np.random.default_rng(seed)
     turns = Rotation.from_rotvec(np.radians(rng.normal(0, _POSE_DEGREES, (_POSES * len(landmarks), 3)))).as_matrix()
     shifts = rng.normal(0, _POSE_MM, (len(turns), 1, 3))
     seen = np.tile(landmarks, (_POSES, 1, 1)) @ turns.swapaxes(1, 2) + shifts
     flat = seen.reshape(len(seen), -1)
-    return Prior(flat.mean(axis=0), np.cov(flat, rowvar=False) + 0.5 * np.eye(flat.shape[1]))
+    off = errors.reshape(len(errors), -1)
+    off = (off - np.median(off, axis=0)).clip(-_FURTHEST, _FURTHEST)
+    covariance = np.cov(flat, rowvar=False) + 0.5 * np.eye(flat.shape[1])
+    return Prior(flat.mean(axis=0), covariance, np.cov(off, rowvar=False))
 
 
 def judged(prior: Prior, seen: np.ndarray, disagreement: np.ndarray, gap: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -53,14 +62,14 @@ def judged(prior: Prior, seen: np.ndarray, disagreement: np.ndarray, gap: np.nda
     Returns:
         (22, 3) mm, the likeliest landmarks; (22,) confidence, 0 to 1.
     """
-    spread = np.sqrt(_MEASURED**2 + (_DOUBT * disagreement) ** 2 + (_OFF_SURFACE * gap) ** 2)
-    deviation = np.stack([spread, spread, np.hypot(spread, _STEEP)], axis=1)
+    doubt = np.repeat(_ELSEWHERE**2 + (_DOUBT * disagreement) ** 2 + (_OFF_SURFACE * gap) ** 2, 3)
+    scale = np.ones(len(doubt))
     for _ in range(3):
-        gain = np.linalg.solve(prior.covariance + np.diag(deviation.ravel() ** 2), prior.covariance).T
+        measured = (prior.errors + np.diag(doubt)) * np.outer(scale, scale)
+        gain = np.linalg.solve(prior.covariance + measured, prior.covariance).T
         likely = (prior.mean + gain @ (seen.ravel() - prior.mean)).reshape(seen.shape)
         off = np.linalg.norm((seen - likely)[:, :2], axis=1)
         # Measurements that the others contradict count less: their deviation grows with what they are off.
-        deviation = np.stack([spread, spread, np.hypot(spread, _STEEP)], axis=1)
-        deviation *= np.sqrt(1 + (off / _HALF_CONFIDENCE) ** 2)[:, None]
+        scale = np.repeat(np.sqrt(1 + (off / _HALF_CONFIDENCE) ** 2), 3)
     certain = np.exp2(-((off / _HALF_CONFIDENCE) ** 2)) * np.exp2(-((disagreement / _HALF_CONFIDENCE) ** 2))
     return likely, certain * np.exp2(-((gap / 10.0) ** 2))

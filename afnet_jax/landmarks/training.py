@@ -15,6 +15,7 @@ import optax
 from flax import nnx
 
 from afnet_jax.landmarks import views
+from afnet_jax.landmarks.detector import height_at
 from afnet_jax.landmarks.disturbances import MIRRORED, disturbed, glasses
 from afnet_jax.landmarks.examples import MARGIN, Views, load_views, make_views
 from afnet_jax.landmarks.network import CELL, HEIGHT_UNIT, FaceFinder, LandmarkFinder, at_cells, features
@@ -25,6 +26,7 @@ _BATCH = 32
 _PEAK_RATE, _DECAY = 2e-3, 1e-4
 _COARSE_CROP = 64  # pixels
 _SIGMA = 1.0  # cells, of the target heatmaps
+_MEASURED = 24  # batches whose errors are measured once the network is trained
 
 Batch = tuple[np.ndarray, ...]
 
@@ -38,9 +40,9 @@ def train_detector(folder: Path, heads: int, steps: Mapping[str, int], seed: int
         workers: processes that make views.
     """
     data = load_views(make_views(heads, seed, folder, workers), heads, seed)
-    prior = fitted_prior(data["landmarks"], seed)
     coarse = train_face_finder(data, steps["coarse"], seed)
-    return Detector(coarse, train_landmark_finder(data, steps["fine"], seed), prior)
+    fine = train_landmark_finder(data, steps["fine"], seed)
+    return Detector(coarse, fine, fitted_prior(data["landmarks"], errors_of(fine, data, seed), seed))
 
 
 def train_landmark_finder(data: Views, steps: int, seed: int, report: Callable = print) -> LandmarkFinder:
@@ -53,6 +55,25 @@ def train_face_finder(data: Views, steps: int, seed: int, report: Callable = pri
     """Trains the coarse network for so many steps of 32 views."""
     net = FaceFinder(rngs=nnx.Rngs(seed))
     return _trained(net, functools.partial(_coarse_batch, data), views.COARSE_STEP, _coarse_loss, steps, seed, report)
+
+
+def errors_of(net: LandmarkFinder, data: Views, seed: int) -> np.ndarray:
+    """(N, 22, 3) mm that a trained network is off on views of heads that are disturbed anew, heights included."""
+    found = []
+    for number in range(_MEASURED):
+        rng = np.random.default_rng([seed, number, 0x5E])
+        for depth, pixels, place in zip(*_seen_again(net, data, rng), strict=True):
+            (true, seen), off = (height_at(depth, at)[0] for at in (place, pixels)), (pixels - place) * [1, -1]
+            found.append(np.column_stack([off * views.FINE_STEP, seen - true]))
+    return np.array(found)
+
+
+def _seen_again(net: LandmarkFinder, data: Views, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    """Depths, placed pixels and true ones of a batch's views that show a whole face."""
+    depth, places, is_face = _fine_batch(data, rng)
+    pixels = np.asarray(net(features(depth, views.FINE_STEP)[0])[0])
+    whole = (is_face > 0) & ((places > 0) & (places < depth.shape[1] - 1)).all(axis=(1, 2))
+    return depth[whole], pixels[whole], places[whole]
 
 
 def _trained(net, make_batch, step_mm: float, loss_of, steps: int, seed: int, report: Callable):

@@ -59,8 +59,8 @@ def _program(net: nnx.Module) -> Callable:
 
 def save_detector(detector: Detector, path: Path) -> str:
     """Writes the detector, its kernels as float16; returns the file's SHA-256."""
-    tensors = {"prior.mean": detector.prior.mean, "prior.covariance": detector.prior.covariance}
-    tensors = {name: np.asarray(value, np.float32) for name, value in tensors.items()}
+    prior = dataclasses.asdict(detector.prior)
+    tensors = {f"prior.{name}": np.asarray(value, np.float32) for name, value in prior.items()}
     for name in ("face_finder", "landmark_finder"):
         for path_in_net, leaf in nnx.to_flat_state(nnx.state(getattr(detector, name))):
             value = np.asarray(leaf[...])
@@ -91,7 +91,8 @@ def load_detector(path: Path = FILE) -> Detector:
         )
     try:
         tensors = safetensors.numpy.load(data)
-        prior = Prior(*(tensors[f"prior.{name}"].astype(np.float64) for name in ("mean", "covariance")))
+        names = [field.name for field in dataclasses.fields(Prior)]
+        prior = Prior(*(tensors[f"prior.{name}"].astype(np.float64) for name in names))
         nets = (_filled("face_finder", FaceFinder, tensors), _filled("landmark_finder", LandmarkFinder, tensors))
     except Exception as error:
         raise WeightsError(f"{path}: no landmark detector's weights ({type(error).__name__}: {error})") from error

@@ -92,7 +92,7 @@ class Exact:
     """A detector that knows the landmarks, and is shown views from these sides, each with its mirror image."""
 
     def __init__(self, landmarks: np.ndarray, turns):
-        self.prior = Prior(landmarks.ravel(), 1e6 * np.eye(landmarks.size))
+        self.prior = Prior(landmarks.ravel(), 1e6 * np.eye(landmarks.size), np.eye(landmarks.size))
         self._landmarks, self._turns = landmarks, iter(turns)
 
     def places(self, depths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

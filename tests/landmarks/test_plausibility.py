@@ -15,7 +15,23 @@ NOTHING = np.zeros(len(LANDMARKS))
 def prior():
     rng = np.random.default_rng(0)
     scale = 1 + rng.normal(0, 0.06, (200, 1, 3))
-    return fitted_prior(FACE * scale + rng.normal(0, 2.0, (200, *FACE.shape)), 0)
+    errors = rng.normal(0, 1.7, (300, *FACE.shape))
+    errors[::50] = 80.0  # mistakes
+    return fitted_prior(FACE * scale + rng.normal(0, 2.0, (200, *FACE.shape)), errors, 0)
+
+
+def test_mistakes_do_not_spoil_what_is_known_of_errors(prior):
+    assert np.sqrt(np.diag(prior.errors)).max() < 2.7
+
+
+def test_a_landmark_that_is_placed_badly_as_a_rule_follows_the_others_more():
+    rng = np.random.default_rng(1)
+    faces, errors = FACE + rng.normal(0, 3.0, (300, *FACE.shape)), rng.normal(0, 0.5, (300, *FACE.shape))
+    errors[:, 0] *= 12
+    prior = fitted_prior(faces, errors, 0)
+    moved = FACE + np.array([4.0, 0, 0]) * np.isin(np.arange(len(FACE)), (0, 5))[:, None]
+    likely, _ = judged(prior, moved, NOTHING, NOTHING)
+    assert abs(likely[0, 0] - FACE[0, 0]) < 0.5 * abs(likely[5, 0] - FACE[5, 0])
 
 
 def test_landmarks_of_a_plain_face_stay(prior):

@@ -8,7 +8,7 @@ from flax import nnx
 from afnet_jax.landmarks import bodies, subjects, training, views
 from afnet_jax.landmarks.disturbances import MIRRORED, disturbed, glasses
 from afnet_jax.landmarks.examples import MARGIN, load_views, make_views, views_of
-from afnet_jax.landmarks.network import FaceFinder
+from afnet_jax.landmarks.network import FaceFinder, LandmarkFinder
 from afnet_jax.landmarks.subjects import draw_head, landmark_places
 from afnet_jax.scans.scan import LANDMARKS
 from afnet_jax.synthetic import template
@@ -158,6 +158,16 @@ def test_a_network_is_trained(some_views):
     after = jax.tree.leaves(nnx.state(training.train_face_finder(some_views, 2, 0, lines.append), nnx.Param))
     assert any(not np.allclose(a, b) for a, b in zip(before, after, strict=True))
     assert all(np.isfinite(leaf).all() for leaf in after) and lines[0].startswith("step 2/2  heat")
+
+
+@pytest.mark.slow
+def test_what_a_network_is_off_is_measured_on_whole_faces(some_views, monkeypatch):
+    monkeypatch.setattr(training, "_MEASURED", 1)
+    net = LandmarkFinder(rngs=nnx.Rngs(0))
+    net.eval()
+    errors = training.errors_of(net, some_views, 0)
+    assert errors.shape[1:] == (len(LANDMARKS), 3) and 2 < len(errors) <= 32
+    assert np.isfinite(errors).all() and np.abs(errors[..., :2]).mean() > 10  # it has learnt nothing
 
 
 def test_coarse_targets_name_the_cell_of_the_middle(some_views):

@@ -13,7 +13,7 @@ from afnet_jax.landmarks.plausibility import Prior
 
 def untrained() -> weights.Detector:
     nets = FaceFinder(rngs=nnx.Rngs(0)), LandmarkFinder(rngs=nnx.Rngs(1))
-    return weights.Detector(*nets, Prior(np.arange(66.0), np.eye(66)))
+    return weights.Detector(*nets, Prior(np.arange(66.0), np.eye(66), 2 * np.eye(66)))
 
 
 def test_are_small_and_the_packages_own():
@@ -33,6 +33,7 @@ def test_come_back_as_they_were_saved(tmp_path):
     ):
         assert np.allclose(a, b, atol=1e-3)
     assert np.array_equal(before.prior.mean, after.prior.mean)
+    assert np.array_equal(before.prior.errors, after.prior.errors)
 
 
 def test_damaged_ones_are_refused(tmp_path, monkeypatch):
