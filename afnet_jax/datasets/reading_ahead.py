@@ -33,7 +33,7 @@ def read_ahead(source: RandomAccess[T], *, threads: int, ahead: int) -> Iterator
         import grain  # here: it takes a second, and data sets that fit the memory need none
     except ImportError:
         raise DatasetError(
-            "the data set is streamed (config.dataset.placement), which takes Grain: pip install grain"
+            "the data set is streamed (config.dataset.placement), which takes Grain: pip install 'afnet_jax[stream]'"
         ) from None
     options = grain.ReadOptions(num_threads=min(threads, ahead), prefetch_buffer_size=ahead)
     return iter(grain.MapDataset.source(source).to_iter_dataset(options))
