@@ -34,10 +34,18 @@ def execute(out: Path = NOTEBOOK) -> float:
     seconds = time.perf_counter() - start
     for cell in notebook.cells:
         cell.metadata.clear()  # times of this execution
-        if "outputs" in cell:  # progress bars
-            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+        if cell.cell_type == "code":
+            cell.outputs = [_without_bars(output) for output in cell.outputs]
     nbformat.write(notebook, out)
     return seconds
+
+
+def _without_bars(output):
+    """What a cell printed, without the states that a progress bar went through."""
+    if output.get("name") == "stderr":
+        lines = [line for line in output.text.replace("\r", "\n").splitlines() if line and "%|" not in line]
+        output.text = "".join(f"{line}\n" for line in lines)
+    return output
 
 
 def main() -> int:

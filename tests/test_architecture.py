@@ -17,6 +17,7 @@ FLOORS = (
     ("datasets", "protocol"),
     ("quality",),
     ("config",),
+    ("recipes",),
     ("runs",),
     ("training",),
     ("analysis",),

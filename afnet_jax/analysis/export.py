@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.export
@@ -22,6 +21,7 @@ from afnet_jax.atomic_files import write_atomically
 from afnet_jax.errors import RunError
 from afnet_jax.maps import Maps, maps_of
 from afnet_jax.models.network import Network
+from afnet_jax.models.starting_weights import flatten
 from afnet_jax.paths import user_path
 from afnet_jax.preprocessing.pipeline import PreprocessingConfig
 from afnet_jax.scans.scan import EXPRESSIONS
@@ -67,12 +67,6 @@ def export_model(run: Run, out: str | Path, *, round: int = 0, fold: int | None 
     except OSError as error:
         raise RunError(f"{out}: cannot be written to ({error.strerror}); give another --out") from error
     return out
-
-
-def flatten(params: dict, batch_stats: dict) -> dict[str, Any]:
-    """Weights by name, "params.trunks.texture.conv1.kernel" and so on; folds on axis 0."""
-    leaves = jax.tree_util.tree_leaves_with_path({"params": params, "batch_stats": batch_stats})
-    return {jax.tree_util.keystr(path, simple=True, separator=_SEPARATOR): leaf for path, leaf in leaves}
 
 
 def probabilities(config: ConfigDict):

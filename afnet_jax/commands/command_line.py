@@ -98,7 +98,8 @@ class CommandParser(argparse.ArgumentParser):
         message = " ".join(message.split())
         if match := re.match(r"the following arguments are required: (.*)", message):
             missing = [f"{name}=…" if name.startswith("--") else name for name in match[1].split(", ")]
-            return f"{' and '.join(missing)} must be given"
+            others = f"{', '.join(missing[:-1])} and " if missing[1:] else ""
+            return f"{others}{missing[-1]} must be given"
         if match := re.match(r"unrecognized arguments: (\S+)", message):
             return self._unknown(match[1])
         if not (match := re.match(r"argument (?:-\w/)?([^:]+): (.*)", message)):

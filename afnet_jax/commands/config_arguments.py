@@ -17,14 +17,12 @@ from ml_collections import ConfigDict, config_flags
 
 from afnet_jax.commands import completion
 from afnet_jax.commands.command_line import CommandParser, entry, print_whatever_the_locale
-from afnet_jax.config import RENAMED, database_config, default_config, flat
+from afnet_jax.config import RENAMED, default_config, flat
 from afnet_jax.errors import AFNetError, ConfigError, in_one_line
 from afnet_jax.models.architecture import Architecture
 from afnet_jax.paths import user_path
-from afnet_jax.scans.databases import DATABASES
+from afnet_jax.recipes import SHIPPED, shipped_config
 
-# Those that need no file, so that they are there wherever the package is.
-SHIPPED = tuple(sorted(name for name, database in DATABASES.items() if database.settings))
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", tuple: "values such as 3,4", str: "a text"}
 
 
@@ -82,10 +80,10 @@ def load_config(given: str) -> ConfigDict:
     """
     name, colon, variant = given.partition(":")
     if name in SHIPPED:
-        return database_config(name, *([variant] if colon else []))
+        return shipped_config(name, *([variant] if colon else []))
     path = user_path(name) if name else Path()
     if not path.is_file():
-        near = difflib.get_close_matches(path.stem, SHIPPED, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(path.stem, SHIPPED, n=1, cutoff=0.6)
         advice = f"did you mean --config={near[0]}?" if near else f"{', '.join(SHIPPED)} come with the package"
         raise ConfigError(f"--config={given}: no such file; {advice}")
     try:

@@ -79,6 +79,8 @@ def load(dataset: ConfigDict, modalities: Collection[str] = (), *, room: float =
         DatasetError: not prepared, damaged, or without a scan of the levels asked for.
     """
     data_dir = user_path(dataset.data_dir)
+    if is_synthetic(dataset.name) and dataset.synthetic_variety == "wide":
+        return _varied(data_dir, dataset, modalities)
     if is_synthetic(dataset.name):
         from afnet_jax.datasets.synthetic_default import prepare_synthetic  # only this data set needs them
 
@@ -169,6 +171,26 @@ class _ReducedRecords:
 
     def __getitem__(self, index: int) -> dict:
         return self.reduce(self.records[self.chosen[index]])
+
+
+def _varied(data_dir: Path, dataset: ConfigDict, modalities: Collection[str]) -> FaceDataset:
+    from afnet_jax.datasets import varied_set  # only this data set needs it
+
+    if computed := maps_of(modalities).keys() - maps_of(()).keys():
+        raise DatasetError(
+            f"dataset.synthetic_variety='wide' has no {', '.join(sorted(computed))}: "
+            f"set --config.model.modalities to texture, depth or both"
+        )
+    folder = varied_set.prepare_varied(data_dir, dataset.synthetic_subjects, dataset.synthetic_seed, dataset.image_size)
+    columns = varied_set.load_varied(folder)
+    return FaceDataset(
+        maps=Maps(**{name: columns[name] for name in maps_of(())}),
+        labels=columns["label"],
+        scan_ids=columns["scan_id"],
+        subjects=columns["subject"],
+        levels=columns["level"],
+        streamed=dataset.placement == "stream",  # from memory
+    )
 
 
 def _how_to_prepare(data_dir: Path, name: str) -> str:

@@ -13,8 +13,10 @@ from afnet_jax.synthetic import sensor, template
 from afnet_jax.synthetic.expression import UNITS, Activation, draw_activation
 from afnet_jax.synthetic.head import shape_head
 from afnet_jax.synthetic.identity import draw_person, resting_skin
+from afnet_jax.synthetic.varied import exaggerated, warp
 
 _EXAGGERATED = 0.6, 1.7  # least and most that the default subjects' deviations from the average are multiplied by
+_SIZE = -0.16, 0.13  # of the whole head, fractions
 # Where a name lies by definition differs between face models. The detector's names lie where the canonical pose has
 # them (`geometry.alignment.TEMPLATE`), on the average over heads: template mm, of the left side.
 _PLACES = {
@@ -65,21 +67,17 @@ class TrainingHead:
 def draw_head(number: int, seed: int) -> TrainingHead:
     """Draws a head with an expression and what surrounds a face; the same arguments give the same head."""
     rng = np.random.default_rng([seed, number, 0x1A])
-    person = draw_person(number, seed)
-    factor = rng.uniform(*_EXAGGERATED)
-    shape = {name: factor * value for name, value in person.shape.items()}
-    shape["size"] = float(rng.uniform(-0.16, 0.13))
-    person = dataclasses.replace(person, shape=shape)
+    person = exaggerated(draw_person(number, seed), rng, _EXAGGERATED, _SIZE)
     gaze = rng.normal(0, [1.2, 0.5])
     rest = resting_skin(person) + _own_features(rng)
     head = shape_head(person, rest, _activation((seed, number), rng), (gaze[0], gaze[1]))
-    points = head.points + _warp(head.points, rng, _WARP) + _warp(head.points, rng, _FINE_WARP)
+    points = head.points + warp(head.points, rng, _WARP) + warp(head.points, rng, _FINE_WARP)
     landmarks = template.interpolate(points, landmark_places())
     face = points.reshape(-1, 3), template.triangles()
     if rng.random() < 0.65:
         crop = sensor.draw_crop(rng) * rng.uniform(0.8, 1.15)
         face = bodies.without(face, crop.ravel() >= 1)
-    around = bodies.surroundings(1 + shape["size"], rng) if rng.random() < 0.6 else []
+    around = bodies.surroundings(1 + person.shape["size"], rng) if rng.random() < 0.6 else []
     return TrainingHead(*bodies.joined([face, *around]), landmarks)
 
 
@@ -117,16 +115,4 @@ def _own_features(rng: np.random.Generator) -> np.ndarray:
         moved += hill[..., None] * np.stack(
             np.broadcast_arrays(outwards * np.tanh(template.X / 5), up, forward), axis=-1
         )
-    return moved
-
-
-def _warp(points: np.ndarray, rng: np.random.Generator, kind: tuple[int, tuple[float, float], float]) -> np.ndarray:
-    """(R, C, 3) mm of smooth movements at random places."""
-    count, widths, most = kind
-    moved = np.zeros_like(points)
-    strength = most * rng.uniform(0, 1)
-    for x, y in rng.uniform([-70, -110], [70, 75], (count, 2)):
-        width = rng.uniform(*widths)
-        hill = np.exp(-0.5 * ((points[..., 0] - x) ** 2 + (points[..., 1] - y) ** 2) / width**2)
-        moved += hill[..., None] * rng.normal(0, strength, 3)
     return moved

@@ -66,6 +66,7 @@ def parser():
     [
         ([], "FILE and --out=… must be given"),
         (["f"], "--out=… must be given"),
+        (["--count=2"], "FILE and --out=… must be given"),
         (["f", "--out"], "--out: expected a value, --out=…"),
         (["f", "--out=x", "--cuont=2"], "--cuont: no such argument; did you mean --count?"),
         (["f", "--out=x", "--count=0"], "--count: expected a whole number of at least 1, found '0'"),
