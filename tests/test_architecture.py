@@ -12,6 +12,7 @@ FLOORS = (
     ("atomic_files", "compiler", "gpu", "paths"),
     ("scans",),
     ("preprocessing", "synthetic"),
+    ("points",),
     ("landmarks",),
     ("datasets", "models", "protocol"),
     ("quality",),

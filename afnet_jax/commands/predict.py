@@ -22,7 +22,8 @@ def _main(arguments: argparse.Namespace) -> int:
     databases = readable_databases(arguments.reader)
     run = load_run(arguments.workdir)
     paths = find_files(arguments.scans, databases)
-    faces = read_faces(paths, run.config.dataset.image_size, databases, run.config.model.modalities)
+    data = run.config.dataset
+    faces = read_faces(paths, data.image_size, databases, run.config.model.modalities, data.input)
     found, rejected = [], 0
     for outcome in predict(Predictor(run, round=arguments.round, fold=arguments.fold), faces):
         if not isinstance(outcome, Prediction):

@@ -13,9 +13,11 @@ import optax
 from flax import nnx, struct
 from ml_collections import ConfigDict
 
-from afnet_jax.maps import Faces
+from afnet_jax.maps import Clouds, Faces, Maps
 from afnet_jax.models.network import Network
 from afnet_jax.models.pretrained import PretrainedTrunk
+from afnet_jax.points import render
+from afnet_jax.points.augmentation import render_augmented
 from afnet_jax.training.augmentation import augment
 
 
@@ -67,6 +69,7 @@ class Trainer:
         self.network = Network(config.model, pretrained, platform=platform)
         self.platform = self.network.platform
         self._train = config.train
+        self._view = config.dataset.image_size, tuple(config.model.modalities)
         rate = config.train.learning_rate
         if config.train.learning_rate_decay == "cosine":
             rate = optax.cosine_decay_schedule(rate, steps)
@@ -90,11 +93,16 @@ class Trainer:
             active: scalar bool; where False the state comes back as it was. None for True.
         """
         batch = jax.tree.map(lambda a: a[indices], faces)
-        batch = batch._replace(maps=augment(batch.maps, key, self._train))
+        maps = batch.maps
+        if isinstance(maps, Clouds):
+            cloud_key, key = jax.random.split(key)
+            keys = jax.vmap(jax.random.fold_in, (None, 0))(cloud_key, indices)
+            maps = render_augmented(maps, keys, *self._view, self._train.augment)
+        maps = augment(maps, key, self._train)
 
         def loss_of(params):
             model = self.network.model(params, state.batch_stats)
-            logits = model(batch.maps, train=True)
+            logits = model(maps, train=True)
             loss = optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels).mean()
             batch_stats = nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))
             return loss, (batch_stats, (logits.argmax(-1) == batch.labels).sum())
@@ -111,8 +119,11 @@ class Trainer:
 
     def logits(self, state: TrainState, faces: Faces, indices: jax.Array) -> jax.Array:
         """(B, 6) float32 logits of the scans named by indices, by the running statistics."""
-        maps = jax.tree.map(lambda a: a[indices], faces.maps)
+        maps = self._rendered(jax.tree.map(lambda a: a[indices], faces.maps))
         return self.network.model(state.params, state.batch_stats)(maps)
+
+    def _rendered(self, maps: Maps | Clouds) -> Maps:
+        return render(maps, *self._view) if isinstance(maps, Clouds) else maps
 
     def _norm(self, tree) -> jax.Array:
         """Euclidean norm over all leaves."""
