@@ -83,6 +83,8 @@ class Program(NamedTuple):
 
 def make_program(name: str, shape: Shape) -> Program:
     """One of PROGRAMS, as the project itself makes it."""
+    if name == "train_points":
+        shape = dataclasses.replace(shape, source="points")
     return PROGRAMS[name](shape, Trainer(shape.config, platform=shape.platform))
 
 
@@ -119,6 +121,7 @@ def _export(shape: Shape, trainer: Trainer) -> Program:
 
 PROGRAMS: dict[str, Callable[[Shape, Trainer], Program]] = {
     "train": _train,
+    "train_points": _train,
     "evaluate": _evaluate,
     "predict": _predict,
     "gradcam": _gradcam,

@@ -59,7 +59,7 @@ def change_cloud(cloud: Clouds, key: jax.Array, augment: ConfigDict) -> Clouds:
         augment: config.train.augment.
     """
     turn, move, noise, holes, marks = jax.random.split(key, 5)
-    cloud = _moved(cloud, _motion(turn, augment), _uniform(move, augment.shift_mm, 3))
+    cloud = moved(cloud, _motion(turn, augment), _uniform(move, augment.shift_mm, 3))
     points = cloud.points.astype(jnp.float32)
     if augment.noise_mm:
         points += _noise(noise, len(points), augment.noise_mm)[:, None] * cloud.rotation[2] / _length(cloud.rotation[2])
@@ -74,7 +74,7 @@ def change_cloud(cloud: Clouds, key: jax.Array, augment: ConfigDict) -> Clouds:
 def turned(clouds: Clouds, *, yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0) -> Clouds:
     """Returns B clouds, all turned by so many degrees from the pose that their landmarks gave them."""
     motion = _rotation(jnp.radians(jnp.array([pitch, yaw, roll], jnp.float32)))
-    return jax.vmap(lambda cloud: _moved(cloud, motion, jnp.zeros(3)))(clouds)
+    return jax.vmap(lambda cloud: moved(cloud, motion, jnp.zeros(3)))(clouds)
 
 
 def _motion(key: jax.Array, augment: ConfigDict) -> jax.Array:
@@ -102,7 +102,8 @@ def _times(left: jax.Array, right: jax.Array) -> jax.Array:
     return jnp.matmul(left, right, precision=jax.lax.Precision.HIGHEST)
 
 
-def _moved(cloud: Clouds, motion: jax.Array, shift: jax.Array) -> Clouds:
+def moved(cloud: Clouds, motion: jax.Array, shift: jax.Array) -> Clouds:
+    """Returns one cloud after a (3, 3) motion about the middle of the face, and a shift in mm."""
     return cloud._replace(
         rotation=_times(motion, cloud.rotation),
         offset=_times(motion, cloud.offset - _PIVOT) + _PIVOT + shift,
