@@ -231,7 +231,7 @@ def draw_picture(raw: Path, out: Path) -> None:
 def _draw_points(axis, own: Clouds) -> None:
     from afnet_jax.points.visibility import canonical
 
-    points = np.asarray(canonical(own))[0]
+    points = np.stack(canonical(own), axis=-1)[0]
     order = np.argsort(points[:, 2])
     axis.scatter(*points[order, :2].T, c=own.colours[0][order] / 255, s=0.3, linewidths=0)
     axis.set_xlim(-117, 117), axis.set_ylim(-145, 90), axis.set_aspect("equal")

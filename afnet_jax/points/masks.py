@@ -87,7 +87,8 @@ def _hull_edges(corners: jax.Array) -> Sequence[tuple[jax.Array, jax.Array, jax.
     # (B, from, to, other): positive where the other corner lies to the left of the way.
     left = along[:, :, :, None, 0] * along[:, :, None, :, 1] - along[:, :, :, None, 1] * along[:, :, None, :, 0]
     length = (along**2).sum(-1)
-    is_edge = (left >= 0).all(-1) & (length > 0)
+    same = np.eye(corners.shape[1], dtype=bool)  # whose products need not come out as 0 where XLA joins them with a sum
+    is_edge = ((left >= 0) | same[:, None] | same).all(-1) & (length > 0)
     following = jnp.argmax(jnp.where(is_edge, length, -1.0), axis=-1)
     return [
         (

@@ -8,7 +8,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from afnet_jax.points.visibility import spread_max, spread_min
+from afnet_jax.points.visibility import kept_apart, spread_max, spread_min
 from afnet_jax.preprocessing.rendering import Grid
 
 _GAP = 2.0  # mm round a pixel within which a surface has points
@@ -28,15 +28,16 @@ def face_region(seen: jax.Array, grid: Grid) -> jax.Array:
         (B, W, W) bool.
     """
     reach = round(_GAP / grid.step) or 1
-    closed = spread_min(spread_max(seen.astype(jnp.float32), reach, 0.0), reach, 1.0) > 0
+    seen = kept_apart(seen.astype(jnp.float32))
+    closed = kept_apart(spread_min(spread_max(seen, reach, 0.0), reach, 1.0)) > 0
     cell = grid.size // _CELLS
     occupied = _to_words(closed.reshape(closed.shape[0], _CELLS, cell, _CELLS, cell).any(axis=(2, 4)))
     face = _reached(occupied & _middle(), occupied)
     outside = _reached(~face & _rim(), ~face)
     closed &= _to_pixels(face, cell)
     # A cell on the face's rim is part face, part outside.
-    near_outside = spread_max(_to_pixels(outside, cell).astype(jnp.float32), cell, 1.0) > 0
-    return closed | ~near_outside
+    near_outside = spread_max(_to_pixels(outside, cell).astype(jnp.float32), cell, 1.0)
+    return kept_apart((closed | (near_outside == 0)).astype(jnp.float32)) > 0
 
 
 def _reached(start: jax.Array, free: jax.Array) -> jax.Array:

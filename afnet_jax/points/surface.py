@@ -19,15 +19,13 @@ import numpy as np
 from afnet_jax.points.visibility import SeenPoints
 from afnet_jax.preprocessing.rendering import Grid
 
-# Of the levels of heights, in working pixels between the B-splines, the coarsest first; and how far off the surface of
-# the level before a point may be to count half, mm along the normal.
-_LEVELS = ((16, 24.0), (8, 12.0), (4, 5.0), (2, 2.5))
-_FINEST_OFF = 1.5
-_COLOUR_LEVELS = (8, 4, 2)
-# Weight of no change, in points: it keeps a level from following a single point's noise.
-_DAMPING = (1e-3, 1e-2, 0.1, 0.3)
-_FINEST_DAMPING = 1.0
-_COLOUR_DAMPING = (1e-3, 1e-2, 0.1)
+# Levels of heights, the coarsest first: working pixels between the B-splines; mm along the normal by which a point may
+# stand off the surface of the level before to count a quarter; weight of no change, in points, which keeps a level from
+# following a single point's noise. The finest level of B-splines comes twice, at last with less tolerance.
+_LEVELS = ((16, 1000.0, 1e-3), (8, 40.0, 1e-3), (4, 20.0, 1e-2), (2, 6.0, 0.1), (2, 4.0, 0.1))
+_FINEST_OFF, _FINEST_DAMPING = 2.0, 0.5  # of the mean over 3 × 3 pixels that comes last
+_COLOUR_LEVELS = ((8, 1e-3), (4, 1e-2), (2, 0.1))
+_FINEST_COLOUR_DAMPING = 0.05
 _OUTLIER = 4.0  # mm off the surface along its normal beyond which a point shows no face there
 
 
@@ -38,7 +36,7 @@ def fit_heights(seen: SeenPoints, grid: Grid) -> tuple[jax.Array, jax.Array]:
         (B, W, W) float32 heights of the surface at the pixels' centres, mm; (B, W, W) bool, pixels with a point on it.
     """
     heights = jnp.zeros_like(seen.height)
-    for (spacing, off), damping in zip(_LEVELS, _DAMPING, strict=True):
+    for spacing, off, damping in _LEVELS:
         residual, slope = _residual(seen, heights, grid)
         weight = _trust(seen, residual / slope, off)
         heights = heights + _correction(residual[None], weight, spacing, damping)[0]
@@ -52,9 +50,9 @@ def fit_colours(seen: SeenPoints, inlier: jax.Array) -> jax.Array:
     """(3, B, W, W) float32 colours in 0 … 255 through those of the points that lie on the surface."""
     weight = inlier.astype(jnp.float32)
     fitted = jnp.full_like(seen.colours, 128.0)
-    for spacing, damping in zip(_COLOUR_LEVELS, _COLOUR_DAMPING, strict=True):
+    for spacing, damping in _COLOUR_LEVELS:
         fitted = fitted + _correction(seen.colours - fitted, weight, spacing, damping)
-    return fitted + _local_mean(seen.colours - fitted, weight, 0.05)
+    return fitted + _local_mean(seen.colours - fitted, weight, _FINEST_COLOUR_DAMPING)
 
 
 def _residual(seen: SeenPoints, heights: jax.Array, grid: Grid) -> tuple[jax.Array, jax.Array]:
@@ -75,9 +73,9 @@ def _slope(images: jax.Array, axis: int) -> jax.Array:
     return jnp.pad(inner, width)
 
 
-def _trust(seen: SeenPoints, off: jax.Array, half: float) -> jax.Array:
-    """(B, W, W) weights of points so many mm off the surface: 1 on it, a quarter at `half`."""
-    return seen.weight / (1 + (off / half) ** 2) ** 2
+def _trust(seen: SeenPoints, off: jax.Array, far: float) -> jax.Array:
+    """(B, W, W) weights of points so many mm off the surface: 1 on it, a quarter at `far`."""
+    return seen.weight / (1 + (off / far) ** 2) ** 2
 
 
 def _correction(residuals: jax.Array, weight: jax.Array, spacing: int, damping: float) -> jax.Array:

@@ -41,11 +41,16 @@ class SeenPoints(NamedTuple):
     colours: jax.Array
 
 
-def canonical(clouds: Clouds) -> jax.Array:
-    """(B, N, 3) float32 canonical mm of the points."""
+def canonical(clouds: Clouds) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Canonical x, y and z of the points, (B, N) float32 mm each."""
     points = clouds.points.astype(jnp.float32)
-    turned = jnp.einsum("bnk,bck->bnc", points, clouds.rotation, precision=jax.lax.Precision.HIGHEST)
-    return turned + clouds.offset[:, None]
+    x, y, z = (points[..., k] for k in range(3))
+
+    def along(axis: int) -> jax.Array:  # not a product of matrices, which is slow where one has three columns
+        turn = clouds.rotation[:, axis, :, None]
+        return x * turn[:, 0] + y * turn[:, 1] + z * turn[:, 2] + clouds.offset[:, axis, None]
+
+    return along(0), along(1), along(2)
 
 
 def nearest_points(clouds: Clouds, grid: Grid) -> SeenPoints:
@@ -54,17 +59,15 @@ def nearest_points(clouds: Clouds, grid: Grid) -> SeenPoints:
     Of one layer's points in a pixel the one with the least index is seen, so that their order must tell nothing; with
     keys that are whole numbers the result does not depend on the order in which a device scatters them.
     """
-    points = canonical(clouds)
-    count, each = points.shape[:2]
+    x, y, height = canonical(clouds)
+    count, each = height.shape
     pixels = grid.size**2
-    col = (points[..., 0] - grid.origin[0]) / grid.step
-    row = (grid.origin[1] - points[..., 1]) / grid.step
-    height = points[..., 2]
+    col, row = (x - grid.origin[0]) / grid.step, (grid.origin[1] - y) / grid.step
     inside = (col > -0.5) & (col < grid.size - 0.5) & (row > -0.5) & (row < grid.size - 0.5)
     inside &= (height > _FARTHEST) & (height < _NEAREST)  # False for NaN
-    pixel = jnp.round(row).astype(jnp.int32) * grid.size + jnp.round(col).astype(jnp.int32)
+    pixel = jnp.where(inside, jnp.round(row) * grid.size + jnp.round(col), 0).astype(jnp.int32)
     number = jnp.arange(count, dtype=jnp.int32)[:, None]
-    layer = ((height - _FARTHEST) / _LAYER).astype(jnp.int32)
+    layer = (jnp.where(inside, height - _FARTHEST, 0) / _LAYER).astype(jnp.int32)
     key = layer * each + (each - 1 - jnp.arange(each, dtype=jnp.int32))
     target = jnp.where(inside, pixel + number * pixels, _NOWHERE)
     keys = jnp.full(count * pixels, -1, jnp.int32).at[target.ravel()].max(key.ravel(), mode="drop")
@@ -78,7 +81,7 @@ def nearest_points(clouds: Clouds, grid: Grid) -> SeenPoints:
     across = jnp.arange(grid.size, dtype=jnp.float32)
     colours = clouds.colours.reshape(-1, 3)[index.ravel()].astype(jnp.float32)
     weight = known & ~_is_hidden(height, known, round(_GAP / grid.step) or 1)
-    weight = weight.astype(jnp.float32)
+    weight = kept_apart(weight.astype(jnp.float32))
     return SeenPoints(
         weight, height, (col - across) * weight, (row - across[:, None]) * weight, colours.T.reshape(3, *shape)
     )
@@ -92,6 +95,15 @@ def _is_hidden(height: jax.Array, known: jax.Array, reach: int) -> jax.Array:
     nowhere = -1e3
     closed = spread_min(spread_max(jnp.where(known, height, nowhere), reach, nowhere), reach, -nowhere)
     return height < closed - _HIDDEN
+
+
+def kept_apart(ones: jax.Array) -> jax.Array:
+    """Returns zeros and ones as they are, as an array that is computed once.
+
+    XLA computes cheap operations anew for each of their uses, and all that is cheap before them: on a CPU stencils of
+    stencils take many times as long. A square root counts as dear.
+    """
+    return jnp.sqrt(ones)
 
 
 def spread_max(images: jax.Array, reach: int, outside: float) -> jax.Array:

@@ -7,15 +7,18 @@ from afnet_jax.datasets.records import landmark_array
 from afnet_jax.maps import Clouds
 from afnet_jax.points.clouds import cloud_of, stack_clouds
 from afnet_jax.preprocessing import preprocess
+from afnet_jax.quality.truth import read_truth
 from afnet_jax.synthetic import make_scan
 
 
 @pytest.fixture(scope="session", params=["bosphorus", "bu3dfe"])
-def scanned(request):
+def scanned(request, tmp_path_factory):
     """A synthetic subject's scan as its database's scanner makes it, its truth, and the host's maps."""
     level = 4 if request.param == "bu3dfe" else None
     scan, truth = make_scan(0, "HA", level, database=request.param, seed=0)
-    return scan, truth, preprocess(scan)
+    path = tmp_path_factory.mktemp("truth") / "truth.npz"
+    truth.save(path)
+    return scan, read_truth(path), preprocess(scan)
 
 
 @pytest.fixture(scope="session")

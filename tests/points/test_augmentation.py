@@ -46,7 +46,7 @@ def batch(cloud: Clouds, count: int = 1) -> Clouds:
 
 
 def places(cloud: Clouds) -> np.ndarray:
-    return np.asarray(canonical(batch(cloud)))[0]
+    return np.stack(canonical(batch(cloud)), axis=-1)[0]
 
 
 def test_off_is_off(cloud):
