@@ -34,8 +34,13 @@ def _whole_or_none(path: Path) -> Iterator[IO[bytes]]:
 
 def write_atomically(path: Path, text: str) -> None:
     """Writes a text in UTF-8."""
+    write_bytes_atomically(path, text.encode("utf-8"))
+
+
+def write_bytes_atomically(path: Path, content: bytes) -> None:
+    """Writes bytes."""
     with _whole_or_none(path) as file:
-        file.write(text.encode("utf-8"))
+        file.write(content)
 
 
 def write_json(path: Path, content: Any) -> None:

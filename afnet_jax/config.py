@@ -38,32 +38,46 @@ def default_config(variant: str = "afnet") -> ConfigDict:
     config.dataset = ConfigDict()
     # One of afnet_jax/scans/databases.py, or the name that scans of your own were prepared under (docs/own_data.md).
     config.dataset.name = "synthetic"
-    # Folder that tools/prepare_dataset.py wrote to.
+    # Folder that `afnet prepare` wrote to.
     config.dataset.data_dir = "data"
-    # Edge in pixels of the images at the network's door: 224 as in the paper, or another multiple of 32 below it.
+    # Edge of the images at the network's door, in pixels: 224 as in the paper, or another multiple of 32 below it.
     config.dataset.image_size = 224
     # "maps", as preprocessing draws them, or "points": the raw points, rendered within the step (docs/points.md).
     config.dataset.input = "maps"
     # Intensities that take part, of those that the data set holds; scans without a level always do.
     config.dataset.levels = (3, 4)
-    # Synthetic subjects, made and prepared on first use where name is "synthetic".
+    # How many synthetic subjects are made and prepared on first use, where name is "synthetic".
     config.dataset.synthetic_subjects = 30
+    # Which subjects: the seed that they are drawn from.
     config.dataset.synthetic_seed = 0
+    # "default", scanned and preprocessed, or "wide": drawn far more widely and rendered straight from their surfaces,
+    # to learn from what shall be used on other people (docs/accuracy.md).
+    config.dataset.synthetic_variety = "default"
 
     config.protocol = ConfigDict()
     # Subjects chosen at random among those with all six expressions; 0 for all.
     config.protocol.subjects = 60
-    # Choose them once, as the paper does, or anew in each round.
+    # Choose the subjects once, as the paper does, or anew in each round.
     config.protocol.fixed_subjects = True
+    # Subject-disjoint folds of a round; each is tested once.
     config.protocol.folds = 10
+    # Rounds of cross-validation, each with folds of its own.
     config.protocol.rounds = 100
+    # Folds of a round that are trained and tested, the first ones; 0 for all.
+    config.protocol.folds_run = 0
+    # Which subjects are chosen, and who is in which fold.
     config.protocol.seed = 0
     # A splits.json of one's own, or of another run, instead of the draw.
     config.protocol.splits = ""
 
     # What the network is made of: fields and defaults stand in afnet_jax/models/architecture.py.
     config.model = _architecture_fields(VARIANTS[variant])
-    # "none", "imagenet" (downloaded once), or a file or folder of ResNet18 weights (tools/port_imagenet.py).
+    # "", or weights to start from: of a finished run of any variant, RUN[:round[:fold]], or a file by
+    # `afnet export --out=FILE.safetensors`. What fits is taken, the rest is drawn; pretrained is then not read.
+    config.model.start_from = ""
+    # Tested and predicted is the mean of the logits of a face and of its mirror image.
+    config.model.mirror = False
+    # "none", "imagenet" (downloaded once), or a file or folder of ResNet18 weights (`afnet port-imagenet`).
     config.model.pretrained = "none"
     # Of the computation: "float32", or "bfloat16" for speed on a GPU; parameters, statistics and loss stay float32.
     config.model.dtype = "float32"
@@ -72,25 +86,60 @@ def default_config(variant: str = "afnet") -> ConfigDict:
     config.model.matmul_precision = "default"
 
     config.train = ConfigDict()
+    # Passes over the training folds.
     config.train.epochs = 70
-    # Not given in the paper. An epoch is floor(scans / batch_size) full batches of a fresh permutation.
+    # Scans of a batch, not given in the paper. An epoch is floor(scans / batch_size) full batches of a fresh
+    # permutation.
     config.train.batch_size = 32
-    # Adam with a fixed rate (section III-B).
+    # Rate of Adam, fixed in the paper (section III-B).
     config.train.learning_rate = 1e-4
     # "none" as in the paper, or "cosine": down to 0 over all epochs.
     config.train.learning_rate_decay = "none"
+    # Share of all steps over which the rate rises from 0 to its full height.
+    config.train.warmup = 0.0
+    # Of the trunks' learning rate, as a share of all others': below 1 where they start from learned weights, 0 to keep
+    # their weights as they are (their statistics follow the new data in any case).
+    config.train.trunk_rate = 1.0
+    # Kernels shrink by this share of the learning rate in each step (AdamW).
+    config.train.weight_decay = 0.0
+    # Share of the target that is spread evenly over all expressions.
+    config.train.label_smoothing = 0.0
+    # Tested and kept are the weights' exponential mean over the steps, of this decay (0.99: about the last 100 steps);
+    # 0 for the last weights.
+    config.train.averaging = 0.0
+    # Of Adam, decay of the first moment.
     config.train.beta1 = 0.9
+    # Of Adam, decay of the second moment.
     config.train.beta2 = 0.999
-    # Augmentation, off as in the paper: mirrored half of the time; shifted by up to so many pixels; brightness and
-    # contrast changed by up to this share.
+    # Augmentation, off as in the paper: faces are mirrored half of the time.
     config.train.flip = False
+    # Augmentation: shifted by up to so many pixels each way.
     config.train.max_shift = 0
+    # Augmentation: brightness and contrast changed by up to this share, from 0 to below 1.
     config.train.colour_jitter = 0.0
+    # Augmentation: turned in the image's plane by up to so many degrees each way.
+    config.train.max_turn = 0.0
+    # Augmentation: made larger or smaller by up to this share, from 0 to below 1.
+    config.train.max_zoom = 0.0
+    # Augmentation: the texture's gamma changed by up to this power of e.
+    config.train.gamma = 0.0
+    # Augmentation: each of the texture's colours brightened or darkened by up to this share, from 0 to below 1.
+    config.train.tint = 0.0
+    # Augmentation: the texture made grey by up to this share.
+    config.train.grey = 0.0
+    # Augmentation: noise on the texture, of up to this deviation as a share of full brightness.
+    config.train.noise = 0.0
+    # Augmentation: noise on depth, of up to this deviation in mm.
+    config.train.noise_mm = 0.0
+    # Augmentation: texture and depth, each by itself, blurred by up to so many pixels.
+    config.train.blur = 0.0
+    # Augmentation: a rectangle, its edges up to this share of the image's, cut out of half of the scans.
+    config.train.erase = 0.0
     # In 3D, where dataset.input is "points".
     config.train.augment = _augmentation_fields()
     # Trainings that run side by side: a number, or "auto" for as many as fit the device's memory, up to 20 a device.
     config.train.folds_per_group = "auto"
-    # How many of them one call of the compiled program takes: a number, or "auto" (1 per CPU device, all elsewhere).
+    # How many trainings one call of the compiled program takes: a number, or "auto" (1 per CPU device, all elsewhere).
     config.train.folds_per_call = "auto"
     # Steps per call of the compiled program: a number, or "auto" (1 on a CPU, a whole epoch elsewhere).
     config.train.steps_per_dispatch = "auto"
@@ -101,10 +150,14 @@ def default_config(variant: str = "afnet") -> ConfigDict:
     # Rounds whose trained weights are kept, from the first on; -1 for all (89 MiB a training). Predictions always are.
     config.train.keep_rounds = 1
 
+    config.distributed = ConfigDict()
     # Several processes as one run, each with its own devices, all with the same --workdir: "" for a single process,
-    # "auto" where SLURM, Open MPI or Kubernetes tell JAX of the others, else HOST:PORT of the first, their number and
-    # which one this is (from 0).
-    config.distributed = ConfigDict({"coordinator": "", "processes": 0, "process": -1})
+    # "auto" where SLURM, Open MPI or Kubernetes tell JAX of the others, else HOST:PORT of the first.
+    config.distributed.coordinator = ""
+    # How many processes, where coordinator is HOST:PORT.
+    config.distributed.processes = 0
+    # Which of them this one is, from 0, where coordinator is HOST:PORT.
+    config.distributed.process = -1
 
     # Folder to write a jax.profiler trace to, of the first group's second epoch; "" for none.
     config.profile = ""
@@ -194,6 +247,16 @@ def validate(config: ConfigDict) -> None:
             config.model.matmul_precision in MATMUL_PRECISIONS,
             f"one of {', '.join(MATMUL_PRECISIONS)}",
         ),
+        (
+            "dataset.synthetic_variety",
+            config.dataset.synthetic_variety,
+            config.dataset.synthetic_variety in ("default", "wide"),
+            "default or wide",
+        ),
+        ("train.max_turn", train.max_turn, 0 <= train.max_turn <= 180, "degrees from 0 to 180"),
+        ("train.gamma", train.gamma, 0 <= train.gamma <= 2, "a power of e from 0 to 2"),
+        ("train.blur", train.blur, 0 <= train.blur <= size / 8, "pixels from 0 to an eighth of the image"),
+        ("train.noise_mm", train.noise_mm, 0 <= train.noise_mm < 50, "mm from 0 to below 50"),
         ("train.max_shift", train.max_shift, 0 <= train.max_shift < size // 2, "0 or more, below half the image"),
         ("train.colour_jitter", train.colour_jitter, 0 <= train.colour_jitter < 1, "a share from 0 to below 1"),
         ("train.learning_rate", train.learning_rate, 0 < train.learning_rate < math.inf, "a positive number"),
@@ -221,6 +284,9 @@ def validate(config: ConfigDict) -> None:
     data, protocol = config.dataset, config.protocol
     checks.append(("dataset.input", data.input, data.input in INPUTS, f"one of {', '.join(INPUTS)}"))
     checks += _checks_of_augmentation(train.augment, data.input)
+    has_points = data.synthetic_variety == "default" or data.input == "maps"
+    expected = "'default' where config.dataset.input is 'points': wide subjects are drawn as maps alone"
+    checks.append(("dataset.synthetic_variety", data.synthetic_variety, has_points, expected))
     levels = data.levels
     good = len(levels) > 0 and all(isinstance(level, int) and level > 0 for level in levels)
     checks.append(("dataset.levels", levels, good, "whole numbers of at least 1, such as 3,4"))
@@ -228,14 +294,27 @@ def validate(config: ConfigDict) -> None:
         ("protocol.subjects", protocol.subjects, 0),
         ("protocol.folds", protocol.folds, 2),
         ("protocol.rounds", protocol.rounds, 1),
+        ("protocol.folds_run", protocol.folds_run, 0),
         ("dataset.synthetic_subjects", data.synthetic_subjects, 1),
         ("dataset.synthetic_seed", data.synthetic_seed, 0),
         ("protocol.seed", protocol.seed, 0),
         ("seed", config.seed, 0),
     ):
         checks.append((name, number, number >= least, f"{least} or more"))
-    for name in ("beta1", "beta2"):
+    for name in (
+        "beta1",
+        "beta2",
+        "max_zoom",
+        "tint",
+        "noise",
+        "warmup",
+        "weight_decay",
+        "label_smoothing",
+        "averaging",
+    ):
         checks.append((f"train.{name}", train[name], 0 <= train[name] < 1, "a share from 0 to below 1"))
+    for name in ("grey", "erase", "trunk_rate"):
+        checks.append((f"train.{name}", train[name], 0 <= train[name] <= 1, "a share from 0 to 1"))
     for name in ("epochs", "batch_size", "evaluate_every"):
         checks.append((f"train.{name}", train[name], train[name] > 0, "a positive whole number"))
     for name in ("folds_per_group", "folds_per_call", "steps_per_dispatch"):

@@ -51,8 +51,12 @@ table.shares td small { display: block; color: var(--soft); font-size: .72rem; }
   color: inherit; }
 figure { margin: .5rem 0; } details { margin: .75rem 0; } summary { cursor: pointer; }
 footer { padding: 2rem 1rem 3rem; }
-@media print { nav, .skip { display: none; } body { font-size: 10pt; } section, figure, tr, li { break-inside: avoid; }
-  .scroll { overflow: visible; } h2 { break-after: avoid; } }
+/* On paper: light whatever the screen is, as few pages as can be, and of what is collapsed only what was opened. */
+@media print { :root { color-scheme: light; --paper: #ffffff; --ink: #16202c; --soft: #55616e; --line: #d5dbe1;
+  --wash: #f3f5f8; --accent: #1d5fbf; --first: #1d5fbf; --second: #b4530a; --good: #1b7240; --bad: #b3261e; }
+  nav, .skip, details:not([open]) { display: none; } body { font-size: 10pt; } h2 { margin-top: 1.25rem; }
+  figure, tr, li, .scroll { break-inside: avoid; } .scroll { overflow: visible; } h2, summary { break-after: avoid; }
+  dl.key div, .notice { border: 1px solid var(--line); } }
 """
 
 

@@ -128,15 +128,16 @@ def _cell(value) -> str:
     return "" if value is None else str(value)
 
 
-def _machine(what: str) -> dict:
-    machine = {"cores": usable_cores(), "processor": _processor(), "system": platform.system()}
-    machine["python"] = platform.python_version()
+def machine(what: str) -> dict:
+    """Returns what a figure was taken on, as stored beside it."""
+    found = {"cores": usable_cores(), "processor": _processor(), "system": platform.system()}
+    found["python"] = platform.python_version()
     if what in ("train", "convolution", "runs"):
         import jax
 
         device = jax.local_devices()[0].device_kind
-        machine |= {"backend": jax.default_backend(), "device": device, "jax": jax.__version__}
-    return machine
+        found |= {"backend": jax.default_backend(), "device": device, "jax": jax.__version__}
+    return found
 
 
 def _processor() -> str:
@@ -193,7 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rows = measures[given.what](given)
         if not rows:
             raise AFNetError(f"{given.what}: nothing was measured")
-        content = {"machine": _machine(given.what), "command": " ".join(arguments), "rows": rows}
+        content = {"machine": machine(given.what), "command": " ".join(arguments), "rows": rows}
         given.json.parent.mkdir(parents=True, exist_ok=True)
         given.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 

@@ -192,7 +192,7 @@ def _mesh_targets(folder: Path) -> list[_Target]:
     landmarks = {name: at.tolist() for name, at in mesh_files.SURFACE.landmarks.items() if name in LANDMARKS}
     (folder / "face.landmarks.json").write_text(json.dumps(landmarks), encoding="utf-8")
     targets = [_scan_target(obj, folder / f"face{suffix}", "face", f"face{suffix}") for suffix in _BESIDE_OBJ]
-    for name, data in _mesh_bytes().items():
+    for name, data in mesh_bytes().items():
         (folder / name).write_bytes(data)
         targets.append(_scan_target(folder / name, folder / name, name, name))
     return targets
@@ -201,7 +201,7 @@ def _mesh_targets(folder: Path) -> list[_Target]:
 _BESIDE_OBJ = (".obj", ".mtl", ".png", ".landmarks.json")
 
 
-def _mesh_bytes() -> dict[str, bytes]:
+def mesh_bytes() -> dict[str, bytes]:
     """Name -> content of meshes that are one file each."""
     picture = mesh_files.picture("JPEG")
     forms = {"ascii": "ascii", "little": "binary_little_endian", "big": "binary_big_endian"}

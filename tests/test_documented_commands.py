@@ -9,6 +9,8 @@ import json
 import os
 import re
 import runpy
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,8 +21,9 @@ import safetensors.numpy
 from PIL import Image
 
 from afnet_jax.preprocessing import preprocess
-from afnet_jax.scans.scan import EXPRESSION_CODES
+from afnet_jax.scans.scan import EXPRESSION_CODES, EXPRESSIONS
 from afnet_jax.synthetic import make_scan, write_people
+from tests.support.mesh_files import write_coloured_obj
 from tests.support.torchvision_weights import torchvision_tensors
 
 ROOT = Path(__file__).parents[1]
@@ -45,31 +48,44 @@ def commands(page: str) -> list[str]:
     text = (ROOT / page).read_text()
     blocks = "\n".join(re.findall(r"```(?:ba)?sh\n(.*?)```", text, re.DOTALL)).replace("\\\n", " ")
     lines = [re.sub(r"\s+#.*|^#.*", "", line).strip() for line in blocks.splitlines()]
-    inline = re.findall(r"`((?:python )?tools/\w+\.py [^`]+|python -m [^`]+)`", text)
+    inline = re.findall(r"`((?:python )?tools/\w+\.py [^`]+|python -m [^`]+|afnet [a-z-]+ --[^`]+)`", text)
     return [" ".join(command.split()) for command in (*lines, *inline) if command]
 
 
 def in_workplace(command: str, place: Path) -> list[str]:
-    """A command with what stands for the user's own things replaced by those of the workplace."""
+    """A command after "python", with those of the workplace in place of the user's own things."""
     (scan,) = (place / "raw").glob("F0001/F0001_AN03??_F3D.wrl")
     for word, stand_in in {
         "srun ": "",
         "coordinator=auto": "coordinator=",
         "coordinator=HOST:PORT --config.distributed.processes=2": "coordinator=",
         "/data/BU_3DFE": "raw",
+        "/data/Bosphorus": "raw_bosphorus",
         "=RUN": "=runs/afnet",
         "=runs/synthetic": "=runs/afnet",
         "SCAN…": str(scan),
         "bs000_E_ANGER_0.bnt FOLDER": f"{scan} {scan.parent}",
         "=FOLDER": "=own_raw",
+        "=MESHES": "=meshes",
         "NEW_SCANS": "own_raw/anna",
         "--data_dir=DIR --out=DIR": "--data_dir=data --database=bu3dfe --out=page",
         "=DIR": "=folder",
         "--data_dir=data --out=inspection": "--data_dir=data --database=own --out=inspection",
         "configs/X.py": "configs/bu3dfe.py",
+        "--config=X": "--config=bu3dfe",
     }.items():
         command = command.replace(word, stand_in)
-    return command.removeprefix("python ").split()
+    return shlex.split(re.sub("^afnet ", "-m afnet_jax.commands.main ", command.removeprefix("python ")))
+
+
+def settings_of(words: list[str]) -> list[str] | None:
+    """The arguments of a command that trains, without its folder and its processes; None for any other command."""
+    calls = (["-m", "afnet_jax.main"], ["-m", "afnet_jax.commands.main", "train"])
+    call = next((call for call in calls if words[: len(call)] == call), None)
+    if call is None or "--help" in words:
+        return None
+    shipped = [re.sub(r"^--config=configs/(\w+)\.py", r"--config=\1", word) for word in words[len(call) :]]
+    return [word for word in shipped if not re.match("--workdir=|--config.distributed", word)]
 
 
 @pytest.fixture(scope="module")
@@ -81,12 +97,18 @@ def workplace(tmp_path_factory) -> Path:
     write_people(place / "raw", database="bu3dfe", subjects=2, seed=0, levels=(3,), workers=1)
     safetensors.numpy.save_file(torchvision_tensors(), place / "resnet18.safetensors")
     write_own_faces(place / "own_raw")
-    write_mesh(place / "face.obj")
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "own_data.md").read_text(), re.DOTALL)
-    (place / "my_faces.py").write_text(code)
+    write_coloured_obj(place / "face.obj", make_scan(0, "HA", 3, database="bu3dfe", seed=1)[0])
+    write_named_meshes(place / "meshes", place / "face.obj")
+    for page, file in (("own_data.md", "my_faces.py"), ("settings.md", "my_config.py")):
+        (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(), re.DOTALL)
+        (place / file).write_text(code)
     run(["tools/prepare_dataset.py", "--database=bu3dfe", "--raw=raw", "--data_dir=data"], place)
     run(["-m", "afnet_jax.main", "--config=configs/bu3dfe.py", "--workdir=runs/afnet", *OVERRIDES], place)
     (place / "runs" / "own").symlink_to("afnet")
+    (place / "runs" / "bu3dfe").symlink_to("afnet")
+    shutil.copytree(place / "runs" / "afnet", place / "runs" / "bosphorus")
+    write_people(place / "raw_bosphorus", database="bosphorus", subjects=2, seed=0, workers=1)
+    run(["tools/prepare_dataset.py", "--database=bosphorus", "--raw=raw_bosphorus", "--data_dir=data"], place)
     return place
 
 
@@ -105,14 +127,13 @@ def write_own_faces(folder: Path) -> None:
             stem.with_suffix(".json").write_text(json.dumps({"mm_per_pixel": step, "landmarks": seen}))
 
 
-def write_mesh(path: Path) -> None:
-    """A face as an OBJ file with a colour at every vertex, and its landmarks beside it."""
-    scan = make_scan(0, "HA", 3, database="bu3dfe", seed=1)[0]
-    vertices = [f"v {x:.4f} {y:.4f} {z:.4f} {0.4 + 0.2 * (i % 2)} 0.4 0.3" for i, (x, y, z) in enumerate(scan.points)]
-    faces = [f"f {a} {b} {c}" for a, b, c in scan.triangles + 1]
-    path.write_text("\n".join([*vertices, *faces]) + "\n")
-    landmarks = {name: list(map(float, at)) for name, at in scan.landmarks.items()}
-    path.with_suffix(".landmarks.json").write_text(json.dumps(landmarks))
+def write_named_meshes(folder: Path, face: Path) -> None:
+    """One mesh with its landmarks under the names of two people and six expressions."""
+    folder.mkdir()
+    for person in ("anna", "bert"):
+        for word in EXPRESSIONS:
+            for file in (face, face.with_suffix(".landmarks.json")):
+                (folder / f"{person}_{word}{file.name.removeprefix(face.stem)}").symlink_to(file)
 
 
 def run(words: list[str], place: Path) -> subprocess.CompletedProcess:
@@ -147,7 +168,7 @@ def parse(words: list[str], place: Path, monkeypatch) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
 def test_commands_run(page, workplace, monkeypatch):
-    trained = [["--config=configs/bu3dfe.py"]]  # the workplace's own run
+    trained = [["--config=bu3dfe"]]  # the workplace's own run
     for number, command in enumerate(commands(page)):
         if command.startswith(OF_CI):
             continue
@@ -155,8 +176,7 @@ def test_commands_run(page, workplace, monkeypatch):
         if words[:1] == ["-m"] and words[1].split(".")[0] == "benchmarks":
             with monkeypatch.context() as patch:
                 parse(words, workplace, patch)
-        elif words[:2] == ["-m", "afnet_jax.main"] and "--help" not in words:
-            settings = [w for w in words[2:] if not re.match("--workdir=|--config.distributed", w)]
+        elif (settings := settings_of(words)) is not None:
             if settings in trained:
                 continue
             trained.append(settings)
@@ -164,12 +184,12 @@ def test_commands_run(page, workplace, monkeypatch):
             words = [re.sub("--workdir=.*", f"--workdir={folder}", word) for word in words]
             run(words + OVERRIDES, workplace)
             assert json.loads((workplace / folder / "summary.json").read_text())["complete"], command
-        elif words[0] == "tools/reproduce_paper.py":
+        elif "reproduce" in words or words[0] == "tools/reproduce_paper.py":
             run([*words, "--variants=afnet", *OVERRIDES], workplace)
         else:
             run(words, workplace)
 
 
 def test_no_page_is_read_past():
-    assert len(commands("README.md")) > 10 and len(commands("docs/own_data.md")) == 5
+    assert len(commands("README.md")) > 10 and len(commands("docs/own_data.md")) == 8
     assert sum(map(len, map(commands, PAGES))) > 25

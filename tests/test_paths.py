@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from afnet_jax.analysis import load_run
-from afnet_jax.analysis.prediction import find_files
 from afnet_jax.config import default_config
 from afnet_jax.datasets.loading import load
 from afnet_jax.datasets.preparation import prepare
@@ -21,6 +20,7 @@ from afnet_jax.quality.inspection import inspect
 from afnet_jax.runs.folder import RunFolder
 from afnet_jax.scans import find_scans, read_scan
 from afnet_jax.scans.databases import database_of
+from afnet_jax.scans.scan_files import find_files
 from afnet_jax.synthetic import write_people
 
 ROOT = Path(__file__).parents[1]

@@ -1,8 +1,8 @@
-"""A finished run beside a linear model of its pixels; the same as `afnet pixel-baseline`."""
+"""A finished run beside linear models; the earlier name of `afnet compare`."""
 
 import sys
 
-from afnet_jax.commands.pixel_baseline import main
+from afnet_jax.commands.compare import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -22,6 +22,7 @@ from afnet_jax.atomic_files import write_atomically
 from afnet_jax.errors import RunError
 from afnet_jax.maps import Clouds, Maps, maps_of
 from afnet_jax.models.network import Network
+from afnet_jax.models.starting_weights import flatten
 from afnet_jax.paths import user_path
 from afnet_jax.points.clouds import cloud_shapes
 from afnet_jax.points.rendering import render
@@ -68,12 +69,6 @@ def export_model(run: Run, out: str | Path, *, round: int = 0, fold: int | None 
     except OSError as error:
         raise RunError(f"{out}: cannot be written to ({error.strerror}); give another --out") from error
     return out
-
-
-def flatten(params: dict, batch_stats: dict) -> dict[str, Any]:
-    """Weights by name, "params.trunks.texture.conv1.kernel" and so on; folds on axis 0."""
-    leaves = jax.tree_util.tree_leaves_with_path({"params": params, "batch_stats": batch_stats})
-    return {jax.tree_util.keystr(path, simple=True, separator=_SEPARATOR): leaf for path, leaf in leaves}
 
 
 def input_shapes(config: ConfigDict, network: Network, *scans: Any) -> list[jax.ShapeDtypeStruct]:

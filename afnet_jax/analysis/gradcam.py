@@ -1,6 +1,6 @@
 """Heat maps of a network by Grad-CAM (Selvaraju et al. 2017; Fig. 6), and its importance weights (eq. 2).
 
-Shapes: F folds side by side, N scans of each, (h, w) the last convolutional features: an edge of the image / 32.
+Shapes: F folds side by side, N scans of each, (h, w) the convolutional features that are looked at.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from PIL import Image
 from afnet_jax.analysis.run import Run
 from afnet_jax.errors import RunError
 from afnet_jax.maps import Maps
+from afnet_jax.models.architecture import STAGES
 from afnet_jax.models.network import Network
 
+_FEWEST = 7  # pixels along an edge of the features that are looked at
 BATCH = 6  # scans of one call, one for each expression; one program serves any number of them
 
 
@@ -37,7 +39,13 @@ class Explanation(NamedTuple):
 
 
 def explain(
-    run: Run, maps: Maps, *, round: int = 0, folds: Sequence[int] | None = None, classes: np.ndarray | None = None
+    run: Run,
+    maps: Maps,
+    *,
+    round: int = 0,
+    folds: Sequence[int] | None = None,
+    classes: np.ndarray | None = None,
+    stage: int | None = None,
 ) -> Explanation:
     """Logits, heat maps and importance weights of several folds' networks in one call.
 
@@ -47,6 +55,7 @@ def explain(
         round: the networks' round.
         folds: the networks; all of the round by default.
         classes: (F, N) int, the class whose heat is wanted; the predicted one by default.
+        stage: after which the features are looked at; `stage_of` the images' size by default.
 
     Raises:
         RunError: weights that are not there, or maps of another size or number.
@@ -61,7 +70,8 @@ def explain(
     if classes is None:
         classes = np.full(maps.texture.shape[:2], -1)
     classes = classes.astype(np.int32)
-    weights, program, count = run.stacked_weights(round, folds), explainer(run.network), maps.texture.shape[1]
+    weights, count = run.stacked_weights(round, folds), maps.texture.shape[1]
+    program = explainer(run.network, stage_of(size) if stage is None else stage)
     parts = []
     for start in range(0, count, BATCH):
         batch = jax.tree.map(lambda a, start=start: _filled(a[:, start : start + BATCH]), (maps, classes))
@@ -74,24 +84,33 @@ def _filled(array: np.ndarray) -> np.ndarray:
     return np.concatenate([array, np.repeat(array[:, -1:], BATCH - array.shape[1], axis=1)], axis=1)
 
 
+def stage_of(size: int) -> int:
+    """Returns the last stage whose features have at least as many pixels as the paper's in Fig. 6, 7 along an edge.
+
+    Args:
+        size: edge of the images, pixels. After the last stage images of 64 would have 2 × 2 pixels, which show nothing.
+    """
+    return max((stage for stage in STAGES if size >> (stage + 1) >= _FEWEST), default=STAGES[0])
+
+
 @functools.lru_cache(maxsize=4)
-def explainer(network: Network):
-    """The compiled-once program that explains F networks at once."""
-    return jax.jit(jax.vmap(functools.partial(_explain_one, network)))
+def explainer(network: Network, stage: int = STAGES[-1]):
+    """The compiled-once program that explains F networks at once by the features after a stage."""
+    return jax.jit(jax.vmap(functools.partial(_explain_one, network, stage)))
 
 
-def _explain_one(network: Network, params, batch_stats, maps, classes) -> tuple[jax.Array, dict, dict]:
+def _explain_one(network: Network, stage: int, params, batch_stats, maps, classes) -> tuple[jax.Array, dict, dict]:
     """Explains one network; fields as in `Explanation`.
 
     Heat = ReLU(Σ_k α_k A_k), α_k the mean over the image of the class logit's gradient by A_k.
     """
     model = network.model(params, batch_stats)
     seen: dict = {}
-    features = model.encode(maps, intermediates=seen)
+    features = model.encode(maps, intermediates=seen, stage=stage)
 
     def classify(features: dict[str, jax.Array]):
         last: dict = {}
-        return model.classify(features, intermediates=last), last
+        return model.classify(features, maps=maps, intermediates=last, stage=stage), last
 
     logits, pull_back, last = jax.vjp(classify, features, has_aux=True)
     chosen = jnp.where(classes < 0, logits.argmax(-1), classes)

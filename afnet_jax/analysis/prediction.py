@@ -5,28 +5,30 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import overload
 
 import jax
 import numpy as np
 
+from afnet_jax.analysis.doubt import SHARE, doubt_below
 from afnet_jax.analysis.run import Run
 from afnet_jax.datasets.records import drawn_maps, landmark_array
 from afnet_jax.datasets.reduction import reduce_maps, stack
 from afnet_jax.errors import RunError, in_one_line
-from afnet_jax.landmarks.choice import preprocess
 from afnet_jax.machine import usable_cores
 from afnet_jax.maps import Maps
 from afnet_jax.paths import user_path
 from afnet_jax.points.clouds import cloud_of, stack_clouds
 from afnet_jax.points.rendering import render_all
+from afnet_jax.preprocessing import preprocess
 from afnet_jax.preprocessing.pipeline import pose_points
 from afnet_jax.scans import Scan, ScanError, read_scan
 from afnet_jax.scans.database import Database
-from afnet_jax.scans.databases import is_scan, readable_databases, scans_of
-from afnet_jax.scans.raw_folder import files_below
+from afnet_jax.scans.databases import is_synthetic
 from afnet_jax.scans.scan import EXPRESSION_CODES, EXPRESSIONS
 
 BATCH = 16  # faces of one call; one program serves any number of them
@@ -42,6 +44,7 @@ class Face:
         maps: as in `Maps`, without the axis of scans.
         remarks: what looked odd, see `Scan`.
         coloured: the scan has colours, see `Scan.coloured`.
+        landmarks: "given" or "found".
     """
 
     path: Path
@@ -49,6 +52,7 @@ class Face:
     maps: Maps
     remarks: tuple[str, ...] = ()
     coloured: bool = True
+    landmarks: str = "given"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,18 +62,27 @@ class Prediction:
     Attributes:
         face: the face.
         probabilities: (6,) in the order of EXPRESSIONS; they sum to 1.
+        doubt_below: probability of the likeliest expression below which it is doubtful, see `doubt`.
+        synthetic_only: the networks have seen no scanned subjects.
     """
 
     face: Face
     probabilities: np.ndarray
+    doubt_below: float = 0.0
+    synthetic_only: bool = False
 
     @property
     def expression(self) -> str:
         """The most probable expression."""
         return EXPRESSIONS[int(self.probabilities.argmax())]
 
+    @property
+    def doubtful(self) -> bool:
+        """Whether the face may show none of the six expressions."""
+        return bool(self.probabilities.max() < self.doubt_below)
+
     def to_json(self) -> str:
-        """One line of JSON: file, scan, expression, probabilities by name."""
+        """One line of JSON: file, scan, expression, probabilities by name, and how far to trust them."""
         probabilities = dict(zip(EXPRESSIONS, map(float, self.probabilities), strict=True))
         return json.dumps(
             {
@@ -77,42 +90,12 @@ class Prediction:
                 "scan": self.face.name,
                 "expression": self.expression,
                 "probabilities": probabilities,
+                "landmarks": self.face.landmarks,
+                "doubtful": self.doubtful,
+                "doubt_below": self.doubt_below,
+                "synthetic_only": self.synthetic_only,
             }
         )
-
-
-def find_files(paths: Iterable[str | Path], databases: Sequence[Database] = ()) -> list[Path | ScanError]:
-    """Scan files among paths: files as they are, folders with all the scans below them, sorted.
-
-    A path that is not there, a folder without scans, or a name at which a reader fails comes out as its error, in its
-    place.
-
-    Args:
-        paths: files and folders.
-        databases: whose scans; by default all that can be read without a reader of the user's own.
-    """
-    databases = databases or readable_databases()
-    found: list[Path | ScanError] = []
-    for path in map(user_path, paths):
-        if not path.exists():
-            found.append(ScanError(path, "no such file or folder"))
-        else:
-            found += _scans_below(path, databases) if path.is_dir() else [path]
-    return list(dict.fromkeys(found))
-
-
-def _scans_below(folder: Path, databases: Sequence[Database]) -> list[Path | ScanError]:
-    found: list[Path | ScanError] = []
-    try:
-        for path in files_below(folder):
-            try:
-                found += [path] if is_scan(path, databases) else []
-            except ScanError as error:
-                found.append(error)
-    except ScanError as error:  # a folder that cannot be read
-        found.append(error)
-    none = ScanError(folder, f"holds no scan, nor do its subfolders; expected {scans_of(databases)}")
-    return found or [none]
 
 
 def read_faces(
@@ -150,32 +133,34 @@ def read_faces(
 def _read_face(
     path: Path | ScanError,
     databases: Sequence[Database],
-    make_maps: Callable[[Scan], tuple[Maps, tuple[str, ...]]],
+    make_maps: Callable[[Scan], tuple[Maps, tuple[str, ...], str]],
 ) -> Face | ScanError:
     if isinstance(path, ScanError):
         return path
     try:
         scan = read_scan(path, databases=databases)
-        maps, remarks = make_maps(scan)
+        maps, remarks, landmarks = make_maps(scan)
     except ScanError as error:
         return error
     except (Exception, SystemExit) as error:  # of a reader, or a bug of ours: the others go on
         return ScanError(path, f"unexpected {in_one_line(error)}")
-    return Face(path, scan.id.name, maps, remarks, scan.coloured)
+    return Face(path, scan.id.name, maps, remarks, scan.coloured, landmarks)
 
 
-def _drawn(scan: Scan, *, size: int, modalities: Collection[str]) -> tuple[Maps, tuple[str, ...]]:
-    """A scan's maps as preprocessing draws them, and what looked odd."""
+def _drawn(scan: Scan, *, size: int, modalities: Collection[str]) -> tuple[Maps, tuple[str, ...], str]:
+    """A scan's maps as preprocessing draws them, what looked odd, and whether its landmarks were given or found."""
     maps = preprocess(scan)
-    return reduce_maps(drawn_maps(maps), maps.mm_per_pixel, size, modalities), maps.remarks
+    reduced = reduce_maps(drawn_maps(maps), maps.mm_per_pixel, size, modalities)
+    return reduced, maps.remarks, str(maps.quality["landmarks"])
 
 
-def _rendered(scan: Scan, *, size: int, modalities: Collection[str]) -> tuple[Maps, tuple[str, ...]]:
+def _rendered(scan: Scan, *, size: int, modalities: Collection[str]) -> tuple[Maps, tuple[str, ...], str]:
     """The same, rendered from the scan's points; nothing is fitted on the host where the scan has landmarks."""
     posed = pose_points(scan) if scan.landmarks else preprocess(scan)
     assert posed.points is not None  # both draw them
     cloud = cloud_of(posed.points, posed.to_scan, landmark_array(posed.landmarks))
-    return jax.tree.map(lambda m: m[0], render_all(stack_clouds([cloud]), size, modalities)), posed.remarks
+    maps = jax.tree.map(lambda m: m[0], render_all(stack_clouds([cloud]), size, modalities))
+    return maps, posed.remarks, "given" if scan.landmarks else "found"
 
 
 _MAKERS = {"maps": _drawn, "points": _rendered}  # config.dataset.input -> what makes maps of a scan
@@ -194,21 +179,46 @@ class Predictor:
     """
 
     def __init__(self, run: Run, *, round: int = 0, fold: int | None = None):
+        self._run = run
         folds = run.folds(round) if fold is None else [fold]
         self._weights = [jax.tree.map(lambda leaf: leaf[0], run.stacked_weights(round, [k])) for k in folds]
         self._size = run.config.dataset.image_size
         self.sees_texture = "texture" in run.config.model.modalities
+        self.doubt_below = doubt_below(run)
+        self.synthetic_only = is_synthetic(run.config.dataset.name)
         self._probabilities = jax.jit(run.network.probabilities)
         # Compiled before the first face is asked for, while faces are still being made.
         self._compiled = self._probabilities.lower(
             *self._weights[0], run.network.map_shapes(self._size, BATCH)
         ).compile()
 
-    def __call__(self, maps: Maps) -> np.ndarray:
-        """(N, …) maps -> (N, 6) probabilities.
+    @overload
+    def __call__(self, faces: Maps) -> np.ndarray: ...
+
+    @overload
+    def __call__(self, faces: str | os.PathLike[str]) -> Prediction: ...
+
+    def __call__(self, faces: Maps | str | os.PathLike[str]) -> np.ndarray | Prediction:
+        """Returns (N, 6) probabilities of (N, …) maps, or the `Prediction` for one raw scan, given its file.
 
         Raises:
             RunError: maps of another size than the run's.
+            ScanError: a file that cannot be used.
+        """
+        return self.of_each(faces).mean(0) if isinstance(faces, Maps) else self._of_file(user_path(faces))
+
+    def _of_file(self, path: Path) -> Prediction:
+        faces = read_faces([path], self._size, modalities=self._run.config.model.modalities)
+        (outcome,) = predict(self, faces)
+        if isinstance(outcome, ScanError):
+            raise outcome
+        return outcome
+
+    def of_each(self, maps: Maps) -> np.ndarray:
+        """(N, …) maps -> (F, N, 6) probabilities of each of the F networks.
+
+        Raises:
+            RunError: as a call.
         """
         if maps.texture.shape[1:] != (self._size, self._size, 3):
             raise RunError(
@@ -217,13 +227,13 @@ class Predictor:
             )
         count = len(maps.texture)
         starts = range(0, count, BATCH)
-        chunks = [self._mean(jax.tree.map(lambda m, start=start: m[start : start + BATCH], maps)) for start in starts]
-        return np.concatenate(chunks) if chunks else np.zeros((0, len(EXPRESSIONS)), np.float32)
+        chunks = [self._batch(jax.tree.map(lambda m, start=start: m[start : start + BATCH], maps)) for start in starts]
+        return np.concatenate([np.zeros((len(self._weights), 0, len(EXPRESSIONS)), np.float32), *chunks], axis=1)
 
-    def _mean(self, maps: Maps) -> np.ndarray:
+    def _batch(self, maps: Maps) -> np.ndarray:
         count = len(maps.texture)
         full = jax.tree.map(lambda m: np.concatenate([m, np.zeros((BATCH - count, *m.shape[1:]), m.dtype)]), maps)
-        return np.mean([self._compiled(*weights, full)[:count] for weights in self._weights], axis=0)
+        return np.stack([self._compiled(*weights, full)[:count] for weights in self._weights])
 
 
 def predict(predictor: Predictor, faces: Iterable[Face | ScanError]) -> Iterator[Prediction | ScanError]:
@@ -249,14 +259,20 @@ def _predict_batch(predictor: Predictor, waiting: Sequence[Face | ScanError]) ->
     faces = [face for face in waiting if isinstance(face, Face)]
     rows = iter(predictor(stack([face.maps for face in faces])) if faces else ())
     for face in waiting:
-        yield Prediction(face, next(rows)) if isinstance(face, Face) else face
+        if isinstance(face, Face):
+            yield Prediction(face, next(rows), predictor.doubt_below, predictor.synthetic_only)
+        else:
+            yield face
 
 
 def to_table(predictions: Sequence[Prediction]) -> str:
-    """A table for people: a row for each scan, probabilities in percent, the highest first named."""
+    """A table for people: a row for each scan, probabilities in percent, a ? after a doubtful expression."""
     width = max(len("scan"), *(len(p.face.name) for p in predictions))
     rows = [f"{'scan':<{width}}  {'expression':<10}" + "".join(f"{code:>7}" for code in EXPRESSION_CODES)]
     for p in predictions:
         shares = "".join(f"{100 * share:6.1f}%" for share in p.probabilities)
-        rows.append(f"{p.face.name:<{width}}  {p.expression:<10}{shares}")
+        rows.append(f"{p.face.name:<{width}}  {p.expression + '?' * p.doubtful:<10}{shares}")
+    if any(p.doubtful for p in predictions):
+        least = predictions[0].doubt_below
+        rows.append(f"? below {least:.0%}, as {SHARE:.0%} of the run's own test scans are: perhaps none of the six")
     return "\n".join(rows)

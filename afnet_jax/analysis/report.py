@@ -13,16 +13,18 @@ import numpy as np
 from afnet_jax.analysis import paper, report_charts
 from afnet_jax.analysis.metrics import complete_rounds, tested_folds
 from afnet_jax.analysis.report_attention import attention_sections
-from afnet_jax.analysis.report_page import Number, page
+from afnet_jax.analysis.report_baselines import baselines_section, best_linear_model
+from afnet_jax.analysis.report_calibration import calibration_section
+from afnet_jax.analysis.report_page import page
 from afnet_jax.analysis.report_predictions import hardest_section, subjects_section, tested_rows
+from afnet_jax.analysis.report_scores import confusion_section, expressions_section, number
 from afnet_jax.analysis.run import Run
 from afnet_jax.atomic_files import write_atomically
 from afnet_jax.config import default_config, flat
 from afnet_jax.datasets.loading import FaceDataset
 from afnet_jax.errors import RunError
-from afnet_jax.html_page import Section, details, figure, key_figures, paragraph, shaded, table, text
+from afnet_jax.html_page import Section, details, figure, key_figures, paragraph, table, text
 from afnet_jax.scans.databases import is_synthetic, title_of
-from afnet_jax.scans.scan import EXPRESSION_CODES, EXPRESSIONS
 from afnet_jax.training.progress import duration
 
 _MOST_ROUNDS = 10  # that are listed one by one
@@ -41,9 +43,11 @@ def write_report(run: Run, data: FaceDataset | None = None) -> Path:
     summary, rows = run.summary, tested_rows(run)
     makers: list[tuple[str, str, Callable[[], str]]] = [
         ("accuracy", "Accuracy", lambda: _accuracy(run, summary)),
+        ("baselines", "Beside linear models", lambda: baselines_section(run)),
         ("curves", "Learning curves", lambda: _curves(run)),
-        ("confusion", "Confusion matrix", lambda: _confusion(summary)),
-        ("expressions", "Expressions", lambda: _expressions(summary)),
+        ("confusion", "Confusion matrix", lambda: confusion_section(summary)),
+        ("expressions", "Expressions", lambda: expressions_section(summary)),
+        ("calibration", "Calibration", lambda: _calibration(summary)),
         ("subjects", "Subjects", lambda: subjects_section(rows)),
         ("hardest", "Hardest scans", lambda: hardest_section(rows, data)),
         *attention_sections(run, data),
@@ -66,26 +70,21 @@ def _or_reason(make: Callable[[], str]) -> str:
         return paragraph(f"Not shown: {error}")
 
 
-def _number(summary: dict, key: str, form: str = "{:.2f} %", scale: float = 100.0) -> Number:
-    value: Any = summary
-    for part in key.split("."):
-        value = value[int(part) if isinstance(value, list) else part]
-    return Number(key, value, form.format(scale * value))
-
-
 def _lead(run: Run, summary: dict) -> str:
     accuracy, expected = summary["accuracy"], paper.of_variant(run.config.variant, run.config.dataset.name)
     done = len(accuracy["per_round"])
     figures: list[tuple[str, Any, str]] = []
     if accuracy["mean"] is not None:
         spread = f"± {100 * accuracy['std']:.2f} over {done} rounds" if done > 1 else "one round"
-        figures.append(("Accuracy", _number(summary, "accuracy.mean"), spread))
+        figures.append(("Accuracy", number(summary, "accuracy.mean"), spread))
+    if (linear := best_linear_model(run)) is not None:
+        figures.append(linear)
     if expected is not None:
         figures.append(("The paper's", f"{expected:.2f} %", "mean of 100 rounds"))
     figures += [
-        ("Scans", _number(summary, "scans", "{:,}", 1), f"{len({s for f in run.splits for s in f.test})} subjects"),
-        ("Rounds", _number(summary, "rounds", "{:,}", 1), f"of {_fold_counts(run)} folds"),
-        ("Parameters", _number(summary, "parameters.mib", "{:.2f} MiB", 1), "of float32"),
+        ("Scans", number(summary, "scans", "{:,}", 1), f"{len({s for f in run.splits for s in f.test})} subjects"),
+        ("Rounds", number(summary, "rounds", "{:,}", 1), f"of {_fold_counts(run)} folds"),
+        ("Parameters", number(summary, "parameters.mib", "{:.2f} MiB", 1), "of float32"),
         ("Training", duration(summary["seconds"]["total"]), f"{run.config.train.epochs} epochs"),
     ]
     notice = ""
@@ -116,13 +115,18 @@ def _accuracy(run: Run, summary: dict) -> str:
     if accuracy["mean"] is None:
         return paragraph("No round is complete yet.")
     expected = paper.of_variant(run.config.variant, run.config.dataset.name)
-    rows: list[tuple[str, Any]] = [("rounds, mean", _number(summary, "accuracy.mean"))]
+    rows: list[tuple[str, Any]] = [("rounds, mean", number(summary, "accuracy.mean"))]
     if len(accuracy["per_round"]) > 1:
-        rows.append(("rounds, sample standard deviation", _number(summary, "accuracy.std")))
+        rows.append(("rounds, sample standard deviation", number(summary, "accuracy.std")))
     rows += [("the paper's 100 rounds, mean", f"{expected:.2f} %")] if expected is not None else []
     content = table("Accuracy, re-scored from the pooled predictions of each round", ("over", "accuracy"), rows)
     per_fold = _per_fold(summary, complete_rounds(run.predictions, run.splits))
-    return content + (per_fold if len(accuracy["per_round"]) == 1 else details("Every round and fold", per_fold))
+    if len(accuracy["per_round"]) == 1:
+        return content + per_fold
+    title = "Accuracy of each round and of its folds"
+    chart = report_charts.spread(title, accuracy["per_round"], accuracy["per_fold"], x_label="complete round")
+    caption = "Rounds differ in how subjects fall into folds, and in their seeds. The line is the mean over rounds."
+    return content + figure(chart, caption) + details("Every round and fold", per_fold)
 
 
 def _per_fold(summary: dict, rounds: Sequence[int]) -> str:
@@ -135,8 +139,8 @@ def _per_fold(summary: dict, rounds: Sequence[int]) -> str:
     rows = []
     for place in shown:
         count = len(per_fold[place])
-        cells = [_number(summary, f"accuracy.per_fold.{place}.{fold}", "{:.1f} %") for fold in range(count)]
-        whole = _number(summary, f"accuracy.per_round.{place}")
+        cells = [number(summary, f"accuracy.per_fold.{place}.{fold}", "{:.1f} %") for fold in range(count)]
+        whole = number(summary, f"accuracy.per_round.{place}")
         rows.append((f"round {rounds[place]}", whole, *cells, *["–"] * (most - count)))
     return table(
         "Accuracy of each round and fold" + ("" if len(rounds) <= _MOST_ROUNDS else ", first rounds"),
@@ -183,40 +187,19 @@ def _curve(lines: list[dict], key: str) -> report_charts.Curve | None:
     return report_charts.Curve(np.array(epochs) + 1, *map(np.array, zip(*columns, strict=True)))
 
 
-def _confusion(summary: dict) -> str:
-    counts = np.array(summary["confusion"])
-    if not counts.sum():
-        return paragraph("No round is complete yet.")
-    rows = []
-    for true in range(len(EXPRESSIONS)):
-        total = max(counts[true].sum(), 1)
-        cells = [
-            shaded(
-                f"{100 * counts[true, k] / total:.1f} %",
-                counts[true, k] / total,
-                Number(f"confusion.{true}.{k}", int(counts[true, k]), f"{counts[true, k]:,}"),
-            )
-            for k in range(len(EXPRESSIONS))
-        ]
-        rows.append((EXPRESSIONS[true], *cells))
-    caption = "Rows: the true expression; columns: the predicted one. Percent of the row, counts over all rounds below"
-    return table(caption, ("true", *EXPRESSION_CODES), rows, kind="shares")
-
-
-def _expressions(summary: dict) -> str:
-    rows = [
-        (
-            row["expression"],
-            *(_number(summary, f"per_class.{code}.{name}") for name in ("recall", "precision", "f1")),
-            _number(summary, f"per_class.{code}.scans", "{:,}", 1),
+def _calibration(summary: dict) -> str:
+    if "calibration" not in summary:
+        raise RunError("summary.json is of an earlier version; write it again with --mode=evaluate")
+    found = summary["calibration"]
+    scaling = "Not scaled: with a single fold nothing is left to fit a temperature on."
+    if found and found["scaled"]:
+        every = [t for of_round in found["temperatures"] for t in of_round]
+        scaling = (
+            f"Temperatures {min(every):.2f} to {max(every):.2f}, one for each fold's network: fitted on what the other "
+            "folds' networks of the round say of their own test subjects, all of whom this network was trained on and "
+            "none of whom it is tested on. They change no decision."
         )
-        for code, row in summary["per_class"].items()
-    ]
-    return table(
-        "Recall is the accuracy on scans of the expression; counts are over all rounds",
-        ("expression", "recall", "precision", "F1", "scans"),
-        rows,
-    )
+    return calibration_section(found, scaling=scaling)
 
 
 def _splits(run: Run) -> str:
@@ -264,18 +247,18 @@ def _environment(run: Run, summary: dict) -> str:
         ("data set, SHA-256", environment.get("data_sha256")),
     ]
     times = [
-        ("total", _number(summary, "seconds.total", "{:,.1f} s", 1), duration(seconds["total"])),
-        ("compiling", _number(summary, "seconds.compile", "{:,.1f} s", 1), duration(seconds["compile"])),
-        ("an epoch of a round", _number(summary, "seconds.per_epoch", "{:,.2f} s", 1), ""),
+        ("total", number(summary, "seconds.total", "{:,.1f} s", 1), duration(seconds["total"])),
+        ("compiling", number(summary, "seconds.compile", "{:,.1f} s", 1), duration(seconds["compile"])),
+        ("an epoch of a round", number(summary, "seconds.per_epoch", "{:,.2f} s", 1), ""),
     ]
     size = summary["parameters"]
     sizes = [
-        ("parameters", _number(summary, "parameters.count", "{:,}", 1)),
-        ("MiB of float32", _number(summary, "parameters.mib", "{:.2f}", 1)),
-        ("MiB counted per call, as in Table IV", _number(summary, "parameters.mib_per_call", "{:.2f}", 1)),
+        ("parameters", number(summary, "parameters.count", "{:,}", 1)),
+        ("MiB of float32", number(summary, "parameters.mib", "{:.2f}", 1)),
+        ("MiB counted per call, as in Table IV", number(summary, "parameters.mib_per_call", "{:.2f}", 1)),
     ]
     return (
         table("Time", ("for", "seconds", "rounded"), times)
         + (table("Size of the network", ("counted", "size"), sizes) if size else "")
-        + table("Versions", ("", "found at the start of the run"), rows, kind="words")
+        + table("Versions", ("what", "found at the start of the run"), rows, kind="words")
     )

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from afnet_jax.analysis.figures import expression_scans, overlay, surface
-from afnet_jax.analysis.gradcam import Explanation, enlarge, explain
+from afnet_jax.analysis.gradcam import Explanation, enlarge, explain, stage_of
 from afnet_jax.analysis.metrics import tested_folds
 from afnet_jax.analysis.report_page import image, picture_cell
 from afnet_jax.analysis.run import Run
@@ -68,8 +68,14 @@ def _attention(maps: Maps, explained: Explanation, names: np.ndarray, where: str
             alt = f"Heat of the {trunk} trunk for {EXPRESSIONS[k]} on {name}"
             cells.append(picture_cell(image(overlay(face, enlarge(heat[0, k], size)), alt)))
         rows.append((trunk, *cells))
+    stage, edge = stage_of(size), next(iter(explained.heat.values())).shape[-1]
+    lead = (
+        f"Grad-CAM: bright where the features after Layer{stage} speak for the true expression, on a grid of "
+        f"{edge} × {edge}. Each picture is scaled to its own brightest place: it tells where evidence was found, not "
+        "how much of it."
+    )
     caption = f"Grad-CAM of the true expression by the network of {where}, which never saw this person"
-    return table(caption, ("trunk", *EXPRESSIONS), rows, kind="grid")
+    return paragraph(lead) + table(caption, ("trunk", *EXPRESSIONS), rows, kind="grid")
 
 
 def _importance(explained: Explanation, labels: np.ndarray, where: str) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 _WIDTH, _HEIGHT = 380, 230  # as wide as a phone, so that their letters keep their size there
+_TALL = 300  # height of a chart whose axes have the same unit
 _LEFT, _RIGHT, _TOP, _BOTTOM = 42, 12, 24, 34
 
 
@@ -42,14 +43,14 @@ def lines(title: str, curves: Mapping[str, Curve], *, x_label: str, y_label: str
         middle = list(zip(x, place_y(curve.middle), strict=True))
         drawn.append(f'<path class="{kind}" d="{_path(middle)}"/>')
         if len(middle) == 1:
-            drawn.append(f'<circle class="dot {kind}" cx="{middle[0][0]:.1f}" cy="{middle[0][1]:.1f}" r="3"/>')
+            drawn.append(_dot(kind, *middle[0], 3))
     drawn.append(_names(curves))
     drawn.append(f'<text x="4" y="10">{html.escape(y_label)}</text>')
     return _svg(title, drawn)
 
 
-def bars(title: str, shares: Sequence[tuple[str, float]], *, y_label: str) -> str:
-    """A bar for each (name, fraction), from 0 to 100 %."""
+def bars(title: str, shares: Sequence[tuple[str, float]], *, y_label: str, paler: Collection[str] = ()) -> str:
+    """A bar for each (name, fraction), from 0 to 100 %, some of them paler than the others."""
     place_y = lambda y: _HEIGHT - _BOTTOM - y * (_HEIGHT - _TOP - _BOTTOM)  # noqa: E731
     step = (_WIDTH - _LEFT - _RIGHT) / max(len(shares), 1)
     drawn = [_y_axis(1.0, place_y, True), f'<text x="4" y="10">{html.escape(y_label)}</text>']
@@ -57,7 +58,8 @@ def bars(title: str, shares: Sequence[tuple[str, float]], *, y_label: str) -> st
         x, y = _LEFT + step * (index + 0.12), float(place_y(share))
         height = max(_HEIGHT - _BOTTOM - y, 0.8)
         drawn.append(
-            f'<rect class="bar" x="{x:.1f}" y="{y:.1f}" width="{0.76 * step:.1f}" height="{height:.1f}">'
+            f'<rect class="{"bar paler" if name in paler else "bar"}" x="{x:.1f}" y="{y:.1f}" '
+            f'width="{0.76 * step:.1f}" height="{height:.1f}">'
             f"<title>{html.escape(name)}: {100 * share:.1f} %</title></rect>"
         )
         if len(shares) <= 12:
@@ -67,16 +69,86 @@ def bars(title: str, shares: Sequence[tuple[str, float]], *, y_label: str) -> st
     return _svg(title, drawn)
 
 
-def _svg(title: str, drawn: Sequence[str]) -> str:
+def reliability(title: str, curves: Mapping[str, Sequence[tuple[float, float, int]]]) -> str:
+    """At most two curves of accuracy over confidence, and the diagonal on which both are the same.
+
+    Args:
+        title: what it shows, for those who do not see it.
+        curves: by name; (confidence, accuracy, number of decisions) of each bin, fractions.
+    """
+    place_x = lambda x: _LEFT + x * (_WIDTH - _LEFT - _RIGHT)  # noqa: E731
+    place_y = lambda y: _TALL - _BOTTOM - np.asarray(y) * (_TALL - _TOP - _BOTTOM)  # noqa: E731
+    anchors = ("middle", "middle", "middle", "middle", "end")  # the last would stand out
+    ticks = "".join(
+        f'<text x="{place_x(t):.1f}" y="{_TALL - 18}" text-anchor="{anchor}">{100 * t:.0f} %</text>'
+        for t, anchor in zip(np.linspace(0, 1, 5), anchors, strict=True)
+    )
+    drawn = [
+        _y_axis(1.0, place_y, True),
+        ticks,
+        f'<text x="{_WIDTH / 2}" y="{_TALL - 4}" text-anchor="middle">probability of the decision</text>',
+        '<text x="4" y="10">right</text>',
+        f'<path class="even" d="{_path([(place_x(0), float(place_y(0))), (place_x(1), float(place_y(1)))])}"/>',
+    ]
+    for kind, rows in zip(("first", "second"), curves.values(), strict=False):
+        most = max((count for *_, count in rows), default=1)
+        drawn.append(f'<path class="{kind}" d="{_path([(place_x(x), float(place_y(y))) for x, y, _ in rows])}"/>')
+        drawn += [
+            f'<circle class="dot {kind}" cx="{place_x(x):.1f}" cy="{float(place_y(y)):.1f}" '
+            f'r="{1.5 + 5 * (count / most) ** 0.5:.1f}"><title>{100 * x:.1f} % given, {100 * y:.1f} % right, '
+            f"{count:,} decisions</title></circle>"
+            for x, y, count in rows
+        ]
+    drawn.append(_names(curves))
+    return _svg(title, drawn, _TALL)
+
+
+def spread(title: str, per_round: Sequence[float], per_fold: Sequence[Sequence[float]], *, x_label: str) -> str:
+    """A large dot for each round's accuracy, small ones for its folds', and a line at the mean.
+
+    Args:
+        title: what it shows, for those who do not see it.
+        per_round: fractions.
+        per_fold: fractions, of each round's folds.
+        x_label: of the axis that counts the rounds from 0.
+    """
+    every = [share for folds in per_fold for share in folds]
+    low = np.floor(10 * min(every)) / 10
+    span = 0.2 * max(np.ceil(5 * (max(every) - low) - 1e-9), 1)  # ticks at whole percents
+    high = min(low + span, 1.0)
+    low = high - span
+    place_x = lambda k: _LEFT + (k + 0.5) / len(per_round) * (_WIDTH - _LEFT - _RIGHT)  # noqa: E731
+    place_y = lambda y: _HEIGHT - _BOTTOM - (np.asarray(y) - low) / (high - low) * (_HEIGHT - _TOP - _BOTTOM)  # noqa: E731
+    drawn = [_y_axis(high, place_y, True, low), '<text x="4" y="10">accuracy</text>']
+    drawn += [
+        f'<text x="{place_x(k):.1f}" y="{_HEIGHT - 18}" text-anchor="middle">{k}</text>'
+        for k in sorted({round(t) for t in np.linspace(0, len(per_round) - 1, min(6, len(per_round)))})
+    ]
+    drawn.append(f'<text x="{_WIDTH / 2}" y="{_HEIGHT - 4}" text-anchor="middle">{html.escape(x_label)}</text>')
+    mean = float(place_y(np.mean(per_round)))
+    drawn.append(f'<path class="even" d="{_path([(_LEFT, mean), (_WIDTH - _RIGHT, mean)])}"/>')
+    small, large = (1.6, 2.4) if len(per_round) > 30 else (2.2, 4)
+    for k, (share, folds) in enumerate(zip(per_round, per_fold, strict=True)):
+        drawn += [_dot("second", place_x(k), float(place_y(of_fold)), small) for of_fold in folds]
+        drawn.append(_dot("first", place_x(k), float(place_y(share)), large))
+    drawn.append(_names({"round": None, "folds": None}))
+    return _svg(title, drawn)
+
+
+def _dot(kind: str, x: float, y: float, radius: float) -> str:
+    return f'<circle class="dot {kind}" cx="{x:.1f}" cy="{y:.1f}" r="{radius}"/>'
+
+
+def _svg(title: str, drawn: Sequence[str], height: int = _HEIGHT) -> str:
     return (
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{html.escape(title)}">'
+        f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{html.escape(title)}">'
         f"<title>{html.escape(title)}</title>{''.join(drawn)}</svg>"
     )
 
 
-def _y_axis(top: float, place_y, percent: bool) -> str:
+def _y_axis(top: float, place_y, percent: bool, bottom: float = 0.0) -> str:
     parts = []
-    for tick in np.linspace(0, top, 5):
+    for tick in np.linspace(bottom, top, 5):
         y = float(place_y(tick))
         name = f"{100 * tick:.0f} %" if percent else f"{tick:.3g}"
         parts.append(f'<line class="axis" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
@@ -90,7 +162,7 @@ def _x_axis(end: float, place_x, label: str) -> str:
     return "".join(marks) + f'<text x="{_WIDTH / 2}" y="{_HEIGHT - 4}" text-anchor="middle">{html.escape(label)}</text>'
 
 
-def _names(curves: Mapping[str, Curve]) -> str:
+def _names(curves: Mapping[str, Any]) -> str:
     """The curves' names in their colours, above the chart: a legend that needs no boxes."""
     x, parts = _WIDTH - _RIGHT, []
     for kind, name in reversed(list(zip(("first", "second"), curves, strict=False))):

@@ -19,8 +19,11 @@ svg { width: 100%; max-width: 34rem; height: auto; display: block; }
 svg text { fill: var(--soft); font-size: 11px; font-family: inherit; } svg .axis { stroke: var(--line); }
 svg .first { stroke: var(--first); } svg .second { stroke: var(--second); } svg path { fill: none; stroke-width: 2; }
 svg .band { stroke: none; opacity: .18; } svg .band.first, svg .dot.first { fill: var(--first); stroke: none; }
-svg .band.second { fill: var(--second); } svg text.first { fill: var(--first); stroke: none; }
+svg .band.second, svg .dot.second { fill: var(--second); stroke: none; }
+svg path.even { stroke: var(--soft); stroke-width: 1; stroke-dasharray: 4 3; }
+svg text.first { fill: var(--first); stroke: none; }
 svg text.second { fill: var(--second); stroke: none; } svg .bar { fill: var(--first); }
+svg .bar.paler { fill: color-mix(in srgb, var(--first) 45%, var(--paper)); }
 .faces { display: grid; grid-template-columns: repeat(auto-fill, minmax(13rem, 1fr)); gap: 1rem;
   padding: 0; margin: 1rem 0; list-style: none; }
 .faces img, .grid img { display: block; width: 100%; height: auto; aspect-ratio: 1; background: #000;
@@ -28,7 +31,8 @@ svg text.second { fill: var(--second); stroke: none; } svg .bar { fill: var(--fi
 .faces .pair { display: grid; grid-template-columns: 1fr 1fr; gap: .25rem; }
 table.grid td, table.grid th { border: 0; padding: .15rem; text-align: center; vertical-align: middle; }
 table.grid td { width: 8rem; min-width: 4.5rem; }
-@media print { .charts { grid-template-columns: 1fr 1fr; } }
+@media print { .charts { grid-template-columns: 1fr 1fr; } svg { max-width: 22rem; } .faces { gap: .5rem;
+  grid-template-columns: repeat(4, 1fr); } table.grid td { width: 6rem; } }
 """
 
 

@@ -38,7 +38,7 @@ def load_run(path: str | Path) -> Run:
     """
     path = user_path(path)
     if not run_files.is_run_folder(path):
-        raise RunError(f"{path}: no run here (no config.json); give a folder that afnet_jax.main had as --workdir")
+        raise RunError(f"{path}: no run here (no config.json); give the --workdir of afnet train")
     run = Run(path)
     run.config  # noqa: B018  read now: whoever opens a run should learn at once that it cannot be read
     return run
@@ -79,6 +79,11 @@ class Run:
             RunError: the run has not got that far.
         """
         return self._json("summary")
+
+    @property
+    def baselines(self) -> dict | None:
+        """Content of baselines.json, see `analysis.baselines.run_baselines`; None where none were compared."""
+        return run_files.read_baselines(self.path)
 
     @property
     def environment(self) -> dict:

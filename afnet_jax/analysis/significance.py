@@ -83,38 +83,56 @@ def compare(one: Run, other: Run, *, confidence: float = 0.95, resamples: int = 
     rounds = sorted(set(finished[0]) & set(finished[1]))
     if not rounds:
         raise RunError(f"{one.path} and {other.path} share no finished round; finish both")
-    mine, theirs = (_rows(run, rounds) for run in (one, other))
-    subjects = mine["subject"]
+    mine, theirs = (_rows(run.predictions, rounds) for run in (one, other))
     for column in ("round", "fold", "scan_id", "label"):
         if not np.array_equal(mine[column], theirs[column]):
             raise RunError(f"{one.path} and {other.path} tested different scans; compare runs on one data set")
+    return compare_predictions(mine, theirs, one.splits, rounds, confidence=confidence, resamples=resamples, seed=seed)
+
+
+def compare_predictions(
+    one: dict[str, np.ndarray],
+    other: dict[str, np.ndarray],
+    splits: Sequence[Fold],
+    rounds: Sequence[int],
+    *,
+    confidence: float = 0.95,
+    resamples: int = 9999,
+    seed: int = 0,
+) -> Comparison:
+    """Compares two models by what they say of the same test scans.
+
+    Args:
+        one, other: columns of predictions.npz, each with a row for every test scan of these rounds.
+        splits: the folds of both.
+        rounds: those that are compared; all of their folds are tested.
+        confidence, resamples, seed: as `compare`.
+    """
+    mine, theirs = _rows(one, rounds), _rows(other, rounds)
     right = [(p["logits"].argmax(-1) == p["label"]).astype(float) for p in (mine, theirs)]
     means = [np.mean([r[mine["round"] == k].mean() for k in rounds]) for r in right]
-    interval, p = subject_bootstrap(
-        right[0] - right[1], subjects, confidence=confidence, resamples=resamples, seed=seed
-    )
+    difference, subjects = right[0] - right[1], mine["subject"]
+    interval, p = subject_bootstrap(difference, subjects, confidence=confidence, resamples=resamples, seed=seed)
     return Comparison(
         one=float(means[0]),
         other=float(means[1]),
         rounds=len(rounds),
         subjects=len(np.unique(subjects)),
-        t_test=corrected_t_test(
-            *_fold_differences(right[0] - right[1], mine, rounds, one.splits), confidence=confidence
-        ),
+        t_test=corrected_t_test(*_fold_differences(difference, mine, rounds, splits), confidence=confidence),
         bootstrap_interval=interval,
         bootstrap_p=p,
     )
 
 
-def _rows(run: Run, rounds: list[int]) -> dict[str, np.ndarray]:
-    predictions = run.predictions
+def _rows(predictions: dict[str, np.ndarray], rounds: Sequence[int]) -> dict[str, np.ndarray]:
+    """The rows of these rounds by round, fold and scan id."""
     order = np.lexsort((predictions["scan_id"], predictions["fold"], predictions["round"]))
     order = order[np.isin(predictions["round"][order], rounds)]
     return {name: column[order] for name, column in predictions.items()}
 
 
 def _fold_differences(
-    difference: np.ndarray, rows: dict, rounds: list[int], splits: Sequence[Fold]
+    difference: np.ndarray, rows: dict, rounds: Sequence[int], splits: Sequence[Fold]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Difference in accuracy of each fold of these rounds, and its ratio of test to training subjects."""
     folds = [fold for fold in splits if fold.round in rounds]

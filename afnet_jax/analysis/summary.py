@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from afnet_jax.analysis.calibration import run_calibration
 from afnet_jax.analysis.metrics import complete_rounds, score
 from afnet_jax.analysis.run import Run
 from afnet_jax.models.architecture import architecture_of
@@ -22,6 +23,7 @@ def summarize(run: Run) -> dict:
     planned = len({fold.round for fold in splits})
     return {
         **score(predictions, rounds),
+        "calibration": run_calibration(predictions, rounds),
         "parameters": audit(architecture_of(run.config.model)),
         "seconds": {
             "total": sum(line["seconds"] + line["compile_seconds"] for line in lines),

@@ -61,6 +61,12 @@ class Table:
             ]
         )
 
+    def to_text(self) -> str:
+        """Lines for a terminal; the first column to the left, the others to the right."""
+        lines = (self.columns, *self.rows)
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        return "\n".join("  ".join(_padded(line, widths)).rstrip() for line in lines)
+
     def to_csv(self) -> str:
         """Comma-separated, with heads; empty where there is nothing."""
         file = io.StringIO()
@@ -68,6 +74,10 @@ class Table:
         writer.writerow(self.columns)
         writer.writerows([["" if cell == _NOTHING else cell for cell in row] for row in self.rows])
         return file.getvalue()
+
+
+def _padded(line: Sequence[str], widths: Sequence[int]) -> list[str]:
+    return [cell.rjust(w) if place else cell.ljust(w) for place, (cell, w) in enumerate(zip(line, widths, strict=True))]
 
 
 def _latex(text: str) -> str:
@@ -185,5 +195,37 @@ def variants_table(runs: Mapping[str, Run], comparisons: Mapping[str, Comparison
         "variants",
         "Variants: parameters, time and accuracy; differences from AFNet-M by the corrected resampled t-test",
         ("Variant", "Parameters", "MiB", "Time", "Accuracy, %", "− AFNet-M", "95 % interval", "p"),
+        tuple(rows),
+    )
+
+
+def baselines_table(baselines: dict, variant: str) -> Table:
+    """The network beside linear models, and how much more often it is right than each.
+
+    Args:
+        baselines: content of baselines.json.
+        variant: of the network.
+    """
+    rows = [(f"network ({variant})", f"{100 * baselines['network']:.2f}", *[_NOTHING] * 3)]
+    for name, model in baselines["models"].items():
+        if "reason" in model:
+            rows.append((f"linear, {name}", *[_NOTHING] * 4))
+            continue
+        interval, p = model["t_test"]["interval"], model["t_test"]["p"]
+        rows.append(
+            (
+                f"linear, {name}",
+                f"{100 * model['accuracy']['mean']:.2f}",
+                signed(100 * model["difference"]),
+                _NOTHING if interval is None else f"{signed(100 * interval[0])} to {signed(100 * interval[1])}",
+                _NOTHING if p is None else f"{p:.3f}",
+            )
+        )
+    rounds = len(baselines["rounds"])
+    return Table(
+        "baselines",
+        f"The network beside logistic regression on the same splits, {rounds} round{'s' if rounds > 1 else ''}; "
+        "differences by the corrected resampled t-test",
+        ("Model", "Accuracy, %", "Network − it", "95 % interval", "p"),
         tuple(rows),
     )

@@ -5,66 +5,19 @@ from __future__ import annotations
 import argparse
 import difflib
 import io
+import re
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from absl import flags
-from ml_collections import config_flags
-
-from afnet_jax.config import RENAMED, default_config, flat
-from afnet_jax.errors import AFNetError, ConfigError
+from afnet_jax.commands import completion
+from afnet_jax.errors import AFNetError
 from afnet_jax.gpu import report_missing_gpu
-from afnet_jax.paths import user_path
-from afnet_jax.scans.databases import DATABASES
 
-_VARIANT = "config.variant"
-
-
-def config_flag(help: str, known: flags.FlagValues) -> flags.FlagHolder:
-    """Defines --config, which must be given, and --config.FIELD for each of its fields."""
-    holder = config_flags.DEFINE_config_file("config", None, help, flag_values=known)
-    flags.mark_flag_as_required("config", flag_values=known)
-    return holder
-
-
-def run_command(
-    main: Callable[[], int | None], argv: Sequence[str], description: str | None, known: flags.FlagValues
-) -> int:
-    """Parses absl flags, calls `main`, and turns faults into one line on stderr.
-
-    Args:
-        main: the command; returns an exit status, or None for 0.
-        argv: the program's name and its arguments.
-        description: what --help begins with.
-        known: the command's flags; those that libraries define are taken, too.
-
-    Returns:
-        Exit status.
-    """
-    print_whatever_the_locale()
-    known.set_gnu_getopt(True)
-    if any(argument in ("--help", "-h", "-help") for argument in argv[1:]):
-        print(_help(known, description))
-        return 0
-    known.append_flag_values(flags.FLAGS)
-    flags.FLAGS.mark_as_parsed()
-    try:
-        argv = [_expanded(argument) for argument in argv]
-    except AFNetError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    if told := _wrong_config(argv):  # which absl would find out later with a traceback, or not at all
-        print(f"error: {told}", file=sys.stderr)
-        return 2
-    try:
-        if stray := known(list(argv))[1:]:
-            raise flags.Error(f"unexpected argument {stray[0]!r}; see --help")
-    except (flags.Error, ConfigError, OSError, ValueError, AttributeError, KeyError, TypeError, SyntaxError) as error:
-        print(f"error: {_told(error, argv, known)}", file=sys.stderr)
-        return 2
-    return report_faults(main)
+_KINDS = {"int": "a whole number", "float": "a number"}  # Python's name of a type -> what a user calls it
 
 
 def report_faults(main: Callable[[], int | None]) -> int:
@@ -91,65 +44,148 @@ def print_whatever_the_locale() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-def command_parser(description: str | None) -> argparse.ArgumentParser:
+def command_parser(description: str | None) -> CommandParser:
     """Returns the parser of a command's arguments; its help prints in every locale."""
     print_whatever_the_locale()
-    return argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    return CommandParser(description=description)
+
+
+class CommandParser(argparse.ArgumentParser):
+    """Parses a command's arguments, with one look of --help, and one line for whatever is wrong with them.
+
+    Args:
+        description: what the command does, then an example, then the rest: a module's docstring.
+        settings: of `argparse.ArgumentParser`.
+    """
+
+    def __init__(self, description: str | None = None, **settings: Any):
+        settings.setdefault("prog", _program())
+        super().__init__(
+            description=description,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+            add_help=False,
+            **settings,
+        )
+        self.add_argument("-h", "--help", action="help", help="prints this and exits")
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        """Returns the arguments; prints one line and exits with status 2 where they are wrong."""
+        if completion.is_asked():
+            completion.complete(self)
+        return super().parse_args(self.checked(sys.argv[1:] if args is None else args), namespace)
+
+    def checked(self, args: Sequence[str]) -> list[str]:
+        """Returns the arguments with two dashes before each name, for one is enough; refuses unknown names."""
+        args = [f"-{arg}" if re.match(r"-[A-Za-z]\w", arg) and self.knows(f"-{arg}") else arg for arg in args]
+        names = [arg.split("=")[0] for arg in args[: args.index("--") if "--" in args else None]]
+        for name in names:
+            if name.startswith("--") and not self.knows(name) and not self._subparsers:
+                self.error(f"unrecognized arguments: {name}")
+        return args
+
+    def knows(self, argument: str) -> bool:
+        """Whether an argument, `--name` or `--name=value`, is one of this command's."""
+        return argument.split("=")[0] in self._option_string_actions
+
+    def error(self, message: str) -> NoReturn:
+        fault = self._in_plain_words(message)
+        print(f"error: {fault}{'' if fault.endswith('?') else ';'} see {self.prog} --help", file=sys.stderr)
+        sys.exit(2)
+
+    def _in_plain_words(self, message: str) -> str:
+        """Returns what argparse says, with the argument's name first, what was expected and what was found."""
+        message = " ".join(message.split())
+        if match := re.match(r"the following arguments are required: (.*)", message):
+            missing = [f"{name}=…" if name.startswith("--") else name for name in match[1].split(", ")]
+            others = f"{', '.join(missing[:-1])} and " if missing[1:] else ""
+            return f"{others}{missing[-1]} must be given"
+        if match := re.match(r"unrecognized arguments: (\S+)", message):
+            return self._unknown(match[1])
+        if not (match := re.match(r"argument (?:-\w/)?([^:]+): (.*)", message)):
+            return message
+        name, fault = match.groups()
+        if fault == "expected one argument":
+            fault = f"expected a value, {name}=…"
+        elif found := re.match(r"invalid (\w+) value: (.*)", fault):
+            fault = f"expected {_KINDS.get(found[1], found[1])}, found {found[2]}"
+        elif found := re.match(r"invalid choice: (.*) \(choose", fault):
+            choices = next((a.choices for a in self._actions if name in (a.metavar, a.dest, *a.option_strings)), None)
+            fault = f"expected one of {', '.join(map(str, choices or ()))}, found {found[1]}"
+        elif found := re.match(r"ignored explicit argument (.*)", fault):
+            fault = f"takes no value, found {found[1]}"
+        return f"{name}: {fault}"
+
+    def _unknown(self, argument: str) -> str:
+        if not argument.startswith("-"):
+            return f"unexpected argument {argument!r}"
+        near = difflib.get_close_matches(argument, self._option_string_actions, n=1)
+        return f"{argument}: no such argument" + (f"; did you mean {near[0]}?" if near else "")
+
+    def format_help(self) -> str:
+        """Returns what the command does, an example, and each argument with what it means and its default."""
+        if self._subparsers:
+            return super().format_help()
+        required = [action for action in self._actions if action.required or not action.option_strings]
+        helping, *optional = (action for action in self._actions if action not in required)
+        usage = " ".join([self.prog, *map(_invocation, required), "[options]"])
+        parts = [(self.description or "").strip(), f"usage: {usage}"]
+        parts += [
+            f"{title}:\n{_listed(group)}"
+            for title, group in (("required", required), ("options", [*optional, helping]))
+            if group
+        ]
+        return "\n\n".join(parts) + "\n"
+
+
+def entry(name: str, meaning: str) -> str:
+    """Returns the lines of --help about one argument: its name, then indented what it means."""
+    width = min(max(shutil.get_terminal_size().columns, 60), 100)
+    indented = textwrap.fill(meaning, width, initial_indent=" " * 6, subsequent_indent=" " * 6)
+    return f"  {name}\n{indented}"
 
 
 def positive(text: str) -> int:
     """Parses a whole number of at least 1, for argparse."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is less than 1")
-    return number
+    return _at_least(1, text)
 
 
-def _expanded(argument: str) -> str:
-    """Puts the home folder into --config=~/my.py:variant; fields of the config are expanded where they are used."""
-    name, equals, value = argument.partition("=")
-    return f"{name}={user_path(value)}" if equals and name.lstrip("-") == "config" and value else argument
+def not_negative(text: str) -> int:
+    """Parses a whole number of at least 0, for argparse."""
+    return _at_least(0, text)
 
 
-def _told(error: Exception, argv: Sequence[str], known: flags.FlagValues) -> str:
-    """Returns one line for an exception that absl or ml_collections raise on wrong arguments."""
-    fields = list(_fields())
-    for argument in argv[1:]:
-        name = argument.lstrip("-").split("=")[0].removeprefix("config.")
-        if name in RENAMED and argument.lstrip("-").startswith("config."):
-            return f"--config.{name}: no such field any more; --config.{RENAMED[name]} took its place"
-        if argument.lstrip("-").startswith("config.") and name not in fields:
-            near = difflib.get_close_matches(name, fields, n=1)
-            return f"--config.{name}: no such field" + (f"; did you mean --config.{near[0]}?" if near else "")
-    missing = [name for name in known if f"--{name}=" in str(error) and "other than None" in str(error)]
-    if missing:
-        return f"{' and '.join('--' + name + '=…' for name in missing)} must be given; see --help"
-    return " ".join(str(error).split())
+def _at_least(least: int, text: str) -> int:
+    if not re.fullmatch(r"[+-]?\d+", text, re.ASCII) or int(text) < least:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least {least}, found {text!r}")
+    return int(text)
 
 
-def _wrong_config(argv: Sequence[str]) -> str:
-    config = next((a.split("=", 1)[1] for a in argv[1:] if a.lstrip("-").startswith("config=")), None)
-    if config is None and any(a.lstrip("-").startswith("config.") for a in argv[1:]):
-        return "--config=FILE is missing; see --help"
-    if config is not None and not Path(config.split(":")[0]).is_file():
-        held = ", ".join(f"{name}.py" for name, database in DATABASES.items() if database.settings)
-        return f"--config={config}: no such file; configs/ holds {held}"
-    if any(a.lstrip("-").startswith(_VARIANT) for a in argv[1:]):  # it would change the name and leave the network
-        return f"--{_VARIANT}: a variant is chosen after a colon, --config={config or 'FILE'}:VARIANT"
-    return ""
+def _program() -> str:
+    """Returns how this command was called: "afnet train", "predict.py", "python -m afnet_jax.main"."""
+    program = Path(sys.argv[0])
+    if program.stem in ("main", "__main__") and program.suffix == ".py":
+        parts = [part for part in (program.parent.name, program.stem) if part != "__main__"]
+        return f"python -m {'.'.join(parts)}"
+    return program.name
 
 
-def _help(known: flags.FlagValues, description: str | None) -> str:
-    lines = [f"  --{name}: {known[name].help}" for name in known]
-    fields = [f"  --config.{name}={_as_typed(value)}" for name, value in _fields().items()]
-    told = "fields of the config and their defaults, explained in afnet_jax/config.py:"
-    return "\n".join([description or "", "arguments:", *lines, "", told, *fields])
+def _listed(actions: Sequence[argparse.Action]) -> str:
+    return "\n".join(entry(_invocation(action), _meaning(action)) for action in actions)
 
 
-def _fields() -> dict[str, Any]:
-    """Returns the fields that can be set after --config."""
-    return {name: value for name, value in flat(default_config().to_dict()).items() if name != "variant"}
+def _invocation(action: argparse.Action) -> str:
+    """Returns an argument as it is typed: "--round=N", "--json", "SCAN…"."""
+    value = action.metavar or ("|".join(map(str, action.choices)) if action.choices else action.dest.upper())
+    value = f"{value}…" if action.nargs in ("+", "*") else str(value)
+    if not action.option_strings:
+        return value
+    return action.option_strings[-1] if action.nargs == 0 else f"{action.option_strings[-1]}={value}"
 
 
-def _as_typed(value) -> str:
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+def _meaning(action: argparse.Action) -> str:
+    text = (action.help or "") % (vars(action) | {"prog": ""}) if "%(" in (action.help or "") else action.help or ""
+    if action.nargs == 0 or action.required or not action.option_strings or "default" in text:
+        return text
+    default = ",".join(map(str, action.default)) if isinstance(action.default, list | tuple) else action.default
+    return f"{text} (default: {'none' if default is None else default})"

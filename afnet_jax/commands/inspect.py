@@ -1,6 +1,6 @@
-"""A look at a prepared data set: one HTML page with counts, odd scans, rejected files and pictures of every scan.
+"""Shows a prepared data set: one HTML page with counts, odd scans, rejected files and pictures of every scan.
 
-    python tools/inspect_dataset.py --data_dir=data --out=look
+    afnet inspect --data_dir=data --out=look
 
 The page is OUT/inspection.html and needs no other file. It shows the people scanned: the database's terms apply to it.
 """
@@ -23,8 +23,8 @@ def _main(arguments: argparse.Namespace) -> None:
 
 def main() -> int:
     parser = command_parser(__doc__)
-    parser.add_argument("--data_dir", required=True, help="folder of prepared data sets")
-    parser.add_argument("--out", required=True, help="folder for the page; made if need be")
-    parser.add_argument("--database", help="which data set, where the folder holds several")
+    parser.add_argument("--data_dir", required=True, metavar="DIR", help="folder of prepared data sets")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder for the page; made if need be")
+    parser.add_argument("--database", metavar="NAME", help="which data set, where the folder holds several")
     parsed = parser.parse_args()
     return report_faults(lambda: _main(parsed))

@@ -1,6 +1,6 @@
 """Turns published ResNet18 weights into a checkpoint that `config.model.pretrained` takes.
 
-    python tools/port_imagenet.py --weights=resnet18-f37072fd.pth --out=weights/resnet18
+    afnet port-imagenet --weights=resnet18-f37072fd.pth --out=weights/resnet18
 
 Reads torchvision's, timm's and transformers' names from .pth (needs PyTorch) and .safetensors (does not).
 """
@@ -8,7 +8,6 @@ Reads torchvision's, timm's and transformers' names from .pth (needs PyTorch) an
 from __future__ import annotations
 
 from afnet_jax.commands.command_line import command_parser, report_faults
-from afnet_jax.models.pretrained import save_ported
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -18,6 +17,8 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
 
     def port() -> None:
+        from afnet_jax.models.pretrained import save_ported  # not above: --help must not wait for JAX
+
         trunk = save_ported(args.weights, args.out)
         values = sum(tensor.size for tensor in trunk.tensors.values())
         print(f"{args.out}: {len(trunk.tensors)} tensors, {values:,} values from {args.weights}")

@@ -1,6 +1,6 @@
-"""Every variant of the paper's tables and of Fig. 5, then its tables and figures beside the paper's numbers.
+"""Trains every variant of the paper's tables and of Fig. 5, then draws them beside the paper's numbers.
 
-    python tools/reproduce_paper.py --config=configs/bu3dfe.py --workdir=runs/paper
+    afnet reproduce --config=bu3dfe --workdir=runs/paper
 
 Each variant is run in a folder of its own within --workdir; run again, it goes on where it stopped, and what is
 finished is only drawn anew, in --workdir/paper. Any field of the config can be set (--config.protocol.rounds=1).
@@ -8,26 +8,33 @@ finished is only drawn anew, in --workdir/paper. Any field of the config can be 
 
 from __future__ import annotations
 
-import sys
+import argparse
 
-from absl import flags
-
-from afnet_jax.commands.command_line import config_flag, run_command
+from afnet_jax.commands.command_line import report_faults
+from afnet_jax.commands.config_arguments import config_parser
 from afnet_jax.huge_pages import start_with_huge_pages
+from afnet_jax.models.architecture import VARIANTS
 
 
 def main() -> int:
     start_with_huge_pages()
-    known = flags.FlagValues()
-    config = config_flag("File of settings, configs/X.py, without a variant.", known)
-    workdir = flags.DEFINE_string(
-        "workdir", None, "Folder of all the runs; made where it does not exist.", required=True, flag_values=known
+    parser = config_parser(__doc__)
+    parser.add_argument("--workdir", required=True, metavar="DIR", help="folder of all the runs; made if need be")
+    parser.add_argument(
+        "--variants", type=_variants, default=[], metavar="NAME,…", help="these alone: afnet,no_ma (default: all)"
     )
-    variants = flags.DEFINE_list("variants", [], "Run these alone: afnet,no_ma and so on.", flag_values=known)
+    given = parser.parse_args()
 
     def run() -> None:
         from afnet_jax.experiments.paper import reproduce  # not above: --help must not wait for JAX
 
-        reproduce(config.value, workdir.value, variants.value)
+        reproduce(given.config, given.workdir, given.variants)
 
-    return run_command(run, sys.argv, __doc__, known)
+    return report_faults(run)
+
+
+def _variants(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if unknown := [name for name in names if name not in VARIANTS]:
+        raise argparse.ArgumentTypeError(f"expected some of {','.join(VARIANTS)}, found {unknown[0]!r}")
+    return names

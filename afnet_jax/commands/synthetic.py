@@ -1,6 +1,6 @@
 """Writes synthetic subjects in the raw format of a database, the truth (NAME_truth.npz) beside each scan.
 
-    python tools/make_synthetic.py --database=bu3dfe --out=people --subjects=20 --seed=0
+    afnet synthetic --database=bu3dfe --out=people --subjects=20 --seed=0
 
 Six expressions of each person; of BU-3DFE at levels 3 and 4. Run again after an interruption, it goes on where it
 stopped. A folder takes the people of one seed only.
@@ -10,35 +10,27 @@ from __future__ import annotations
 
 import argparse
 
-from afnet_jax.commands.command_line import command_parser, positive, report_faults
+from afnet_jax.commands.command_line import command_parser, not_negative, positive, report_faults
 from afnet_jax.synthetic.population import SCANNERS, write_people
 
 
-def not_negative(text: str) -> int:
-    """A whole number of at least 0."""
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"{number} is less than 0")
-    return number
-
-
 def intensities(text: str) -> tuple[int, ...]:
-    """Different levels, 1 to 4, with commas between them."""
-    numbers = tuple(sorted({int(each) for each in text.split(",")}))
-    if not set(numbers) <= {1, 2, 3, 4}:
-        raise argparse.ArgumentTypeError(f"{text} is no list of levels; expected some of 1,2,3,4")
-    return numbers
+    """Parses different levels, 1 to 4, with commas between them."""
+    levels = set(text.split(","))
+    if not levels <= set("1234"):
+        raise argparse.ArgumentTypeError(f"expected some of 1,2,3,4, found {text!r}")
+    return tuple(sorted(map(int, levels)))
 
 
 def main() -> int:
     parser = command_parser(__doc__)
     parser.add_argument("--database", required=True, choices=sorted(SCANNERS), help="whose format and scanner")
-    parser.add_argument("--out", required=True, help="folder for the subjects' folders; made if need be")
-    parser.add_argument("--subjects", required=True, type=positive, help="how many people")
-    parser.add_argument("--seed", required=True, type=not_negative, help="who they are")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder for the subjects' folders; made if need be")
+    parser.add_argument("--subjects", required=True, type=positive, metavar="N", help="how many people")
+    parser.add_argument("--seed", required=True, type=not_negative, metavar="N", help="who they are")
     parser.add_argument("--clean", action="store_true", help="no noise, spikes and holes")
-    parser.add_argument("--levels", type=intensities, default=(3, 4), help="of BU-3DFE's expressions (default: 3,4)")
-    parser.add_argument("--workers", type=positive, help="processes (default: one per core)")
+    parser.add_argument("--levels", type=intensities, default=(3, 4), metavar="N,…", help="of BU-3DFE's expressions")
+    parser.add_argument("--workers", type=positive, metavar="N", help="processes (default: one per core)")
     arguments = vars(parser.parse_args())
     folder = arguments.pop("out")
 

@@ -8,20 +8,24 @@ To ship the weights: copy the file to afnet_jax/landmarks and enter the SHA-256 
 
 from __future__ import annotations
 
-from afnet_jax.commands.command_line import command_parser, positive, report_faults
+from afnet_jax.commands.command_line import command_parser, not_negative, positive, report_faults
 from afnet_jax.machine import usable_cores
 from afnet_jax.paths import user_path
 
 
 def main() -> int:
     parser = command_parser(__doc__)
-    parser.add_argument("--out", required=True, help="file to write (.safetensors)")
-    parser.add_argument("--work", required=True, help="folder for the views, 110 kB a head; made if need be")
-    parser.add_argument("--heads", type=positive, default=6000, help="synthetic heads (default: 6000)")
-    parser.add_argument("--fine_steps", type=positive, default=7000, help="of the fine network (default: 7000)")
-    parser.add_argument("--coarse_steps", type=positive, default=2500, help="of the coarse network (default: 2500)")
-    parser.add_argument("--seed", type=int, default=0, help="of heads, views and networks (default: 0)")
-    parser.add_argument("--workers", type=positive, help="processes that make views (default: one per core)")
+    parser.add_argument("--out", required=True, metavar="FILE", help="file to write (.safetensors)")
+    parser.add_argument(
+        "--work", required=True, metavar="DIR", help="folder for the views, 110 kB a head; made if need be"
+    )
+    parser.add_argument("--heads", type=positive, default=8000, metavar="N", help="synthetic heads")
+    parser.add_argument("--fine_steps", type=positive, default=5000, metavar="N", help="of the fine network")
+    parser.add_argument("--coarse_steps", type=positive, default=2500, metavar="N", help="of the coarse network")
+    parser.add_argument("--seed", type=not_negative, default=0, metavar="N", help="of heads, views and networks")
+    parser.add_argument(
+        "--workers", type=positive, metavar="N", help="processes that make views (default: one per core)"
+    )
     args = parser.parse_args()
 
     def train() -> None:

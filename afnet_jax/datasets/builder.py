@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from afnet_jax.scans.database import Database
 from afnet_jax.scans.scan import EXPRESSIONS, LANDMARKS
 
 SPLIT = "scans"  # folds are drawn later, from the protocol; tfds reserves the name "all"
+SCANS_PER_SHARD = 128  # while tfds writes a file of the data set, it holds the file's scans in memory: 40 MB
 
 
 def _floats(*shape: int, dtype: type = np.float32) -> tfds.features.Tensor:
@@ -68,7 +70,7 @@ class _LocalInfo(tfds.core.DatasetInfo):
         """Does nothing: tfds would ask its bucket on the network, and leave a temporary folder behind."""
 
 
-class FaceMapsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]  # no stubs
+class FaceMapsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type: ignore[call-arg]  # no stubs
     """Aligned texture, depth and masks of the protocol's scans, one record per scan, sorted by scan_id."""
 
     VERSION = tfds.core.Version(VERSION)
@@ -79,14 +81,26 @@ class FaceMapsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True): 
             builder=self, description=self.__doc__, features=features(), supervised_keys=None, disable_shuffling=True
         )
 
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager):
-        return {SPLIT: self._generate_examples(Path(dl_manager.manual_dir))}
+    def _shard_iterators_per_split(
+        self, dl_manager: tfds.download.DownloadManager
+    ) -> dict[str, list[Callable[[], Iterator[tuple[int, dict]]]]]:
+        # Not tfds' builder of whole splits: it holds a split in memory until it has all of it, and from 1 GB on asks
+        # for TensorFlow.
+        paths = sorted(Path(dl_manager.manual_dir).glob("*.npz"))
+        return {
+            SPLIT: [
+                functools.partial(_examples, first, paths[first : first + SCANS_PER_SHARD])
+                for first in range(0, len(paths), SCANS_PER_SHARD)
+            ]
+        }
 
-    def _generate_examples(self, folder: Path) -> Iterator[tuple[int, dict]]:
-        for index, path in enumerate(sorted(folder.glob("*.npz"))):
-            record = load_record(path)
-            plain = {name: value.item() for name, value in record.items() if value.dtype.kind in "iU"}
-            yield index, record | plain | {name: io.BytesIO(record[name].tobytes()) for name in PICTURES}
+
+def _examples(first: int, paths: Sequence[Path]) -> Iterator[tuple[int, dict]]:
+    """Yields the finished scans of a shard with their numbers in the data set."""
+    for index, path in enumerate(paths, start=first):
+        record = load_record(path)
+        plain = {name: value.item() for name, value in record.items() if value.dtype.kind in "iU"}
+        yield index, record | plain | {name: io.BytesIO(record[name].tobytes()) for name in PICTURES}
 
 
 def builder_of(database: Database) -> type[FaceMapsBuilder]:

@@ -62,7 +62,7 @@ def _read(folder: Path) -> dict:
         if not isinstance(stored["sha256"], dict) or not isinstance(stored["source"], str):
             raise ValueError
     except FileNotFoundError:
-        raise DatasetError(f"{folder}: no prepared data set here; make it with tools/prepare_dataset.py") from None
+        raise DatasetError(f"{folder}: no prepared data set here; make it with afnet prepare") from None
     except (OSError, ValueError, KeyError, TypeError):
         raise DatasetError(f"{path}: damaged, expected the digests of a data set; prepare it again") from None
     return stored

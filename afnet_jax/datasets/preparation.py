@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import functools
 import inspect
+import itertools
 import multiprocessing
 import os
 import shutil
@@ -84,6 +85,7 @@ def prepare(
     workers: int | None = None,
     preprocess: Callable[[Scan], FaceMaps] = preprocess,
     reader: str | Path | None = None,
+    naming: str | None = None,
 ) -> Preparation:
     """Prepares the labelled scans of a raw folder as the tfds data set data_dir/<database>, or as a part of it.
 
@@ -93,12 +95,13 @@ def prepare(
     prepares the same data set, this one waits, and then takes what is there.
 
     Args:
-        database: a name of `afnet_jax.scans.databases.DATABASES` or, with a reader, one of the user's own.
+        database: a name of `scans.databases.DATABASES` or, with a reader or a naming rule, one of the user's own.
         raw: folder of the raw database, or of a part of it.
         data_dir: where data sets go; made if need be.
         workers: processes, by default one per core that this process may use.
         preprocess: what makes face maps of a scan; importable by name.
         reader: Python file that reads scans of one's own, see docs/own_data.md.
+        naming: how one's own meshes are named (`NamingRule`), in place of a reader.
 
     Raises:
         ScanError: the raw folder is missing or holds no such scans.
@@ -107,7 +110,7 @@ def prepare(
     """
     raw, data_dir = user_path(raw), user_path(data_dir)
     reader = user_path(reader).absolute() if reader else None
-    source = database_of(database, reader)
+    source = database_of(database, reader, naming)
     survey = survey_scans(source, raw)
     place, code = str(raw.resolve()), _code_digest(preprocess, source)
     finished = data_dir / ".finished" / database
@@ -121,7 +124,7 @@ def prepare(
         if _is_made_from(Sources(code, kept | {job.id.name: job.source for job in jobs}), final):
             return Preparation(final, len(jobs), (), len(kept), survey.left_out)
         finished.mkdir(parents=True, exist_ok=True)
-        make_record = functools.partial(_finish, preprocess=preprocess, reader=reader)
+        make_record = functools.partial(_finish, preprocess=preprocess, reader=reader, naming=naming)
         outcomes = _finish_all(jobs, workers or usable_cores(), make_record)
         rejected = [outcome.rejection for outcome in outcomes.values() if outcome.rejection]
         listed = read_rejected(data_dir / REJECTED) or ()
@@ -150,7 +153,7 @@ def _job(scan_id: ScanId, path: Path, *, raw: str, suffixes: Sequence[str], fini
     """The record's name tells what it is made from, so that one that exists is one that is still right."""
     files = [with_suffix(path, suffix) for suffix in suffixes]
     stamps = [(file.name, (status := file.stat()).st_size, status.st_mtime_ns) for file in files if file.exists()]
-    key = digest_of(f"{code} {path.absolute()} {stamps}")[:16]
+    key = digest_of(f"{code} {path.absolute()} {stamps} {scan_id}")[:16]
     source = Source(raw, key)
     return _Job(scan_id, path, source, source.finished(finished, scan_id.name))
 
@@ -195,12 +198,27 @@ def _finish_all(jobs: list[_Job], workers: int, make_record: Callable[[_Job], _O
     outcomes: dict[str, _Outcome] = {}
     progress = tqdm(total=len(jobs), initial=len(jobs) - len(open_jobs), desc="preparing scans", unit="scan")
     with progress, _workers(min(workers, len(open_jobs) or 1)) as executor:
-        futures = {executor.submit(make_record, job): job for job in open_jobs}
-        for future in concurrent.futures.as_completed(futures):
-            outcomes[futures[future].id.name] = future.result()
-            progress.set_postfix(rejected=sum(each.rejection is not None for each in outcomes.values()))
+        rejected = 0
+        for job, outcome in _in_parallel(executor, make_record, open_jobs, most=4 * workers):
+            outcomes[job.id.name] = outcome
+            rejected += outcome.rejection is not None
+            progress.set_postfix(rejected=rejected)
             progress.update()
     return {job.id.name: outcomes[job.id.name] for job in open_jobs}
+
+
+def _in_parallel(
+    executor: concurrent.futures.Executor, make_record: Callable[[_Job], _Outcome], jobs: Sequence[_Job], most: int
+) -> Iterator[tuple[_Job, _Outcome]]:
+    """Yields jobs and their outcomes as they are done; at most so many wait for a worker, since each takes memory."""
+    waiting: dict[concurrent.futures.Future, _Job] = {}
+    coming = iter(jobs)
+    while True:
+        waiting |= {executor.submit(make_record, job): job for job in itertools.islice(coming, most - len(waiting))}
+        if not waiting:
+            return
+        for future in concurrent.futures.wait(waiting, return_when=concurrent.futures.FIRST_COMPLETED).done:
+            yield waiting.pop(future), future.result()
 
 
 @contextlib.contextmanager
@@ -236,9 +254,9 @@ def _leave_with_parent() -> None:
 _database_of_worker = functools.cache(database_of)  # a worker runs the user's reader once, not for every scan
 
 
-def _finish(job: _Job, *, preprocess: Callable[[Scan], FaceMaps], reader: Path | None) -> _Outcome:
+def _finish(job: _Job, *, preprocess: Callable[[Scan], FaceMaps], reader: Path | None, naming: str | None) -> _Outcome:
     try:
-        scan = _database_of_worker(job.id.database, reader).read_scan(job.path)
+        scan = _database_of_worker(job.id.database, reader, naming).read_scan(job.path)
         if scan.id.name != job.id.name:
             raise ScanError(job.path, f"read_scan names it {scan.id.name!r}, scan_id {job.id.name!r}: make them agree")
         maps = preprocess(scan)

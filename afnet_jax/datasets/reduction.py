@@ -25,7 +25,7 @@ def reduce_maps(
         modalities: config.model.modalities.
     """
     wanted = maps_of(modalities)
-    maps = {n: _area_mean(drawn[n], each.edge(size), each.outside) for n, each in wanted.items() if each.record}
+    maps = {n: area_mean(drawn[n], each.edge(size), each.outside) for n, each in wanted.items() if each.record}
     for name in wanted.keys() - maps.keys():
         maps[name] = COMPUTED[name](maps, mm_per_pixel * IMAGE_SIZE / size)
     return Maps(**{name: _as_kept(maps[name], size, each) for name, each in wanted.items()})
@@ -41,11 +41,18 @@ def _as_kept(image: np.ndarray, size: int, each: InputMap) -> np.ndarray:
     return image.astype(each.dtype).reshape(each.shape(size))
 
 
-def _area_mean(image: np.ndarray, edge: int, outside: float) -> np.ndarray:
+def area_mean(image: np.ndarray, edge: int, outside: float) -> np.ndarray:
+    """Returns an image of fewer pixels, each the mean of those that it covers.
+
+    Args:
+        image: (S, S) float32, or (S, S, channels) uint8.
+        edge: of the new one, S divided by a whole number.
+        outside: the map's value outside the face; where it is NaN, see `reduce_maps`.
+    """
     if image.shape[0] == edge:
         return image
     if not np.isnan(outside):
         return np.asarray(Image.fromarray(image).resize((edge, edge), Image.Resampling.BOX))
-    share = _area_mean(np.isfinite(image).astype(np.float32), edge, 0)
-    inside = _area_mean(np.nan_to_num(image), edge, 0) / np.maximum(share, 0.5)
+    share = area_mean(np.isfinite(image).astype(np.float32), edge, 0)
+    inside = area_mean(np.nan_to_num(image), edge, 0) / np.maximum(share, 0.5)
     return np.where(share >= 0.5, inside, np.nan)

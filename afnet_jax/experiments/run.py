@@ -7,6 +7,7 @@ from pathlib import Path
 import jax
 from ml_collections import ConfigDict
 
+from afnet_jax.analysis.baselines import are_of, run_baselines
 from afnet_jax.analysis.figures import confusion_matrices, to_pixels
 from afnet_jax.analysis.report import write_report
 from afnet_jax.analysis.run import Run, load_run
@@ -17,11 +18,13 @@ from afnet_jax.datasets.loading import FaceDataset, load
 from afnet_jax.errors import RunError
 from afnet_jax.gpu import check_gpu
 from afnet_jax.paths import user_path
-from afnet_jax.runs.folder import RunFolder, write_summary
+from afnet_jax.runs.folder import RunFolder, write_baselines, write_summary
 from afnet_jax.runs.tensorboard import write_picture
 from afnet_jax.training import processes
 from afnet_jax.training.loop import evaluate, train_and_evaluate
 from afnet_jax.training.progress import duration, say
+
+_FOLDS_COMPARED = 20  # with linear models, at the end of a run: a few seconds
 
 
 class AllGivenUp(RunError):
@@ -34,7 +37,7 @@ class AllGivenUp(RunError):
     def __init__(self, run: Run):
         super().__init__(
             f"{run.path}: every training was given up, since its loss or gradient was not finite; report.html has "
-            f"the curves: lower --config.train.learning_rate, or look the data over (tools/inspect_dataset.py)"
+            f"the curves: lower --config.train.learning_rate, or look the data over (afnet inspect)"
         )
         self.run = run
 
@@ -112,6 +115,7 @@ def run_in(folder: RunFolder, config: ConfigDict, data: FaceDataset, *, mode: st
     summary = summarize(run)
     if jax.process_index() == 0:
         write_summary(run.path, summary)
+        _compare_with_linear_models(run, data)
         write_report(run, data)
         if any(map(any, summary["confusion"])):
             write_picture(run.path, "confusion", to_pixels(confusion_matrices({run.config.variant: run})))
@@ -120,6 +124,21 @@ def run_in(folder: RunFolder, config: ConfigDict, data: FaceDataset, *, mode: st
     if jax.process_index() == 0:
         say(_result(summary, run.path))
     return run
+
+
+def _compare_with_linear_models(run: Run, data: FaceDataset) -> None:
+    """Brings baselines.json up to date: on rounds of some 20 folds, or on as many as were compared before."""
+    if not run.summary["accuracy"]["per_round"]:
+        return
+    most_rounds = max(1, _FOLDS_COMPARED // run.summary["folds"])
+    try:
+        stored = run.baselines
+    except RunError:  # damaged: it is made anew
+        stored = None
+    if stored is None or not are_of(stored, run):
+        write_baselines(
+            run.path, run_baselines(run, data, most_rounds=len(stored["rounds"]) if stored else most_rounds)
+        )
 
 
 def _result(summary: dict, path: Path) -> str:

@@ -1,7 +1,7 @@
 """Landmarks of a face of which nothing is known: found in a scan's own view or any other, then upright, twice over.
 
 The coarse network says where in a view a face is and how it is turned. The fine one sees the surface from where that
-face looks and places its landmarks, from which the pose follows anew (`preprocessing.alignment`); the last views are
+face looks and places its landmarks, from which the pose follows anew (`geometry.alignment`); the last views are
 from that pose.
 """
 
@@ -10,20 +10,26 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 import scipy.ndimage
+from scipy.spatial.transform import Rotation
 
+from afnet_jax.geometry.alignment import AlignmentFault, align, to_canonical
+from afnet_jax.geometry.rendering import Grid
+from afnet_jax.geometry.surface import SurfaceConfig, clean_surface
 from afnet_jax.landmarks import views
 from afnet_jax.landmarks.disturbances import MIRRORED
 from afnet_jax.landmarks.network import CELL, HEIGHT_UNIT
 from afnet_jax.landmarks.plausibility import judged
 from afnet_jax.landmarks.weights import Detector, load_detector
-from afnet_jax.preprocessing.alignment import AlignmentFault, align, to_canonical
-from afnet_jax.preprocessing.surface import SurfaceConfig, clean_surface
 from afnet_jax.scans.scan import LANDMARKS, Scan, ScanError
 
 _ROUNDS = 3  # of fine views
+_AROUND = 5.0  # degrees between the upright view and those round it, whose mean the last round takes
+_TURNS = tuple(Rotation.from_rotvec(np.radians(_AROUND) * np.array([*axis, 0.0])).as_matrix()
+               for axis in ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)))  # fmt: skip
 _LEAST_HEAT = 0.25  # chance of a face in a cell, below which another view is tried
 _LEAST_TRIANGLES = 50
 _SIZES = (1.0, 1.4, 0.7)  # times the mm that a mesh of unknown unit was taken for
@@ -173,10 +179,13 @@ def _upright(detector: Detector, points: np.ndarray, triangles: np.ndarray, to_s
     """Places the landmarks of the face in a pose near `to_scan`; None where the pose leads to no face."""
     for number in range(_ROUNDS):
         upright = to_canonical(points, to_scan)
-        depth = views.depth_image(upright, triangles, views.fine_grid())
-        if np.isfinite(depth).mean() < 0.05:
+        turns = _TURNS if number == _ROUNDS - 1 else _TURNS[:1]
+        depths = np.stack(
+            [views.depth_image(_about_middle(upright, turn), triangles, views.fine_grid()) for turn in turns]
+        )
+        if np.isfinite(depths[0]).mean() < 0.05:
             return None
-        places, confidence, presence = _placed(detector, depth)
+        places, confidence, presence = _placed(detector, depths, turns)
         if number == 0 and presence < 0.05:
             return None
         at = places @ to_scan[:3, :3].T + to_scan[:3, 3]
@@ -188,23 +197,46 @@ def _upright(detector: Detector, points: np.ndarray, triangles: np.ndarray, to_s
     return Found(landmarks, dict(zip(LANDMARKS, map(float, confidence), strict=True)), to_scan, presence)
 
 
-def _placed(detector: Detector, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    """(22, 3) canonical mm, (22,) confidence, and the chance of a face, from an upright view and its mirror image."""
-    pixels, face = detector.places(np.stack([depth, depth[:, ::-1]]))
-    mirrored = (pixels[1] * [-1, 1] + [depth.shape[1] - 1, 0])[MIRRORED]
-    pixel = (pixels[0] + mirrored) / 2
-    disagreement = np.linalg.norm(pixels[0] - mirrored, axis=1) * views.FINE_STEP
+def _about_middle(points: np.ndarray, turn: np.ndarray) -> np.ndarray:
+    """Turns (N, 3) canonical points about the middle of the face."""
+    return (points - views.FACE_MIDDLE) @ turn.T + views.FACE_MIDDLE
+
+
+def _placed(
+    detector: Detector, depths: np.ndarray, turns: Sequence[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Places the landmarks in views of a face from several sides and in their mirror images.
+
+    Args:
+        depths: (V, H, W) mm, the upright view first.
+        turns: from the upright view to each.
+
+    Returns:
+        (22, 3) canonical mm, (22,) confidence, and the chance of a face.
+    """
+    # A view and its mirror image at a time: one program serves any number of views.
+    pixels, face = map(
+        np.stack, zip(*(detector.places(np.stack([view, view[:, ::-1]])) for view in depths), strict=True)
+    )
+    direct, mirrored = pixels[:, 0], (pixels[:, 1] * [-1, 1] + [depths.shape[2] - 1, 0])[:, MIRRORED]
+    disagreement = np.linalg.norm((direct - mirrored).mean(axis=0), axis=1) * views.FINE_STEP
     grid = views.fine_grid()
-    x, y = grid.origin[0] + grid.step * pixel[:, 0], grid.origin[1] - grid.step * pixel[:, 1]
-    height, distance = height_at(depth, pixel)
-    seen = np.stack([x, y, height], axis=1)
+    lifted = [_lifted(depth, pixel, grid) for depth, pixel in zip(depths, (direct + mirrored) / 2, strict=True)]
+    at = np.mean([_about_middle(seen, turn.T) for (seen, _), turn in zip(lifted, turns, strict=True)], axis=0)
     presence = float(1 / (1 + np.exp(-face.mean())))
-    likely, confidence = judged(detector.prior, seen, disagreement, distance * grid.step)
-    col, row = (likely[:, 0] - grid.origin[0]) / grid.step, (grid.origin[1] - likely[:, 1]) / grid.step
-    height, distance = height_at(depth, np.stack([col, row], axis=1))
-    on_surface = (distance * grid.step < 3.0) & (np.abs(height - likely[:, 2]) < 12.0)
-    likely[:, 2] = np.where(on_surface, height, likely[:, 2])
+    likely, confidence = judged(detector.prior, at, disagreement, np.mean([gap for _, gap in lifted], axis=0))
+    row, col = grid.to_pixels(likely)
+    on, gap = _lifted(depths[0], np.stack([col, row], axis=1), grid)
+    on_surface = (gap < 3.0) & (np.abs(on[:, 2] - likely[:, 2]) < 12.0)
+    likely[:, 2] = np.where(on_surface, on[:, 2], likely[:, 2])
     return likely, confidence * presence, presence
+
+
+def _lifted(depth: np.ndarray, pixels: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """(K, 3) mm of (K, 2) pixels (col, row) laid onto the surface, and how many mm off the surface each is read."""
+    height, distance = height_at(depth, pixels)
+    x, y = grid.origin[0] + grid.step * pixels[:, 0], grid.origin[1] - grid.step * pixels[:, 1]
+    return np.stack([x, y, height], axis=1), distance * grid.step
 
 
 def height_at(depth: np.ndarray, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -13,6 +13,7 @@ MIRRORED = np.array(
     [LANDMARKS.index("_".join(_OTHER.get(part, part) for part in name.split("_"))) for name in LANDMARKS]
 )
 _NOISE, _ROUGH, _SPIKE = 0.8, 1.5, (4.0, 40.0)  # mm
+_STEEP = (2.0, 6.0)  # mm for each mm between pixels: rises that a scanner, or the removal of bridges, loses
 
 
 def disturbed(depth: np.ndarray, step: float, rng: np.random.Generator, marks: np.ndarray | None = None) -> np.ndarray:
@@ -27,6 +28,8 @@ def disturbed(depth: np.ndarray, step: float, rng: np.random.Generator, marks: n
     row, col = np.ogrid[:size, :size]
     if rng.random() < 0.35:
         depth = _smoothed(depth, rng.uniform(0.4, 3.0) / step)
+    if rng.random() < 0.35:
+        depth = np.where(_rise(depth) > 2 * step * rng.uniform(*_STEEP), np.nan, depth)
     depth = depth + rng.standard_normal(depth.shape, np.float32) * np.float32(rng.uniform(0, _NOISE))
     if rng.random() < 0.3:
         block = -(-size // 8)
@@ -53,6 +56,13 @@ def _smoothed(depth: np.ndarray, sigma: float) -> np.ndarray:
     weight = scipy.ndimage.gaussian_filter(known.astype(np.float32), sigma)
     total = scipy.ndimage.gaussian_filter(np.where(known, depth, 0.0), sigma)
     return np.where(known, total / np.maximum(weight, 1e-3), np.nan)
+
+
+def _rise(depth: np.ndarray) -> np.ndarray:
+    """(H, W) mm between the highest and the lowest of each pixel and its eight neighbours."""
+    known = np.isfinite(depth)
+    high = scipy.ndimage.maximum_filter(np.where(known, depth, -np.inf), 3)
+    return high - scipy.ndimage.minimum_filter(np.where(known, depth, np.inf), 3)
 
 
 def _cropped(surface: np.ndarray, row: np.ndarray, col: np.ndarray, step: float, rng: np.random.Generator):

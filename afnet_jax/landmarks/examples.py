@@ -13,15 +13,15 @@ from scipy.spatial.transform import Rotation
 from tqdm import tqdm
 
 from afnet_jax.atomic_files import write_arrays_atomically
+from afnet_jax.geometry.alignment import AlignmentFault, align, to_canonical
 from afnet_jax.landmarks import bodies, views
 from afnet_jax.landmarks.subjects import TrainingHead, draw_head
-from afnet_jax.preprocessing.alignment import AlignmentFault, align, to_canonical
 from afnet_jax.scans.scan import LANDMARKS
 
 MARGIN = 8  # pixels round an upright view, for shifts
 _PER_FILE = 50  # heads
 _COARSE_TURN = (35.0, 70.0, 35.0)  # degrees about x (pitch), y (yaw) and z (roll)
-_FINE_TURN = 6.0  # degrees, standard deviation about each axis
+_FINE_TURN = 5.0  # degrees, standard deviation about each axis
 _FINE_SHIFT = 5.0  # mm, the same
 _HIDDEN = 4.0  # mm behind what a camera sees
 

@@ -13,16 +13,41 @@ from afnet_jax.synthetic import sensor, template
 from afnet_jax.synthetic.expression import UNITS, Activation, draw_activation
 from afnet_jax.synthetic.head import shape_head
 from afnet_jax.synthetic.identity import draw_person, resting_skin
+from afnet_jax.synthetic.varied import exaggerated, warp
 
 _EXAGGERATED = 0.6, 1.7  # least and most that the default subjects' deviations from the average are multiplied by
+_SIZE = -0.16, 0.13  # of the whole head, fractions
 # Where a name lies by definition differs between face models. The detector's names lie where the canonical pose has
-# them (`preprocessing.alignment.TEMPLATE`), on the average over heads: template mm, of the left side.
+# them (`geometry.alignment.TEMPLATE`), on the average over heads: template mm, of the left side.
 _PLACES = {
-    "brow_outer": (58.0, 42.5), "brow_middle": (38.5, 51.5), "brow_inner": (12.0, 49.0), "nose_wing": (19.0, -9.5),
+    "brow_outer": (58.0, 42.5), "brow_middle": (38.5, 51.5), "brow_inner": (12.0, 49.0), "nose_wing": (18.3, -9.2),
     "nose_saddle": (7.5, 31.5),
 }  # fmt: skip
-_CHIN = (0.0, -79.5)
-_WARP_WIDTH, _WARP_MM = (22.0, 60.0), 3.5  # mm: how far a warp reaches, and its standard deviation
+_CHIN = (0.0, -78.0)
+# Features of a resting face that the default subjects hardly vary: template place of the middle, half-widths across and
+# up, and the mean and standard deviation of a movement outwards, up and forward; mm. On faces of other origins the
+# corners of eyes and mouth lie lower and deeper, and brows and noses stand out more.
+_FEATURES = (
+    ((18.5, 29.0), (5.0, 5.0), (0.0, -1.2, 0.0), (0.7, 1.3, 1.5)),  # inner corner of the eye
+    ((43.5, 29.0), (6.0, 6.0), (0.0, 0.3, -1.0), (1.2, 1.3, 1.5)),  # outer corner
+    ((31.0, 31.0), (12.0, 8.0), (0.0, 0.0, 0.0), (0.0, 0.0, 2.5)),  # socket
+    ((31.0, 40.0), (14.0, 5.0), (0.0, 0.0, 0.5), (0.0, 0.0, 2.0)),  # fold between lid and brow
+    ((36.0, 49.0), (15.0, 8.0), (0.0, 0.0, 1.0), (0.0, 1.0, 2.2)),  # brow
+    ((0.0, 46.0), (9.0, 8.0), (0.0, 0.0, -1.0), (0.0, 0.0, 1.5)),  # between the brows
+    ((0.0, 30.0), (7.0, 8.0), (0.0, 0.0, 0.0), (0.0, 0.0, 2.5)),  # root of the nose
+    ((7.5, 22.0), (4.0, 12.0), (0.0, 0.0, 0.0), (0.0, 0.0, 1.2)),  # its sides
+    ((13.5, -4.0), (4.5, 4.5), (0.0, 0.0, 1.0), (1.0, 1.0, 2.5)),  # wings of the nose
+    ((19.5, -2.0), (3.0, 6.0), (0.0, 0.0, -1.5), (0.0, 0.0, 1.2)),  # crease between wing and cheek
+    ((0.0, 0.0), (9.0, 7.0), (0.0, 0.0, 0.5), (0.0, 1.5, 2.5)),  # tip of the nose
+    ((0.0, -36.0), (20.0, 14.0), (0.0, 0.0, 1.0), (0.0, 0.0, 2.5)),  # muzzle
+    ((27.0, -38.0), (8.0, 10.0), (0.0, 0.0, -3.0), (1.0, 1.0, 2.2)),  # corner of the mouth
+    ((0.0, -44.0), (14.0, 4.0), (0.0, 0.0, 1.0), (0.0, 0.0, 1.5)),  # lower lip
+    ((0.0, -55.0), (15.0, 5.0), (0.0, 0.0, 0.0), (0.0, 0.0, 2.0)),  # furrow below it
+)
+# Movements that belong to no parameter, so that no model of faces is learnt by heart: how many, how far each reaches,
+# and the largest standard deviation; mm.
+_WARP, _FINE_WARP = (14, (22.0, 60.0), 3.5), (24, (7.0, 18.0), 1.2)
+_SHUT_MOUTH, _SHUT_EYES = 0.3, 0.15  # shares of heads
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,20 +67,17 @@ class TrainingHead:
 def draw_head(number: int, seed: int) -> TrainingHead:
     """Draws a head with an expression and what surrounds a face; the same arguments give the same head."""
     rng = np.random.default_rng([seed, number, 0x1A])
-    person = draw_person(number, seed)
-    factor = rng.uniform(*_EXAGGERATED)
-    shape = {name: factor * value for name, value in person.shape.items()}
-    shape["size"] = float(rng.uniform(-0.16, 0.13))
-    person = dataclasses.replace(person, shape=shape)
+    person = exaggerated(draw_person(number, seed), rng, _EXAGGERATED, _SIZE)
     gaze = rng.normal(0, [1.2, 0.5])
-    head = shape_head(person, resting_skin(person), _activation((seed, number), rng), (gaze[0], gaze[1]))
-    points = head.points + _warp(head.points, rng)
+    rest = resting_skin(person) + _own_features(rng)
+    head = shape_head(person, rest, _activation((seed, number), rng), (gaze[0], gaze[1]))
+    points = head.points + warp(head.points, rng, _WARP) + warp(head.points, rng, _FINE_WARP)
     landmarks = template.interpolate(points, landmark_places())
     face = points.reshape(-1, 3), template.triangles()
     if rng.random() < 0.65:
         crop = sensor.draw_crop(rng) * rng.uniform(0.8, 1.15)
         face = bodies.without(face, crop.ravel() >= 1)
-    around = bodies.surroundings(1 + shape["size"], rng) if rng.random() < 0.6 else []
+    around = bodies.surroundings(1 + person.shape["size"], rng) if rng.random() < 0.6 else []
     return TrainingHead(*bodies.joined([face, *around]), landmarks)
 
 
@@ -72,19 +94,25 @@ def _activation(key: tuple[int, int], rng: np.random.Generator) -> Activation:
     """Draws an emotion at any strength, or any mixture of action units, with more asymmetry than usual."""
     code = str(rng.choice([*EXPRESSION_CODES, NEUTRAL_CODE]))
     base = draw_activation(code, None if rng.random() < 0.5 or code == NEUTRAL_CODE else int(rng.integers(1, 5)), key)
-    mixture = rng.uniform(0, 1.1, len(UNITS)) * (rng.random(len(UNITS)) < 0.25)
-    scale = rng.uniform(0.5, 1.3)
+    mixture = rng.uniform(0, 0.9, len(UNITS)) * (rng.random(len(UNITS)) < 0.25)
+    scale = rng.uniform(0.3, 1.2)
     right = scale * base.right + mixture * (1 - 0.3 * rng.random(len(UNITS)))
     left = scale * base.left + mixture * (1 - 0.3 * rng.random(len(UNITS)))
+    if rng.random() < _SHUT_MOUTH:
+        right, left = (np.where(np.isin(UNITS, (10, 25, 26)), 0.0, side) for side in (right, left))
+    if rng.random() < _SHUT_EYES:
+        right, left = (np.where(np.equal(UNITS, 43), 3.0, side) for side in (right, left))
+        return Activation(right, left)
     return Activation(np.minimum(right, 1.5), np.minimum(left, 1.5))
 
 
-def _warp(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(R, C, 3) mm: smooth movements that belong to no parameter, so that no model of faces is learnt by heart."""
-    moved = np.zeros_like(points)
-    strength = _WARP_MM * rng.uniform(0, 1)
-    for x, y in rng.uniform([-70, -110], [70, 75], (14, 2)):
-        width = rng.uniform(*_WARP_WIDTH)
-        hill = np.exp(-0.5 * ((points[..., 0] - x) ** 2 + (points[..., 1] - y) ** 2) / width**2)
-        moved += hill[..., None] * rng.normal(0, strength, 3)
+def _own_features(rng: np.random.Generator) -> np.ndarray:
+    """(R, C, 3) mm: movements of the resting face's features."""
+    moved = np.zeros((*template.SHAPE, 3))
+    for place, widths, mean, deviation in _FEATURES:
+        outwards, up, forward = rng.normal(mean, deviation)
+        hill = template.bump(*place, *widths)
+        moved += hill[..., None] * np.stack(
+            np.broadcast_arrays(outwards * np.tanh(template.X / 5), up, forward), axis=-1
+        )
     return moved

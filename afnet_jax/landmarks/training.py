@@ -22,7 +22,7 @@ from afnet_jax.landmarks.plausibility import fitted_prior
 from afnet_jax.landmarks.weights import Detector
 
 _BATCH = 32
-_PEAK_RATE, _DECAY = 2e-3, 1e-4
+_PEAK_RATE, _DECAY = 3e-3, 1e-4
 _COARSE_CROP = 64  # pixels
 _SIGMA = 1.0  # cells, of the target heatmaps
 
@@ -74,7 +74,9 @@ def _trained(net, make_batch, step_mm: float, loss_of, steps: int, seed: int, re
         if number % 100 == 0 or number == steps:
             count = number % 100 or 100
             shown = "  ".join(f"{name} {float(value) / count:.3f}" for name, value in sums.items())
-            report(f"step {number}/{steps}  {shown}  {time.monotonic() - start:.0f} s")
+            spent = time.monotonic() - start
+            left = spent / number * (steps - number)
+            report(f"step {number}/{steps}  {shown}  {spent:.0f} s, about {left:.0f} s left")
             sums = None
     net.eval()
     return net

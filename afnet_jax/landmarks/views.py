@@ -1,6 +1,6 @@
 """Orthographic depth images of a surface, as the detector's networks read them.
 
-The face's frame is the canonical one of `preprocessing.alignment`. A view is given by the rigid motion from the face's
+The face's frame is the canonical one of `geometry.alignment`. A view is given by the rigid motion from the face's
 or any other frame to the surface's own.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from afnet_jax.preprocessing.rendering import Grid, rasterize
+from afnet_jax.geometry.rendering import Grid, rasterize
 
 COARSE_STEP, COARSE_SIZES = 5.0, (96, 160)  # mm per pixel; pixels, the smallest that holds the surface
 FINE_STEP, FINE_SIZE, FINE_TOP = 2.2, 96, 52.0  # mm per pixel; pixels; canonical y of the first row

@@ -91,8 +91,8 @@ class AFNet(nnx.Module):
         logits = self.classify(features, intermediates=intermediates)
         return (logits, intermediates) if return_intermediates else logits
 
-    def encode(self, maps: Maps, *, train=False, intermediates=None) -> dict[str, jax.Array]:
-        """The maps -> the last convolutional features of each trunk, (N, H/32, W/32, 512), before their last fusion.
+    def encode(self, maps: Maps, *, train=False, intermediates=None, stage: int = STAGES[-1]) -> dict[str, jax.Array]:
+        """The maps -> the features of each trunk after a stage, before what the fusion makes of them there.
 
         `classify(encode(…))` is the whole network, so Grad-CAM is the gradient of `classify` at these features.
 
@@ -100,22 +100,40 @@ class AFNet(nnx.Module):
             intermediates: a dict that takes up what is met on the way: `gamma/<trunk>/layer<s>_<b>` and `beta/…`
                 (N, h, w, C) of mask attention and `importance/<trunk>/layer<s>_<b>` (N, 1, 1, C) of IWC, each after
                 block b of stage s, and `features/<trunk>`.
+            stage: the last by default, whose features are (N, H/32, W/32, 512).
         """
         seen = {} if intermediates is None else intermediates
-        masks = {1: maps.mask1, 2: maps.mask2}
         images = concatenate(self.fusion.trunks, to_images(self.architecture, maps, self.dtype))
         x = {name: trunk.stem(images[name], train=train) for name, trunk in self.trunks.items()}
-        for stage, block in _PLACES:
-            x = {name: trunk.block(x[name], stage, block, train=train) for name, trunk in self.trunks.items()}
-            x = self._attend(x, stage, block, masks.get(stage), seen)
-            if (stage, block) != _PLACES[-1]:
-                x = self._fuse(x, stage, block, seen)
+        for place in _PLACES:
+            x = self._block(x, *place, maps, train, seen)
+            if place == (stage, BLOCKS[-1]):
+                break
+            x = self._fuse(x, *place, seen)
         seen.update({f"features/{name}": x[name] for name in x})
         return x
 
-    def classify(self, features: dict[str, jax.Array], *, intermediates=None) -> jax.Array:
-        """Last convolutional features of each trunk -> their last fusion -> (N, num_classes) float32 logits."""
-        return self.head(self._fuse(features, *_PLACES[-1], {} if intermediates is None else intermediates))
+    def classify(
+        self, features: dict[str, jax.Array], *, maps: Maps | None = None, intermediates=None, stage: int = STAGES[-1]
+    ) -> jax.Array:
+        """The features of each trunk after a stage -> their fusion, all further stages -> (N, num_classes) logits.
+
+        Args:
+            features: of `encode` with the same stage.
+            maps: that they come from, whose masks further stages may attend to; of no use after the last stage.
+            intermediates: as in `encode`.
+        """
+        seen = {} if intermediates is None else intermediates
+        x = self._fuse(features, stage, BLOCKS[-1], seen)
+        for place in _PLACES[_PLACES.index((stage, BLOCKS[-1])) + 1 :]:
+            x = self._fuse(self._block(x, *place, maps, False, seen), *place, seen)
+        return self.head(x)
+
+    def _block(self, x, stage, block, maps, train, seen):
+        """A residual block of every trunk, and mask attention after it where the architecture has it."""
+        x = {name: trunk.block(x[name], stage, block, train=train) for name, trunk in self.trunks.items()}
+        masks = {1: maps.mask1, 2: maps.mask2} if maps is not None else {}
+        return self._attend(x, stage, block, masks.get(stage), seen)
 
     def _attend(self, x, stage, block, mask, seen):
         """Eq. 1 on every trunk, where the architecture has it."""

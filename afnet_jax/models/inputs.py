@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from afnet_jax.errors import DatasetError
-from afnet_jax.maps import Maps
+from afnet_jax.maps import INPUT_MAPS, Maps
 from afnet_jax.models.architecture import Architecture
 
 # Mean and standard deviation of ImageNet's RGB in [0, 1], as in torchvision.
@@ -31,6 +31,17 @@ def to_images(architecture: Architecture, maps: Maps, dtype) -> dict[str, jax.Ar
             )
         images[name] = _standardise(TO_GREY_OR_RGB[name](seen.astype(wide), architecture), dtype)
     return images
+
+
+def mirrored(maps: Maps) -> Maps:
+    """Returns the maps of N scans as a mirror shows them: left is right, and vectors point the other way across."""
+
+    def of_one(name: str, m: jax.Array) -> jax.Array:
+        turned = m[:, :, ::-1]
+        odd = INPUT_MAPS[name].odd
+        return turned.at[..., odd].multiply(-1) if odd else turned
+
+    return maps._replace(**{name: of_one(name, m) for name, m in maps._asdict().items() if m is not None})
 
 
 def _depth_to_grey(depth: jax.Array, architecture: Architecture) -> jax.Array:

@@ -12,7 +12,9 @@ from ml_collections import ConfigDict
 from afnet_jax.maps import Maps, maps_of
 from afnet_jax.models.afnet import AFNet
 from afnet_jax.models.architecture import architecture_of
+from afnet_jax.models.inputs import mirrored
 from afnet_jax.models.pretrained import PretrainedTrunk
+from afnet_jax.models.starting_weights import StartingWeights
 
 
 def this_platform() -> str:
@@ -26,7 +28,7 @@ class Network:
 
     Args:
         settings: config.model.
-        pretrained: ImageNet weights that the trunks start from, or None.
+        start: weights that it starts from, ImageNet's for the trunks or those of another network; or None.
         platform: where the functions will run, "cpu" or "cuda"; this process's devices by default. What is traced
             depends on it alone, so that any machine can trace, export and compile for any other.
 
@@ -34,13 +36,20 @@ class Network:
         platform: as given.
     """
 
-    def __init__(self, settings: ConfigDict, pretrained: PretrainedTrunk | None = None, *, platform: str | None = None):
+    def __init__(
+        self,
+        settings: ConfigDict,
+        start: PretrainedTrunk | StartingWeights | None = None,
+        *,
+        platform: str | None = None,
+    ):
         self.platform = platform or this_platform()
         self._architecture = architecture_of(settings)
         self._maps = maps_of(self._architecture.modalities)
         self._dtype = jnp.dtype(settings.dtype)
         self._precision = None if settings.matmul_precision == "default" else settings.matmul_precision
-        self._pretrained = pretrained
+        self._start = start
+        self._mirror = settings.mirror
         self._graph, *_ = nnx.split(nnx.eval_shape(self._new_model, jax.random.key(0)), nnx.Param, nnx.BatchStat)
 
     def _new_model(self, key: jax.Array) -> AFNet:
@@ -53,10 +62,10 @@ class Network:
         )
 
     def init(self, key: jax.Array) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Returns fresh (params, batch_stats), the trunks' from the pretrained weights where there are any."""
+        """Returns fresh (params, batch_stats), from the starting weights where there are any."""
         model = self._new_model(key)
-        if self._pretrained is not None:
-            self._pretrained.apply(model)
+        if self._start is not None:
+            self._start.apply(model)
         params, batch_stats = map(nnx.to_pure_dict, nnx.state(model, nnx.Param, nnx.BatchStat))
         return params, batch_stats
 
@@ -68,9 +77,16 @@ class Network:
         nnx.replace_by_pure_dict(stats_state, batch_stats)
         return nnx.merge(self._graph, params_state, stats_state, copy=True)
 
+    def logits(self, params, batch_stats, maps: Maps) -> jax.Array:
+        """(N, 6) logits of N scans by the running statistics, those of config.model.mirror of both sides alike."""
+        model = self.model(params, batch_stats)
+        if not self._mirror:
+            return model(maps)
+        return (model(maps) + model(mirrored(maps))) / 2
+
     def probabilities(self, params, batch_stats, maps: Maps) -> jax.Array:
         """(N, 6) probabilities of N scans by the running statistics."""
-        return jax.nn.softmax(self.model(params, batch_stats)(maps))
+        return jax.nn.softmax(self.logits(params, batch_stats, maps))
 
     def map_shapes(self, size: int, *scans: Any) -> Maps:
         """Returns the shapes of the (*scans, edge, edge, channels) maps it takes where the images' edge is `size`."""

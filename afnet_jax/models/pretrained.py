@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -102,7 +104,7 @@ def _load_ported(folder: Path) -> PretrainedTrunk:
         source, digests = record["source"], dict(record["tensors"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise WeightsError(
-            f"{folder}: expected a folder written by tools/port_imagenet.py, found no readable {_DIGESTS} in it"
+            f"{folder}: expected a folder written by afnet port-imagenet, found no readable {_DIGESTS} in it"
         ) from error
     abstract = {name: np.zeros(shape, np.float32) for name, shape in expected_shapes().items()}
     try:
@@ -130,7 +132,7 @@ def _download_imagenet() -> Path:
     import huggingface_hub
 
     try:
-        path = Path(huggingface_hub.hf_hub_download(IMAGENET_REPO, IMAGENET_FILE))
+        path = _cached_imagenet() or _fetched_imagenet()
         published = _published_digest(path)
     except (OSError, huggingface_hub.errors.HfHubHTTPError) as error:
         raise WeightsError(
@@ -143,6 +145,27 @@ def _download_imagenet() -> Path:
             f"{path}: expected the published SHA-256 {published}, found {found}: delete it and run again"
         )
     return path
+
+
+def _cached_imagenet() -> Path | None:
+    """The published file where an earlier run has left it: asking for it by name would try the network first."""
+    import huggingface_hub
+
+    cached = huggingface_hub.try_to_load_from_cache(IMAGENET_REPO, IMAGENET_FILE)
+    return Path(cached) if isinstance(cached, str) else None
+
+
+def _fetched_imagenet() -> Path:
+    import huggingface_hub
+
+    print(f"downloading {IMAGENET_FILE} of {IMAGENET_REPO}, 47 MB, once …", file=sys.stderr, flush=True)
+    logger = logging.getLogger("huggingface_hub")  # it tells of each of its tries; the fault is told in one line
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        return Path(huggingface_hub.hf_hub_download(IMAGENET_REPO, IMAGENET_FILE))
+    finally:
+        logger.setLevel(level)
 
 
 def _published_digest(path: Path) -> str:

@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from afnet_jax.geometry.alignment import TEMPLATE
 from afnet_jax.maps import Clouds, Maps
 from afnet_jax.points.rendering import grid_of, render
-from afnet_jax.preprocessing.alignment import TEMPLATE
 from afnet_jax.preprocessing.computed import surface_normals
 
 _PIVOT = np.mean(list(TEMPLATE.values()), axis=0, dtype=np.float32)  # canonical mm: what a head is turned about

@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from afnet_jax.geometry.alignment import TEMPLATE
 from afnet_jax.maps import IMAGE_SIZE, INPUT_MAPS
-from afnet_jax.preprocessing.alignment import TEMPLATE
 from afnet_jax.preprocessing.masks import BRIDGE, REGIONS, SOFT_EDGE
 from afnet_jax.preprocessing.pipeline import PreprocessingConfig
 from afnet_jax.scans.scan import LANDMARKS

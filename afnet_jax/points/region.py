@@ -8,8 +8,8 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from afnet_jax.geometry.rendering import Grid
 from afnet_jax.points.visibility import kept_apart, spread_max, spread_min
-from afnet_jax.preprocessing.rendering import Grid
 
 _GAP = 2.0  # mm round a pixel within which a surface has points
 _CELLS = 32  # along an edge, 7.35 mm each

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from afnet_jax.geometry.rendering import Grid
 from afnet_jax.maps import IMAGE_SIZE, Clouds, InputMap, Maps, maps_of
 from afnet_jax.points.masks import draw_masks
 from afnet_jax.points.region import face_region
@@ -22,7 +23,6 @@ from afnet_jax.points.surface import fit_colours, fit_heights
 from afnet_jax.points.visibility import nearest_points
 from afnet_jax.preprocessing.computed import COMPUTED
 from afnet_jax.preprocessing.pipeline import PreprocessingConfig
-from afnet_jax.preprocessing.rendering import Grid
 
 _LEAST_EDGE = 128  # pixels of the working grid: 16,384 points then leave few pixels of a face empty
 

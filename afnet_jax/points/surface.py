@@ -16,8 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from afnet_jax.geometry.rendering import Grid
 from afnet_jax.points.visibility import SeenPoints
-from afnet_jax.preprocessing.rendering import Grid
 
 # Levels of heights, the coarsest first: working pixels between the B-splines; mm along the normal by which a point may
 # stand off the surface of the level before to count a quarter; weight of no change, in points, which keeps a level from

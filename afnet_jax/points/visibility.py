@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from afnet_jax.geometry.rendering import Grid
 from afnet_jax.maps import Clouds
-from afnet_jax.preprocessing.rendering import Grid
 
 _NEAREST, _FARTHEST = 128.0, -128.0  # canonical mm along z between which points are seen
 # mm in which two points of a pixel count as equally near: noise must not decide, or the nearer half of it would win.

@@ -32,7 +32,7 @@ class FaceMaps:
         quality: figures that tell an odd scan: name -> float. noise, mm, and shares: points_removed, of the points;
             bridges and bridge_area, of the triangles and their area, dropped since they span a step or a gap;
             inner_lost, of the inner face that only dropped triangles show; filled, of the face without a scanned
-            surface; face, of the grid. Of `landmarks.choice`: landmarks, "given" or "found", and landmark_confidence.
+            surface; face, of the grid. landmarks: "given" or "found"; landmark_confidence, where found, 0 to 1.
         points: of the scan's surface, as scanned, for those who render them on a device; None where nobody drew any.
         remarks: what looked odd and was put right or left as it is, a line each; the scan's own first.
     """

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from afnet_jax.geometry.rendering import Grid, Raster, rasterize
+from afnet_jax.geometry.surface import CleanSurface
 from afnet_jax.preprocessing.masks import inner_face
-from afnet_jax.preprocessing.rendering import Grid, Raster, rasterize
-from afnet_jax.preprocessing.surface import CleanSurface
 
 _ROUND = 20.0  # mm round brows, eyes, nose, mouth and chin that count, too: cheeks and forehead
 _EVERY = 2  # pixels between those that are looked at

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 import numpy as np
 import scipy.spatial
 
-from afnet_jax.preprocessing.alignment import TEMPLATE
-from afnet_jax.preprocessing.rendering import Grid
+from afnet_jax.geometry.alignment import TEMPLATE
+from afnet_jax.geometry.rendering import Grid
 
 MASK_SIZES = (56, 28)
 

@@ -9,14 +9,14 @@ import numpy as np
 import scipy.ndimage
 import threadpoolctl
 
-from afnet_jax.preprocessing.alignment import TEMPLATE, AlignmentFault, align, to_canonical
+from afnet_jax.geometry.alignment import TEMPLATE, AlignmentFault, align, to_canonical
+from afnet_jax.geometry.rendering import Grid, Raster, TexturedMesh, rasterize, render_texture
+from afnet_jax.geometry.surface import CleanSurface, SurfaceConfig, clean_surface
 from afnet_jax.preprocessing.face_maps import FaceMaps
 from afnet_jax.preprocessing.gridfit import gridfit
 from afnet_jax.preprocessing.losses import losses
 from afnet_jax.preprocessing.masks import salient_masks
 from afnet_jax.preprocessing.point_sample import PointSample, sample_points
-from afnet_jax.preprocessing.rendering import Grid, Raster, TexturedMesh, rasterize, render_texture
-from afnet_jax.preprocessing.surface import CleanSurface, SurfaceConfig, clean_surface
 from afnet_jax.scans.landmark_distance import FURTHEST_MM, distances_to_surface
 from afnet_jax.scans.scan import Scan, ScanError
 
@@ -74,11 +74,11 @@ class PosedPoints:
     remarks: tuple[str, ...]
 
 
-def preprocess(scan: Scan, config: PreprocessingConfig | None = None) -> FaceMaps:
-    """Makes the aligned maps of one face.
+def preprocess_given(scan: Scan, config: PreprocessingConfig | None = None) -> FaceMaps:
+    """Makes the aligned maps of one face by the landmarks that come with its scan.
 
     Raises:
-        ScanError: the scan's landmarks give no pose, lie off the surface, or the surface is not a face's.
+        ScanError: the scan has no landmarks, they give no pose, lie off the surface, or the surface is not a face's.
     """
     # Matrices here are small: BLAS threads would only get in the way of the scans that other processes prepare.
     with _thread_pools().limit(limits=1):
@@ -112,7 +112,7 @@ def _posed(
     clean = clean_surface(scan.points, scan.triangles, config.surface)
     if not clean.triangles.any():
         raise _fault(scan, "no surface is left once outliers are removed")
-    to_scan, landmarks = _pose(scan, clean.points)
+    to_scan, landmarks = pose_of(scan, clean.points)
     points = to_canonical(scan.points, to_scan)
     _check_landmarks(scan, points[clean.points], landmarks)
     return clean, to_scan, landmarks, points
@@ -151,6 +151,7 @@ def _preprocess(scan: Scan, config: PreprocessingConfig) -> FaceMaps:
             **lost,
             "filled": float(1 - raster.seen[valid].mean()),
             "face": float(valid.mean()),
+            "landmarks": "given",
         },
         remarks=scan.remarks + _loss_remark(lost, config),
         points=sample_points(scan, clean.triangles, to_scan),
@@ -171,8 +172,16 @@ def _fault(scan: Scan, reason: str) -> ScanError:
     return ScanError(scan.path or scan.id.name, reason)
 
 
-def _pose(scan: Scan, good: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """The way from the canonical frame to the scan's, and the landmarks in the canonical frame, nose tip included."""
+def pose_of(scan: Scan, good: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Finds the pose of a scan by its landmarks, the nose tip on the surface where no landmark tells it.
+
+    Args:
+        scan: with landmarks.
+        good: (N,) bool, its points that are no outliers.
+
+    Returns:
+        (4, 4) from the canonical frame to the scan's, and the landmarks in the canonical frame, nose tip included.
+    """
     landmarks = {name: np.asarray(at, dtype=np.float64) for name, at in scan.landmarks.items()}
     found = "nose_tip" not in landmarks
     try:

@@ -6,9 +6,9 @@ import dataclasses
 
 import numpy as np
 
-from afnet_jax.preprocessing.alignment import to_canonical
-from afnet_jax.preprocessing.rendering import sample_texture
-from afnet_jax.preprocessing.triangles import area_vectors, lengths
+from afnet_jax.geometry.alignment import to_canonical
+from afnet_jax.geometry.rendering import sample_texture
+from afnet_jax.geometry.triangles import area_vectors, lengths
 from afnet_jax.scans.scan import Scan
 
 POINTS = 16_384  # of a scan; 128² and 2^14

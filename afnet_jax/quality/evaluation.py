@@ -11,11 +11,11 @@ import scipy.ndimage
 from PIL import Image, ImageDraw
 from scipy.spatial.transform import Rotation
 
+from afnet_jax.geometry.rendering import rasterize
+from afnet_jax.geometry.surface import clean_surface
 from afnet_jax.preprocessing.face_maps import FaceMaps
 from afnet_jax.preprocessing.masks import inner_face
 from afnet_jax.preprocessing.pipeline import PreprocessingConfig
-from afnet_jax.preprocessing.rendering import rasterize
-from afnet_jax.preprocessing.surface import clean_surface
 from afnet_jax.quality.truth import Truth
 from afnet_jax.scans.range_grid import grid_triangles
 from afnet_jax.scans.scan import Scan

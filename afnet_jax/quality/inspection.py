@@ -20,8 +20,8 @@ from afnet_jax.datasets.builder import read_records
 from afnet_jax.datasets.records import VERSION, dataset_folder, prepared_names
 from afnet_jax.datasets.rejected import REJECTED, Rejection, read_rejected
 from afnet_jax.errors import DatasetError
+from afnet_jax.geometry.alignment import TEMPLATE, WEIGHTS
 from afnet_jax.paths import user_path
-from afnet_jax.preprocessing.alignment import TEMPLATE, WEIGHTS
 from afnet_jax.quality import thumbnails
 from afnet_jax.scans.scan import EXPRESSIONS, LANDMARKS
 from afnet_jax.sha256 import digest_of
@@ -176,7 +176,7 @@ def find_dataset(data_dir: Path, database: str | None = None) -> Path:
     if not names:
         raise DatasetError(
             f"{data_dir}: no prepared data set here, expected a folder DATABASE/{VERSION}; "
-            "make one with tools/prepare_dataset.py, or name its --data_dir"
+            "make one with afnet prepare, or name its --data_dir"
         )
     if database is None and len(names) > 1:
         raise DatasetError(f"{data_dir}: holds {', '.join(names)}; choose one with --database={names[0]}")

@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from afnet_jax.preprocessing.pipeline import preprocess
-from afnet_jax.preprocessing.rendering import Grid, rasterize
+from afnet_jax.geometry.rendering import Grid, rasterize
+from afnet_jax.preprocessing import preprocess
 from afnet_jax.scans.range_grid import grid_triangles
 from afnet_jax.scans.scan import Scan
 

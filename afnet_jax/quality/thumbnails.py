@@ -16,23 +16,35 @@ _DOT, _RIM = (255, 224, 64), (0, 0, 0)  # bright on dark: seen on any skin, and 
 
 
 def strip(texture: np.ndarray, depth: np.ndarray, mask: np.ndarray, landmarks: np.ndarray) -> bytes:
-    """The four pictures side by side, as a WebP file of STRIP pixels.
+    """The four pictures side by side, as a WebP file of STRIP pixels; arguments as `tiles` takes them."""
+    return webp(np.concatenate([*tiles(texture, depth, mask, landmarks, TILE).values()], axis=1))
+
+
+def webp(picture: np.ndarray) -> bytes:
+    """(H, W, 3) uint8 as a WebP file."""
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, format="WEBP", quality=80, method=2)
+    return file.getvalue()
+
+
+def tiles(
+    texture: np.ndarray, depth: np.ndarray, mask: np.ndarray, landmarks: np.ndarray, edge: int
+) -> dict[str, np.ndarray]:
+    """What is drawn -> (edge, edge, 3) uint8: "texture", "depth", "masks" and "landmarks".
 
     Args:
         texture: (S, S, 3) uint8.
         depth: (S, S) mm per pixel's edge, NaN outside the face.
         mask: (M, M) in [0, 1].
         landmarks: (K, 2) column and row in pixels of the texture, NaN where absent.
+        edge: pixels.
     """
-    face = _shrunk(texture)
-    lit = np.asarray(Image.fromarray(np.asarray(mask, np.float32)).resize((TILE, TILE), Image.Resampling.BILINEAR))
+    face = _resized(texture, edge)
+    lit = np.asarray(Image.fromarray(np.asarray(mask, np.float32)).resize((edge, edge), Image.Resampling.BILINEAR))
     masked = (face * (_DIMMED + (1 - _DIMMED) * lit[..., None])).astype(np.uint8)
-    scale = TILE / len(texture)
+    scale = edge / len(texture)
     dotted = _dotted(face, (np.asarray(landmarks) + 0.5) * scale - 0.5)
-    tiles = np.concatenate([face, _shrunk(relief(depth)), masked, dotted], axis=1)
-    file = io.BytesIO()
-    Image.fromarray(tiles).save(file, format="WEBP", quality=80, method=2)
-    return file.getvalue()
+    return {"texture": face, "depth": _resized(relief(depth), edge), "masks": masked, "landmarks": dotted}
 
 
 def relief(depth: np.ndarray) -> np.ndarray:
@@ -50,8 +62,8 @@ def relief(depth: np.ndarray) -> np.ndarray:
     return np.repeat(shade.astype(np.uint8)[..., None], 3, axis=-1)
 
 
-def _shrunk(image: np.ndarray) -> np.ndarray:
-    return np.asarray(Image.fromarray(image).resize((TILE, TILE), Image.Resampling.BOX))
+def _resized(image: np.ndarray, edge: int) -> np.ndarray:
+    return np.asarray(Image.fromarray(image).resize((edge, edge), Image.Resampling.BOX))
 
 
 def _dotted(image: np.ndarray, at: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from afnet_jax.errors import AFNetError
-from afnet_jax.preprocessing.rendering import Grid, rasterize
+from afnet_jax.geometry.rendering import Grid, rasterize
 from afnet_jax.scans.scan import Scan
 
 _MARGIN = 30.0  # mm round the landmarks that a mesh as its own truth reaches

@@ -47,7 +47,7 @@ _MAY_CHANGE = (
     "compilation_cache",
 )
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy", "tensorflow-datasets")
-_ESTIMATE, _SUMMARY = "estimate.json", "summary.json"
+_ESTIMATE, _SUMMARY, _BASELINES = "estimate.json", "summary.json", "baselines.json"
 
 
 class RunFolder:
@@ -81,25 +81,36 @@ class RunFolder:
         """Releases the folder."""
         self._lock.close()
 
-    def start(self, config: ConfigDict, folds: Sequence[protocol.Fold], data_digest: str) -> None:
+    def start(
+        self,
+        config: ConfigDict,
+        folds: Sequence[protocol.Fold],
+        data_digest: str,
+        started_from: dict[str, Any] | None = None,
+    ) -> None:
         """Stores the settings of a new run, or checks that they agree with those of the run in the folder.
 
         Args:
             config: the run's settings.
             folds: all of its trainings.
             data_digest: SHA-256 of the data set's arrays.
+            started_from: "source", "sha256" and more of the weights that config.model.start_from names; None where it
+                names none, or where nothing will start.
 
         Raises:
             RunError: the folder holds a run with another config, other data, splits or version; names what differs.
         """
         begun = {
             "config.json": _settings(config),
-            "environment.json": _environment(data_digest),
+            "environment.json": _environment(data_digest) | ({"start_from": started_from} if started_from else {}),
             "splits.json": json.loads(protocol.to_json(folds)),
         }
         if (self.path / "splits.json").exists():  # the last one that is written
             for name, compare in (("config.json", _config), ("environment.json", _identity), ("splits.json", _whole)):
                 self._refuse_difference(name, compare(self._read(name)), compare(begun[name]))
+            if started_from:
+                told = _starting_weights(self._read("environment.json"))
+                self._refuse_difference("environment.json", told, _starting_weights(begun["environment.json"]))
             return
         if self._process == 0:
             for name, content in begun.items():
@@ -162,6 +173,21 @@ def write_summary(run_folder: Path, summary: dict) -> None:
     write_json(run_folder / _SUMMARY, summary)
 
 
+def write_baselines(run_folder: Path, baselines: dict) -> None:
+    """Writes baselines.json."""
+    write_json(run_folder / _BASELINES, baselines)
+
+
+def read_baselines(run_folder: Path) -> dict | None:
+    """Reads baselines.json; None where no linear model was compared with the run.
+
+    Raises:
+        RunError: it is damaged.
+    """
+    path = run_folder / _BASELINES
+    return read_json(path, remedy="write it again with afnet compare") if path.exists() else None
+
+
 def read_run_file(run_folder: Path, name: str) -> Any:
     """Reads summary.json, config.json or environment.json, named without its suffix.
 
@@ -207,6 +233,10 @@ def _config(content: dict) -> dict:
 
 def _identity(content: dict) -> dict:
     return {"data set (sha256)": content.get("data_sha256"), "afnet_jax version": content.get("afnet_jax")}
+
+
+def _starting_weights(content: dict) -> dict:
+    return {"starting weights (sha256)": content.get("start_from", {}).get("sha256")}
 
 
 def _whole(content: dict) -> dict:

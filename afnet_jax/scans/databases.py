@@ -15,6 +15,7 @@ from afnet_jax.errors import DatasetError
 from afnet_jax.paths import user_path
 from afnet_jax.scans import bosphorus, bu3dfe, meshes
 from afnet_jax.scans.database import Database, OwnReader
+from afnet_jax.scans.naming import NamingRule
 from afnet_jax.scans.scan import Scan, ScanError
 
 BU3DFE = Database(
@@ -83,6 +84,7 @@ MESH = Database(
 
 DATABASES = {database.name: database for database in (BU3DFE, BOSPHORUS, SYNTHETIC, MESH)}
 OWN = "own"  # of scans of the user's own, where no other name is given
+_OWN_SCANS = "Scans of the user's own, six expressions of each subject."
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")  # of a folder, and of a tfds data set
 
 
@@ -91,18 +93,24 @@ def is_database_name(name: object) -> bool:
     return isinstance(name, str) and _NAME.fullmatch(name) is not None
 
 
-def database_of(name: str, reader: str | Path | None = None) -> Database:
-    """Returns the database of a name: one of DATABASES or, with a reader, one of the user's own.
+def database_of(name: str, reader: str | Path | None = None, naming: str | None = None) -> Database:
+    """Returns the database of a name: one of DATABASES or, with a reader or a naming rule, one of the user's own.
 
     Args:
         name: of the database.
         reader: Python file that reads scans of one's own, see OwnReader; it is run anew by every call.
+        naming: how one's own meshes are named, see NamingRule.
 
     Raises:
-        DatasetError: an unknown name, a reader for a database that has one, or a name that cannot be a folder's.
+        DatasetError: an unknown name, a reader for a database that has one, a name that cannot be a folder's, both a
+            reader and a naming rule, or a rule that cannot be used.
         ScanError: a reader that cannot be used.
     """
-    check_database(name, has_reader=reader is not None)
+    if reader is not None and naming is not None:
+        raise DatasetError("a reader says itself how files are named: give either --reader or --naming")
+    check_database(name, has_reader=reader is not None or naming is not None)
+    if naming is not None:
+        return Database(name, name, NamingRule(naming), f"a mesh named {naming}", _OWN_SCANS)
     if reader is None:
         return DATABASES[name]
     return Database(
@@ -110,7 +118,7 @@ def database_of(name: str, reader: str | Path | None = None) -> Database:
         title=name,
         reader=OwnReader(reader),
         scans=f"a file whose name the scan_id of {Path(reader).name} takes",
-        description="Scans of the user's own, six expressions of each subject.",
+        description=_OWN_SCANS,
     )
 
 
@@ -122,7 +130,9 @@ def check_database(name: str, has_reader: bool) -> None:
     """
     if not has_reader and name not in DATABASES:
         known = ", ".join(sorted(DATABASES))
-        raise DatasetError(f"database {name!r} is unknown; expected one of {known}, or your own with --reader=FILE")
+        raise DatasetError(
+            f"database {name!r} is unknown; expected one of {known}, or your own with --naming=RULE or --reader=FILE"
+        )
     if has_reader and name in DATABASES:
         raise DatasetError(f"database {name!r} has its own reader; give your scans another name, such as {OWN}")
     if not is_database_name(name):

@@ -78,6 +78,11 @@ def _why_none(database: Database, folder: Path, left_out: Mapping[str, int]) -> 
     for other in DATABASES.values():
         if other.reader is not database.reader and any(other.scan_id(path) for path in paths):
             return f"holds scans of {other.name}, not of {database.name}; use --database={other.name}"
+    if database is DATABASES["mesh"] and left_out:
+        return (
+            f"{sum(left_out.values())} meshes whose names tell no expression; give them a --database of their own and "
+            "--naming=RULE, such as '{subject}_{expression}.obj' (docs/own_data.md)"
+        )
     if any(database.scan_id(path) for path in paths):
         counts = "; ".join(f"{count} {reason}" for reason, count in left_out.items())
         return f"none of its {database.name} scans shows one of the protocol's expressions ({counts}); add those"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from typing import Protocol
 
 import numpy as np
 
@@ -50,8 +51,23 @@ _TELLING = {"AN": (4, 7), "DI": (9, 10), "FE": (1, 5, 20), "HA": (6, 12), "SA": 
 _OF_LEVEL = {1: 0.35, 2: 0.55, 3: 0.78, 4: 1.0}
 
 # mm by which full strength moves the middle of the upper lid up and of the lower lid down.
-_UPPER_LID = {1: 0.3, 2: 0.3, 4: -0.8, 5: 3.3, 6: -0.8, 7: -2.2, 9: -1.0, 12: -0.4, 43: -2.6}
-_LOWER_LID = {5: 0.4, 6: -1.4, 7: -1.6, 9: -1.0, 12: -0.6, 26: 0.3}
+UPPER_LID = {1: 0.3, 2: 0.3, 4: -0.8, 5: 3.3, 6: -0.8, 7: -2.2, 9: -1.0, 12: -0.4, 43: -2.6}
+LOWER_LID = {5: 0.4, 6: -1.4, 7: -1.6, 9: -1.0, 12: -0.6, 26: 0.3}
+
+
+class Shown(Protocol):
+    """What a face does, as `head.shape_head` takes it.
+
+    Attributes:
+        moved: (R, C, 3) mm that the template's nodes are moved by, lids apart.
+        lids: (upper, lower) lid movement, mm, of the right eye and of the left.
+    """
+
+    @property
+    def moved(self) -> np.ndarray: ...
+
+    @property
+    def lids(self) -> tuple[tuple[float, float], tuple[float, float]]: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,9 +80,14 @@ class Activation:
     @property
     def lids(self) -> tuple[tuple[float, float], tuple[float, float]]:
         """(upper, lower) lid movement, mm, of the right eye and of the left."""
-        upper, lower = (np.array([table.get(unit, 0.0) for unit in UNITS]) for table in (_UPPER_LID, _LOWER_LID))
+        upper, lower = (np.array([table.get(unit, 0.0) for unit in UNITS]) for table in (UPPER_LID, LOWER_LID))
         right, left = ((float(side @ upper), float(side @ lower)) for side in (self.right, self.left))
         return right, left
+
+    @property
+    def moved(self) -> np.ndarray:
+        """(R, C, 3) mm that the units move the template's nodes by, lids apart."""
+        return moved_by(self.right, self.left, unit_fields())
 
 
 def draw_activation(expression: str, level: int | None, key: tuple[int, ...]) -> Activation:
@@ -107,10 +128,14 @@ def _strengths(expression: str, rng: np.random.Generator) -> np.ndarray:
     return np.array([recipe.get(unit, 0.0) for unit in UNITS]) * how
 
 
-def displacement(activation: Activation) -> np.ndarray:
-    """(R, C, 3) mm that the units move the template's nodes by, lids apart."""
-    both, difference = (activation.right + activation.left) / 2, (activation.left - activation.right) / 2
-    fields = unit_fields()
+def moved_by(right: np.ndarray, left: np.ndarray, fields: np.ndarray) -> np.ndarray:
+    """Returns (R, C, 3) mm that units move the template's nodes by, lids apart.
+
+    Args:
+        right, left: (U,) strengths on the subject's two sides.
+        fields: (U, R, C, 3) mm at full strength.
+    """
+    both, difference = (right + left) / 2, (left - right) / 2
     lean = np.tanh(X / 9)[:, :, None]
     return np.tensordot(both, fields, 1) + lean * np.tensordot(difference, fields, 1)
 
@@ -136,12 +161,13 @@ def _nothing() -> np.ndarray:
     return _field()
 
 
-def _upper_lip() -> np.ndarray:
-    """The upper lip at the cut and a little above: 1 in its middle, 0 at the corners and below the cut."""
+def upper_lip() -> np.ndarray:
+    """Returns (R, C): 1 at the upper lip's middle, by the cut; 0 at the corners, below the cut and far above."""
     return ABOVE_MOUTH * MOUTH_PROFILE**0.8 * np.exp(-0.5 * ((Y - MOUTH_LINE) / 8) ** 2)
 
 
-def _lower_lip() -> np.ndarray:
+def lower_lip() -> np.ndarray:
+    """Returns (R, C): the lower lip likewise."""
     return ~ABOVE_MOUTH * MOUTH_PROFILE**0.8 * np.exp(-0.5 * ((Y - MOUTH_LINE) / 10) ** 2)
 
 
@@ -171,14 +197,14 @@ def _cheek_raiser() -> np.ndarray:
 
 def _nose_wrinkler() -> np.ndarray:
     lines = sum(furrow(((0, 19 + k), (14, 15 + k)), 1.5) for k in (0, 7, 14))
-    up = 5.0 * bump(14, -1, 9, 9) - 4.0 * bump(13, 45, 12, 8) + 2.5 * _upper_lip() + 2.0 * bump(26, 2, 10, 10)
+    up = 5.0 * bump(14, -1, 9, 9) - 4.0 * bump(13, 45, 12, 8) + 2.5 * upper_lip() + 2.0 * bump(26, 2, 10, 10)
     forward = -2.2 * lines + 2.0 * bump(16, 2, 5, 6) - 2.4 * furrow(((18, 8), (25, -8)), 2.2)
     return _field(1.5 * bump(14, -4, 6, 6), up, forward)
 
 
 def _upper_lip_raiser() -> np.ndarray:
-    up = 6.0 * _upper_lip() + 2.5 * bump(22, -22, 12, 9)
-    return _field(up=up, forward=1.5 * _upper_lip() - 3.0 * furrow(((18, 2), (26, -12), (31, -26)), 2.4))
+    up = 6.0 * upper_lip() + 2.5 * bump(22, -22, 12, 9)
+    return _field(up=up, forward=1.5 * upper_lip() - 3.0 * furrow(((18, 2), (26, -12), (31, -26)), 2.4))
 
 
 def _lip_corner_puller() -> np.ndarray:
@@ -211,7 +237,7 @@ def _lip_tightener() -> np.ndarray:
 
 
 def _lips_part() -> np.ndarray:
-    return _field(up=2.2 * _upper_lip() - 5.5 * _lower_lip())
+    return _field(up=2.2 * upper_lip() - 5.5 * lower_lip())
 
 
 def _jaw_drop() -> np.ndarray:

@@ -8,7 +8,7 @@ import functools
 import numpy as np
 
 from afnet_jax.synthetic import template
-from afnet_jax.synthetic.expression import Activation, displacement
+from afnet_jax.synthetic.expression import Shown
 from afnet_jax.synthetic.identity import Person, draw_person, resting_skin
 from afnet_jax.synthetic.template import ABOVE_EYES, ARC, EYE_LINE, SHAPE, X, Y, bump
 
@@ -44,18 +44,19 @@ def person_at_rest(subject: int, seed: int) -> tuple[Person, np.ndarray]:
     return person, resting_skin(person)
 
 
-def shape_head(person: Person, rest: np.ndarray, activation: Activation, gaze: tuple[float, float]) -> Head:
+def shape_head(person: Person, rest: np.ndarray, expression: Shown, gaze: tuple[float, float]) -> Head:
     """Moves the resting skin by the action units, sets in the eyeballs and lines the mouth.
 
     Args:
         rest: (R, C, 3) of `resting_skin`.
+        expression: what the face does.
         gaze: mm that the irises stand off the middle of the eyes, to the right and up.
     """
-    points = rest + displacement(activation)
+    points = rest + expression.moved
     paint = np.stack([np.broadcast_to(ARC, SHAPE), np.broadcast_to(Y, SHAPE)], axis=-1).astype(np.float64)
     aperture = np.zeros(SHAPE)
     for eye in range(2):
-        _open_eye(eye, person, rest, activation.lids[eye], points, paint, aperture, gaze)
+        _open_eye(eye, person, rest, expression.lids[eye], points, paint, aperture, gaze)
     _open_mouth(rest, points, paint, aperture)
     return Head(points, paint, aperture)
 

@@ -1,6 +1,6 @@
 """Lighting of a head, and its picture by a distant camera.
 
-Preprocessing has a renderer of its own (`preprocessing.rendering`), which is measured against the truth drawn here; the
+Preprocessing has a renderer of its own (`geometry.rendering`), which is measured against the truth drawn here; the
 two share no code on purpose.
 """
 

@@ -1,4 +1,4 @@
-"""Maps changed at random while a network learns: mirrored, shifted, brighter or darker.
+"""Maps changed at random while a network learns: mirrored, turned, shifted, in other light and by other scanners.
 
 Shapes: B scans of a batch, (H, W) of a map.
 """
@@ -12,6 +12,9 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from afnet_jax.maps import INPUT_MAPS, InputMap, Maps
+from afnet_jax.models.inputs import mirrored
+from afnet_jax.training.appearance import change_appearance
+from afnet_jax.training.turning import turn
 
 
 def augment(maps: Maps, key: jax.Array, train: ConfigDict) -> Maps:
@@ -21,10 +24,13 @@ def augment(maps: Maps, key: jax.Array, train: ConfigDict) -> Maps:
     what a shift brings in is outside the face. Colour changes leave what lies outside black.
     """
     flip_key, shift_key, colour_key = jax.random.split(key, 3)
+    turn_key, look_key = jax.random.split(jax.random.fold_in(key, 1))
     count = maps.texture.shape[0]
     if train.flip:
-        mirrored = jax.random.bernoulli(flip_key, shape=(count, 1, 1, 1))
-        maps = _changed(maps, lambda m, each: jnp.where(mirrored, _mirror(m, each), m))
+        chosen = jax.random.bernoulli(flip_key, shape=(count, 1, 1, 1))
+        maps = jax.tree.map(lambda turned, m: jnp.where(chosen, turned, m), mirrored(maps), maps)
+    if train.max_turn or train.max_zoom:
+        maps = turn(maps, turn_key, train.max_turn, train.max_zoom)
     if train.max_shift:
         shifts = jax.random.randint(shift_key, (count, 2), -train.max_shift, train.max_shift + 1)
         maps = _changed(maps, lambda m, each: _shift(m, shifts, each))
@@ -36,18 +42,12 @@ def augment(maps: Maps, key: jax.Array, train: ConfigDict) -> Maps:
         changed = jnp.clip(wide * (1 + gain) + 255 * offset, 0, 255).astype(jnp.uint8)
         inside = ~jnp.isnan(maps.depth)
         maps = maps._replace(texture=jnp.where(inside, changed, maps.texture))
-    return maps
+    return change_appearance(maps, look_key, train)
 
 
 def _changed(maps: Maps, change: Callable[[jax.Array, InputMap], jax.Array]) -> Maps:
     there = {name: m for name, m in maps._asdict().items() if m is not None}
     return maps._replace(**{name: change(m, INPUT_MAPS[name]) for name, m in there.items()})
-
-
-def _mirror(maps: jax.Array, each: InputMap) -> jax.Array:
-    """Turns (B, H, W, C) maps left to right."""
-    mirrored = maps[:, :, ::-1]
-    return mirrored.at[..., each.odd].multiply(-1) if each.odd else mirrored
 
 
 def _shift(maps: jax.Array, shifts: jax.Array, each: InputMap) -> jax.Array:

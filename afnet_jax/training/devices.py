@@ -7,7 +7,6 @@ from several at once, one training after the other, step by step. Processes of `
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import math
 import operator
@@ -161,19 +160,17 @@ class GroupProgram:
 
     def to_arrays(self, state: list[TrainState], *, weights_alone: bool = False) -> dict:
         """The state of all G trainings as nested dicts of NumPy arrays, or its weights alone; a copy."""
-        parts = [dataclasses.replace(part, opt_state=None) if weights_alone else part for part in state]
+        parts = [TrainState(**part.tested, opt_state=None) if weights_alone else part for part in state]
         together = jax.tree.map(self._on_host, *parts)
         arrays = serialization.to_state_dict(together)
-        return {name: arrays[name] for name in (WEIGHTS if weights_alone else arrays)}
+        return {name: arrays[name] for name in (WEIGHTS if weights_alone else arrays) if arrays[name] is not None}
 
     def from_arrays(self, arrays: dict) -> list[TrainState]:
         """The reverse; what the arrays lack (a finished training has no optimizer state) stays empty."""
         empty = TrainState(params=None, batch_stats=None, opt_state=None)
         if "opt_state" in arrays:
             empty = jax.eval_shape(self._trainer.init, jax.random.key(0))
-        else:
-            arrays = {**arrays, "opt_state": None}
-        state = serialization.from_state_dict(empty, arrays)
+        state = serialization.from_state_dict(empty, {"opt_state": None, "average": None, **arrays})
         count = len(jax.tree.leaves(state)[0])
         return [
             self._place(jax.tree.map(operator.itemgetter(of_call), state), number)

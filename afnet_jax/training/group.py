@@ -253,7 +253,9 @@ class GroupTraining:
         weights = None
         if kept:  # training does not resume from here, so the optimizer's state, two thirds of the bytes, is dropped
             arrays = self._program.to_arrays(state, weights_alone=True)
-            weights = [keys[i] for i in kept], jax.tree.map(lambda leaf: leaf[kept], arrays)
+            # A slice where all are kept: a list of places would copy them, gigabytes of a large group.
+            places = slice(len(keys)) if len(kept) == len(keys) else kept
+            weights = [keys[i] for i in kept], jax.tree.map(lambda leaf: leaf[places], arrays)
         predictions = GroupPredictions.of(keys, [t.test for t in self._group], logits, dict(self._failed))
         self._saving.finished(predictions, weights, epoch, step=self._steps_done(epoch))
 

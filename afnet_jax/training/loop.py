@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
 
 import jax
+from absl import logging
 from ml_collections import ConfigDict
 
 from afnet_jax import protocol
 from afnet_jax.datasets.loading import FaceDataset
 from afnet_jax.errors import RunError
-from afnet_jax.models.pretrained import load_pretrained
+from afnet_jax.models.network import Network
+from afnet_jax.models.pretrained import PretrainedTrunk, load_pretrained
+from afnet_jax.models.starting_weights import StartingWeights
 from afnet_jax.runs.checkpoints import WEIGHTS, DamagedCheckpoint
 from afnet_jax.runs.folder import RunFolder
 from afnet_jax.runs.predictions import GroupPredictions, pool, write_predictions
+from afnet_jax.runs.start import load_start, seen_before
 from afnet_jax.training import devices, processes
 from afnet_jax.training.group import GroupTraining, StopRequest, accuracy, filled, names, percent
 from afnet_jax.training.group_size import folds_per_group
@@ -47,7 +52,7 @@ def train_and_evaluate(
         RunError: the folder holds another run.
         Interrupted: stopped by SIGINT or SIGTERM, after saving.
     """
-    run = _Run(config, folder, data, program)
+    run = _Run(config, folder, data, program, start=load_start(config.model.start_from))
     with StopRequest() as stop:
         run.train(stop)
 
@@ -68,11 +73,12 @@ class _Run:
         folder: RunFolder,
         data: FaceDataset,
         program: Callable[..., devices.GroupProgram] = devices.GroupProgram,
+        start: StartingWeights | None = None,
     ):
         self.config, self.folder, self.data = config, folder, data
         folds = self._folds()
         self.trainings = lay_out(folds, self.data.subjects)
-        folder.start(config, folds, data.digest)
+        folder.start(config, folds, data.digest, None if start is None else self._told_of(start, folds))
         self.shape = common_shape(self.trainings, config.train.batch_size)
         if self.shape.batch < config.train.batch_size:
             say(
@@ -81,24 +87,40 @@ class _Run:
             )
         steps = config.train.epochs * self.shape.steps
         self.program = program(
-            Trainer(config, load_pretrained(config.model.pretrained), steps=steps),
+            Trainer(config, start or self._pretrained(), steps=steps),
             data.faces,
             seed=config.seed,
             folds_per_call=config.train.folds_per_call,
         )
 
+    def _pretrained(self) -> PretrainedTrunk | None:
+        """ImageNet's weights; none are needed, nor read, where weights to start from were given."""
+        return None if self.config.model.start_from else load_pretrained(self.config.model.pretrained)
+
+    def _told_of(self, start: StartingWeights, folds: Sequence[protocol.Fold]) -> dict:
+        """Tells what of the starting weights this run's network takes and whom they have seen; returns the record."""
+        shapes = jax.eval_shape(Network(self.config.model).init, jax.random.key(0))
+        fit = start.fit(*shapes)
+        say(f"starting from {start.source} (SHA-256 {start.sha256[:12]}…): {fit}")
+        seen = seen_before(start, self.config.dataset, folds)
+        for line in seen:
+            logging.warning("%s", line)
+        return {"source": start.source, "sha256": start.sha256, **dataclasses.asdict(fit), "seen_before": seen}
+
     def _folds(self) -> tuple[protocol.Fold, ...]:
         settings = self.config.protocol
         if settings.splits:
-            return protocol.read_splits(settings.splits)
-        return protocol.draw_folds(
-            protocol.complete_subjects(self.data.subjects, self.data.labels),
-            chosen=settings.subjects,
-            folds=settings.folds,
-            rounds=settings.rounds,
-            seed=settings.seed,
-            fixed_subjects=settings.fixed_subjects,
-        )
+            folds = protocol.read_splits(settings.splits)
+        else:
+            folds = protocol.draw_folds(
+                protocol.complete_subjects(self.data.subjects, self.data.labels),
+                chosen=settings.subjects,
+                folds=settings.folds,
+                rounds=settings.rounds,
+                seed=settings.seed,
+                fixed_subjects=settings.fixed_subjects,
+            )
+        return tuple(fold for fold in folds if not settings.folds_run or fold.fold < settings.folds_run)
 
     def _group_size(self) -> int:
         most = math.ceil(len(self.trainings) / jax.process_count())  # trainings of one process

@@ -5,6 +5,7 @@ Shapes: B scans of a batch, N scans of the data set, S the images' edge.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import jax
@@ -16,9 +17,11 @@ from ml_collections import ConfigDict
 from afnet_jax.maps import Clouds, Faces, Maps
 from afnet_jax.models.network import Network
 from afnet_jax.models.pretrained import PretrainedTrunk
+from afnet_jax.models.starting_weights import StartingWeights
 from afnet_jax.points import render
 from afnet_jax.points.augmentation import render_augmented
 from afnet_jax.training.augmentation import augment
+from afnet_jax.training.optimizer import optimizer_of
 
 
 @struct.dataclass
@@ -29,11 +32,20 @@ class TrainState:
         params: trainable weights, float32.
         batch_stats: running means and variances of batch normalisation, float32.
         opt_state: of Adam.
+        average: mean of both over the steps, as a dict; None where config.train.averaging is 0.
     """
 
     params: Any
     batch_stats: Any
     opt_state: Any
+    average: Any = None
+
+    @property
+    def tested(self) -> dict[str, Any]:
+        """The params and batch_stats that are tested and kept."""
+        if self.average is None:
+            return {"params": self.params, "batch_stats": self.batch_stats}
+        return self.average
 
 
 class StepMetrics(NamedTuple):
@@ -49,7 +61,7 @@ class Trainer:
 
     Args:
         config: the run's, see `afnet_jax.config`.
-        pretrained: ImageNet weights for the trunks, or None.
+        start: weights that it starts from, or None.
         steps: of the whole training; needed where the learning rate decays.
         platform: where the functions will run, see `Network`.
 
@@ -61,24 +73,22 @@ class Trainer:
     def __init__(
         self,
         config: ConfigDict,
-        pretrained: PretrainedTrunk | None = None,
+        start: PretrainedTrunk | StartingWeights | None = None,
         *,
         steps: int = 1,
         platform: str | None = None,
     ):
-        self.network = Network(config.model, pretrained, platform=platform)
+        self.network = Network(config.model, start, platform=platform)
         self.platform = self.network.platform
         self._train = config.train
         self._view = config.dataset.image_size, tuple(config.model.modalities)
-        rate = config.train.learning_rate
-        if config.train.learning_rate_decay == "cosine":
-            rate = optax.cosine_decay_schedule(rate, steps)
-        self._optimizer = optax.adam(rate, b1=config.train.beta1, b2=config.train.beta2)
+        self._optimizer = optimizer_of(config.train, steps)
 
     def init(self, key: jax.Array) -> TrainState:
         """Returns the state before the first step."""
         params, batch_stats = self.network.init(key)
-        return TrainState(params, batch_stats, self._optimizer.init(params))
+        state = TrainState(params, batch_stats, self._optimizer.init(params))
+        return dataclasses.replace(state, average=state.tested) if self._train.averaging else state
 
     def train_step(
         self, state: TrainState, faces: Faces, indices: jax.Array, key: jax.Array, active: jax.Array | None = None
@@ -103,16 +113,16 @@ class Trainer:
         def loss_of(params):
             model = self.network.model(params, state.batch_stats)
             logits = model(maps, train=True)
-            loss = optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels).mean()
+            loss = self._cross_entropy(logits, batch.labels)
             batch_stats = nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))
             return loss, (batch_stats, (logits.argmax(-1) == batch.labels).sum())
 
         (loss, (batch_stats, correct)), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
         with jax.named_scope("optimizer"):
-            updates, opt_state = self._optimizer.update(gradients, state.opt_state)
+            updates, opt_state = self._optimizer.update(gradients, state.opt_state, state.params)
             params = optax.apply_updates(state.params, updates)
             metrics = StepMetrics(loss, correct, self._norm(gradients))
-        new_state = TrainState(params, batch_stats, opt_state)
+            new_state = TrainState(params, batch_stats, opt_state, self._averaged(state.average, params, batch_stats))
         if active is not None:
             new_state = jax.tree.map(lambda new, old: jnp.where(active, new, old), new_state, state)
         return new_state, metrics
@@ -120,7 +130,20 @@ class Trainer:
     def logits(self, state: TrainState, faces: Faces, indices: jax.Array) -> jax.Array:
         """(B, 6) float32 logits of the scans named by indices, by the running statistics."""
         maps = self._rendered(jax.tree.map(lambda a: a[indices], faces.maps))
-        return self.network.model(state.params, state.batch_stats)(maps)
+        return self.network.logits(**state.tested, maps=maps)
+
+    def _cross_entropy(self, logits: jax.Array, labels: jax.Array) -> jax.Array:
+        if not self._train.label_smoothing:
+            return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+        targets = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1]), self._train.label_smoothing)
+        return optax.softmax_cross_entropy(logits, targets).mean()
+
+    def _averaged(self, average, params, batch_stats):
+        if average is None:
+            return None
+        kept = self._train.averaging
+        new = {"params": params, "batch_stats": batch_stats}
+        return jax.tree.map(lambda mean, leaf: kept * mean + (1 - kept) * leaf, average, new)
 
     def _rendered(self, maps: Maps | Clouds) -> Maps:
         return render(maps, *self._view) if isinstance(maps, Clouds) else maps

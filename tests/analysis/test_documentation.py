@@ -1,12 +1,18 @@
-"""The code in docs/analysis.md runs as it stands there."""
+"""The code in docs/analysis.md and in README runs as it stands there."""
 
+import dataclasses
 import re
 from pathlib import Path
 
 import pytest
 
+from afnet_jax.scans import bu3dfe
+from afnet_jax.scans.scan import EXPRESSIONS, ScanId
+from afnet_jax.synthetic import make_scan
 from tests.support.finished_run import make_config, write_run
+from tests.support.mesh_files import write_coloured_obj
 
+README = Path(__file__).parents[2] / "README.md"
 PAGE = Path(__file__).parents[2] / "docs" / "analysis.md"
 
 
@@ -25,3 +31,20 @@ def test_the_pages_code_runs(run_folder, faces, tmp_path, monkeypatch, capsys):
     assert names["heat"].shape == (64, 64) and names["probabilities"].shape == (5, 6)
     assert names["logits"].shape == (2, 6) and len(names["table"]) == 72
     assert "points, p = " in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_code_of_readme_runs(run_folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("runs").mkdir()
+    Path("runs/synthetic").symlink_to(run_folder)
+    scan = make_scan(0, "AN", 4, database="bu3dfe", seed=0)[0]
+    write_coloured_obj(Path("face.obj"), scan)
+    named = dataclasses.replace(scan, id=ScanId("bu3dfe", "F0001", "AN", 4, "WH", "F0001_AN04WH"))
+    for path in bu3dfe.write_scan(named, tmp_path).parent.iterdir():
+        path.rename(path.name)
+    names: dict = {}
+    for block in re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL):
+        exec(compile(block, str(README), "exec"), names)
+    assert capsys.readouterr().out.strip() in EXPRESSIONS
+    assert names["maps"].texture.shape == (224, 224, 3) and names["params"]

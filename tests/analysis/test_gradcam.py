@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from afnet_jax.analysis.gradcam import enlarge, explain
+from afnet_jax.analysis.gradcam import enlarge, explain, stage_of
 from afnet_jax.errors import RunError
 from tests.support import named_values
 from tests.support.finished_run import fold_labels, fold_maps
@@ -15,8 +15,8 @@ def explanation(run, faces):
     return explain(run, fold_maps(faces), classes=fold_labels(faces))
 
 
-def _pytorch(params, batch_stats, maps, classes):
-    """Logits and heat maps of one fold by hooks on the last residual blocks of the PyTorch reference."""
+def _pytorch(params, batch_stats, maps, classes, stage):
+    """Logits and heat maps of one fold by hooks on what the PyTorch reference makes of a stage."""
     torch = pytest.importorskip("torch")
     from tests.support.pytorch_reference import Reference
 
@@ -35,7 +35,8 @@ def _pytorch(params, batch_stats, maps, classes):
     model.load_state_dict(state)
     caught = {}
     for name in ("t", "d"):
-        model.trunk[name].layer4.register_forward_hook(lambda _, __, out, name=name: caught.__setitem__(name, out))
+        last = model.ma[f"{name}{stage}"] if stage < 3 else getattr(model.trunk[name], f"layer{stage}")
+        last.register_forward_hook(lambda _, __, out, name=name: caught.__setitem__(name, out))
     logits = model(*(torch.tensor(np.asarray(m, np.float32)) for m in jax.tree.leaves(maps)))
     score = logits[torch.arange(len(logits)), torch.tensor(classes).long()].sum()
     heat = {}
@@ -47,15 +48,26 @@ def _pytorch(params, batch_stats, maps, classes):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fold", [0, 1])
-def test_heat_maps_and_logits_are_pytorchs(run, faces, explanation, fold):
+@pytest.mark.parametrize(("fold", "stage"), [(0, 2), (1, 2), (1, 4), (0, 1)])
+def test_heat_maps_and_logits_are_pytorchs(run, faces, fold, stage):
+    explanation = explain(run, fold_maps(faces), classes=fold_labels(faces), stage=stage)
     params, batch_stats = run.stacked_weights(0, [fold])
     maps = jax.tree.map(lambda a: a[fold], fold_maps(faces))
-    logits, heat = _pytorch(*jax.tree.map(lambda a: a[0], (params, batch_stats)), maps, fold_labels(faces)[fold])
+    logits, heat = _pytorch(*jax.tree.map(lambda a: a[0], (params, batch_stats)), maps, fold_labels(faces)[fold], stage)
     np.testing.assert_allclose(explanation.logits[fold], logits, rtol=1e-3, atol=1e-3 * np.abs(logits).max())
     for name, expected in heat.items():
         assert expected.max() > 0
         np.testing.assert_allclose(explanation.heat[name][fold], expected, rtol=1e-3, atol=1e-3 * expected.max())
+
+
+@pytest.mark.slow
+def test_the_features_of_a_heat_map_have_as_many_pixels_as_the_papers(run, faces, explanation):
+    """Fig. 6 looks at 7 × 7 pixels after Layer4 of images of 224; an image of 64 has 8 × 8 after Layer2."""
+    assert [stage_of(size) for size in (224, 192, 128, 112, 96, 64, 32)] == [4, 3, 3, 3, 2, 2, 1]
+    assert explanation.heat["texture"].shape == (2, 3, 8, 8)
+    same = explain(run, fold_maps(faces), classes=fold_labels(faces), stage=2)
+    np.testing.assert_array_equal(explanation.heat["depth"], same.heat["depth"])
+    np.testing.assert_allclose(explain(run, fold_maps(faces), stage=4).logits, same.logits, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.slow

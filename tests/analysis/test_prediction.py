@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from afnet_jax.analysis.gradcam import explain
-from afnet_jax.analysis.prediction import Face, Prediction, Predictor, find_files, predict, read_faces
+from afnet_jax.analysis.prediction import Face, Prediction, Predictor, predict, read_faces
+from afnet_jax.datasets.reduction import stack
 from afnet_jax.errors import RunError
 from afnet_jax.scans import ScanError, bosphorus
+from afnet_jax.scans.scan_files import find_files
 from afnet_jax.synthetic import make_scan
 from tests.support.finished_run import repeated
 
@@ -125,6 +127,15 @@ def read_scan(path, database="own"):
 def good(tmp_path) -> Path:
     """A scan that can be predicted."""
     return bosphorus.write_scan(make_scan(0, "HA", None, database="bosphorus", seed=1)[0], tmp_path / "good")
+
+
+def test_a_file_is_answered_in_one_call(predictor, good):
+    answered = predictor(str(good))
+    (face,) = read_faces([good], 64)
+    np.testing.assert_allclose(answered.probabilities, predictor(stack([face.maps]))[0], rtol=1e-5)
+    assert answered.face.path == good and isinstance(answered, Prediction)
+    with pytest.raises(ScanError, match="missing"):
+        predictor(good.with_name("bs009_E_FEAR_0.bnt"))
 
 
 @pytest.mark.slow

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from afnet_jax.analysis import load_run
+from afnet_jax.analysis.baselines import run_baselines
 from afnet_jax.analysis.report import write_report
 from afnet_jax.analysis.summary import summarize
+from afnet_jax.runs.folder import write_baselines
 from tests.support.finished_run import FOLDS, make_config, splits_of, write_run
 
 _VOID = {"meta", "link", "img", "br"}
@@ -216,3 +218,40 @@ def test_a_summary_of_other_predictions_is_told(run_folder, tmp_path, faces):
     summary["accuracy"]["per_fold"].append([0.5, 0.5])
     (folder / "summary.json").write_text(json.dumps(summary))
     assert "summary.json is not of these predictions" in _Page(write_report(load_run(folder)).read_text()).text
+
+
+def test_calibration_and_the_spread_over_rounds_are_shown(page, run):
+    found = run.summary["calibration"]
+    rows = page.rows("probabilities")
+    assert rows["as trained"] == [f"{found[key]:.3f}" for key in ("ece", "ece_by_chance", "nll")]
+    assert rows["scaled"] == [f"{found['scaled'][key]:.3f}" for key in ("ece", "ece_by_chance", "nll")]
+    temperatures = np.ravel(found["temperatures"])
+    assert f"Temperatures {temperatures.min():.2f} to {temperatures.max():.2f}" in page.text
+    labels = [a["aria-label"] for a in page.all("svg")]
+    assert "Accuracy of each round and of its folds" in labels
+    assert "How often decisions were right, by the probability given to them" in labels
+
+
+def test_a_run_without_baselines_or_calibration_says_how_to_make_them(run_folder, tmp_path, faces):
+    folder = tmp_path / "old"
+    shutil.copytree(run_folder, folder, ignore=shutil.ignore_patterns("checkpoints", "baselines.json"))
+    summary = json.loads((folder / "summary.json").read_text())
+    del summary["calibration"]
+    (folder / "summary.json").write_text(json.dumps(summary))
+    page = _Page(write_report(load_run(folder)).read_text())
+    assert f"Not compared yet: afnet compare --workdir={folder}" in page.text
+    assert "summary.json is of an earlier version" in page.text
+
+
+def test_baselines_of_other_predictions_are_not_shown(run_folder, tmp_path, faces):
+    folder = tmp_path / "again"
+    shutil.copytree(run_folder, folder, ignore=shutil.ignore_patterns("checkpoints"))
+    run = load_run(folder)
+    write_baselines(folder, run_baselines(run, faces, most_rounds=1))
+    page = _Page(write_report(run).read_text())
+    assert "Beside linear models" in page.text and "linear, depth" in page.text
+    assert "No linear model on landmarks: the data set holds no landmarks." in page.text
+    with np.load(folder / "predictions.npz") as file:
+        columns = dict(file)
+    np.savez(folder / "predictions.npz", **{**columns, "logits": columns["logits"][:, ::-1]})
+    assert "baselines.json is not of these predictions" in _Page(write_report(run).read_text()).text

@@ -71,3 +71,43 @@ def test_bars_are_as_high_as_their_shares(subjects):
     assert [r[0].text for r in rects] == [f"<{k}>: {100 * s:.1f} %" for k, s in enumerate(shares)]
     edges = [(float(r.get("x")), float(r.get("x")) + float(r.get("width"))) for r in rects]
     assert all(right <= left for (_, right), (left, _) in itertools.pairwise(edges))
+
+
+def _dots(chart, kind):
+    """Places and areas of the dots of a kind, in pixels."""
+    circles = [c for c in chart.root.iter("circle") if c.get("class") == f"dot {kind}"]
+    return np.array([[float(c.get(name)) for name in ("cx", "cy", "r")] for c in circles]).T
+
+
+def test_dots_of_a_reliability_diagram_stand_where_its_axes_say():
+    before, after = [(0.35, 0.2, 10), (0.95, 0.7, 90)], [(0.5, 0.5, 100)]
+    chart = _Chart(report_charts.reliability("Calibration", {"as trained": before, "scaled": after}))
+    ticks = [t for t in chart.root.iter("text") if re.fullmatch(r"\d+ %", t.text) and float(t.get("y")) > 270]
+    across = [(float(t.get("x")), float(t.text.rstrip(" %"))) for t in ticks]
+    for kind, rows in (("first", before), ("second", after)):
+        x, y, radius = _dots(chart, kind)
+        np.testing.assert_allclose(chart._read(across, x), [100 * row[0] for row in rows], atol=0.1)
+        np.testing.assert_allclose(chart._read(chart._y, y), [100 * row[1] for row in rows], atol=0.2)
+        assert (np.diff(radius) > 0).all()
+    (diagonal,) = [p for p in chart.root.iter("path") if p.get("class") == "even"]
+    (left, low), (right, high) = np.array(re.findall(r"([-\d.]+) ([-\d.]+)", diagonal.get("d")), float)
+    np.testing.assert_allclose([chart._read(across, left), chart._read(across, right)], [0, 100], atol=0.1)
+    np.testing.assert_allclose([chart._read(chart._y, low), chart._read(chart._y, high)], [0, 100], atol=0.2)
+
+
+@pytest.mark.parametrize("rounds", [2, 100])
+def test_rounds_and_their_folds_stand_at_their_accuracies(rounds):
+    rng = np.random.default_rng(0)
+    per_fold = rng.uniform(0.62, 0.88, (rounds, 5))
+    svg = report_charts.spread("Rounds", per_fold.mean(1).tolist(), per_fold.tolist(), x_label="round")
+    chart = _Chart(svg)
+    np.testing.assert_allclose(chart._read(chart._y, _dots(chart, "first")[1]), 100 * per_fold.mean(1), atol=0.2)
+    np.testing.assert_allclose(chart._read(chart._y, _dots(chart, "second")[1]), 100 * per_fold.ravel(), atol=0.2)
+    np.testing.assert_allclose(chart._read(chart._x, _dots(chart, "first")[0]), np.arange(rounds), atol=0.05)
+    assert {tick for _, tick in chart._y} == {60, 70, 80, 90, 100}
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_equal_rounds_have_a_chart_too(share):
+    chart = _Chart(report_charts.spread("Rounds", [share] * 2, [[share]] * 2, x_label="round"))
+    np.testing.assert_allclose(chart._read(chart._y, _dots(chart, "first")[1]), 100 * share, atol=0.2)

@@ -34,14 +34,20 @@ def test_help_lists_every_setting():
             ("--config=configs/synthetic.py", "--workdir=w", "--config.train.checkpoint_every=5"),
             "--config.train.checkpoint_minutes took its place",
         ),
-        (("--config=configs/synthetic.py", "--workdir=w", "--config.train.epochs=many"), "--config.train.epochs=many"),
+        (
+            ("--config=configs/synthetic.py", "--workdir=w", "--config.train.epochs=many"),
+            "--config.train.epochs=many: expected a whole number",
+        ),
         (
             ("--config=configs/synthetic.py", "--workdir=w", "--config.variant=no_ma"),
-            "after a colon, --config=configs/synthetic.py:VARIANT",
+            "after a colon, --config=NAME:VARIANT",
         ),
-        (("--config=configs/synthetic.py", "--workdir=w", "--mode=test"), "--mode"),
-        (("--config=configs/synthetic.py", "--workdir=w", "--speed=2"), "speed"),
-        (("--config=configs/synthetic.py", "--workdir=w", "stray"), "'stray'"),
+        (
+            ("--config=configs/synthetic.py", "--workdir=w", "--mode=test"),
+            "--mode: expected one of train, evaluate, found 'test'",
+        ),
+        (("--config=configs/synthetic.py", "--workdir=w", "--speed=2"), "--speed: no such argument"),
+        (("--config=configs/synthetic.py", "--workdir=w", "stray"), "unexpected argument 'stray'"),
     ],
 )
 def test_wrong_arguments(arguments, told, call, monkeypatch):
@@ -65,7 +71,7 @@ def test_wrong_arguments(arguments, told, call, monkeypatch):
         (("--config.train.folds_per_group=²",), 'config.train.folds_per_group: expected "auto" or a positive number'),
         (("--config.dataset.levels=x",), "config.dataset.levels: expected whole numbers of at least 1"),
         (("--config.protocol.subjects=-1",), "config.protocol.subjects: expected 0 or more, found -1"),
-        (("--config.dataset.name=bu3dfe",), "tools/prepare_dataset.py"),
+        (("--config.dataset.name=bu3dfe",), "afnet prepare"),
         (("--config.dataset.name=../ck",), "config.dataset.name: expected one of"),
     ],
 )

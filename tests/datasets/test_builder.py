@@ -1,6 +1,7 @@
 import dataclasses
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ import tensorflow_datasets as tfds
 
 from afnet_jax.atomic_files import write_arrays_atomically
 from afnet_jax.config import default_config
-from afnet_jax.datasets.builder import SPLIT, builder_of, write_dataset
+from afnet_jax.datasets import builder
+from afnet_jax.datasets.builder import SPLIT, builder_of, read_records, write_dataset
 from afnet_jax.datasets.digests import write_digests
 from afnet_jax.datasets.loading import load
 from afnet_jax.datasets.records import VERSION, record_of
@@ -44,6 +46,36 @@ def test_records_come_back_in_order_and_exactly(maps, tmp_path, capsys):
         assert example["scan_id"].decode() == each.id.name and example["subject"] == b"F0001"
         assert (example["label"], example["level"]) == (each.id.label, each.id.level)
         assert (example["ethnicity"], example["sex"]) == (b"WH", b"F")
+
+
+def test_a_large_data_set_has_several_files_in_one_order(maps, tmp_path, monkeypatch):
+    """12 scans, at most 5 of them in a file."""
+    (tmp_path / "finished").mkdir()
+    for each in maps:
+        write_arrays_atomically(tmp_path / "finished" / f"{each.id.name}.npz", record_of(each))
+    monkeypatch.setattr(builder, "SCANS_PER_SHARD", 5)
+    folder = write_dataset(DATABASES["bu3dfe"], tmp_path / "finished", tmp_path / "data")
+    assert sorted(path.name for path in folder.glob("*record*")) == [
+        f"bu3dfe-scans.array_record-{shard:05d}-of-00003" for shard in range(3)
+    ]
+    assert tfds.builder_from_directory(folder).info.splits[SPLIT].shard_lengths == [5, 5, 2]
+    assert [example["scan_id"].decode() for example in read_records(folder)] == sorted(each.id.name for each in maps)
+
+
+def test_writing_takes_no_more_memory_for_more_scans(maps, tmp_path, monkeypatch):
+    """A record takes 0.2 MB and more; 40 and 160 of them, which are copies, in files of 8."""
+    monkeypatch.setattr(builder, "SCANS_PER_SHARD", 8)
+    write_arrays_atomically(tmp_path / "one.npz", record_of(maps[0]))
+    peaks = []
+    for count in (1, 40, 160):  # the first imports what is imported late
+        (finished := tmp_path / f"finished-{count}").mkdir()
+        for copy in range(count):
+            (finished / f"{copy:03d}.npz").hardlink_to(tmp_path / "one.npz")
+        tracemalloc.start()
+        write_dataset(DATABASES["bu3dfe"], finished, tmp_path / f"data-{count}")
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[2] < peaks[1] + 1e6
 
 
 def test_landmarks_are_loaded_in_their_order_and_enter_no_digest(maps, tmp_path):

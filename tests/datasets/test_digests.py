@@ -50,5 +50,5 @@ def test_lost_added_and_unreadable_files_are_noticed(folder):
 
 def test_says_how_to_make_a_data_set_that_is_not_there(tmp_path):
     for folder in (tmp_path, tmp_path / "none"):
-        with pytest.raises(DatasetError, match=r"no prepared data set here; make it with tools/prepare_dataset.py"):
+        with pytest.raises(DatasetError, match=r"no prepared data set here; make it with afnet prepare"):
             verify(folder)

@@ -2,12 +2,14 @@
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from afnet_jax.commands import prepare as prepare_command
 from afnet_jax.config import default_config, validate
 from afnet_jax.datasets.loading import load
 from afnet_jax.datasets.preparation import prepare
@@ -18,6 +20,7 @@ from afnet_jax.scans import find_scans
 from afnet_jax.scans.databases import DATABASES, database_of
 from afnet_jax.scans.scan import EXPRESSION_CODES
 from afnet_jax.synthetic import make_scan
+from tests.support import mesh_files
 from tests.support.quick_preprocessing import quick_maps
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "own_data.md"
@@ -96,6 +99,45 @@ def test_a_reader_and_its_database_belong_together(reader, tmp_path, database, h
     with pytest.raises(DatasetError, match=told) as caught:
         prepare(database, tmp_path, tmp_path / "data", reader=reader if has_reader else None)
     assert "\n" not in str(caught.value) and not (tmp_path / "data").exists()
+
+
+def test_meshes_are_prepared_by_a_naming_rule(tmp_path):
+    raw = tmp_path / "raw" / "anna"
+    raw.mkdir(parents=True)
+    for name in ("happy2", "sad1", "neutral", "notes"):
+        (raw / f"{name}.obj").write_text(mesh_files.obj(lines="", uv=False), encoding="utf-8")
+    rule = "{subject}/{expression}{level}.obj"
+    done = prepare("faces", raw.parent, tmp_path / "data", workers=1, preprocess=quick_maps, naming=rule)
+    assert done.prepared == 2 and sum(done.left_out.values()) == 2
+    config = default_config()
+    config.dataset.update(name="faces", data_dir=str(tmp_path / "data"), image_size=32, levels=(1, 2))
+    data = load(config.dataset)
+    assert data.scan_ids.tolist() == ["anna_happy2", "anna_sad1"] and set(data.subjects) == {"anna"}
+    other = prepare(
+        "faces", raw.parent, tmp_path / "data", workers=1, preprocess=quick_maps, naming="{subject}/{expression}*.obj"
+    )
+    assert other.prepared == 2 and load(config.dataset).levels.tolist() == [0, 0]  # prepared anew by the other rule
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--naming={subject}.obj"], "holds {expression} 0 times"),
+        (["--naming={subject}_{expression}.wrl"], "ends in .wrl"),
+        (["--naming="], "holds {subject} 0 times"),
+        (["--naming={subject}_{expression}.obj", "--reader=my.py"], "not allowed with"),
+        (["--naming={subject}_{expression}.obj", "--database=bu3dfe"], "has its own reader"),
+        (["--landmarks=some"], "some"),
+    ],
+)
+def test_wrong_arguments_are_told(tmp_path, monkeypatch, capsys, arguments, told):
+    always = ["--database=own", f"--raw={tmp_path}", f"--data_dir={tmp_path / 'data'}"]
+    monkeypatch.setattr(sys, "argv", ["afnet prepare", *always, *arguments])
+    with pytest.raises(SystemExit) as stop:
+        prepare_command.main()
+    error = capsys.readouterr().err
+    assert stop.value.code == 2 and told in error and "Traceback" not in error
+    assert not (tmp_path / "data").exists()
 
 
 def test_a_database_of_another_name_is_prepared_loaded_and_inspected(reader, folder, tmp_path):

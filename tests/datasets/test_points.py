@@ -12,8 +12,8 @@ from afnet_jax.datasets.loading import load
 from afnet_jax.datasets.preparation import prepare
 from afnet_jax.datasets.records import EARLIER, VERSION, dataset_folder, prepared_names
 from afnet_jax.errors import DatasetError
+from afnet_jax.geometry.alignment import to_canonical
 from afnet_jax.points.clouds import cloud_shapes
-from afnet_jax.preprocessing.alignment import to_canonical
 from afnet_jax.preprocessing.point_sample import POINTS, sample_points
 from afnet_jax.quality.inspection import find_dataset
 from afnet_jax.scans import find_scans, read_scan

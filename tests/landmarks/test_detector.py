@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from afnet_jax.landmarks import bodies, find_landmarks, views
+from afnet_jax.geometry.alignment import align
+from afnet_jax.landmarks import bodies, detector, examples, find_landmarks, views
 from afnet_jax.landmarks.detector import height_at
+from afnet_jax.landmarks.disturbances import MIRRORED
+from afnet_jax.landmarks.plausibility import Prior
 from afnet_jax.landmarks.subjects import draw_head
-from afnet_jax.preprocessing.alignment import align
 from afnet_jax.scans.scan import LANDMARKS, Scan, ScanError, ScanId
 
 UNSEEN = 4242  # seed of heads
@@ -84,6 +86,29 @@ def test_what_is_no_face_is_refused_in_one_line(kind):
     with pytest.raises(ScanError, match="no face found") as caught:
         find_landmarks(scan_of(points, triangles))
     assert len(str(caught.value).splitlines()) == 1
+
+
+class Exact:
+    """A detector that knows the landmarks, and is shown views from these sides, each with its mirror image."""
+
+    def __init__(self, landmarks: np.ndarray, turns):
+        self.prior = Prior(landmarks.ravel(), 1e6 * np.eye(landmarks.size))
+        self._landmarks, self._turns = landmarks, iter(turns)
+
+    def places(self, depths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        row, col = views.fine_grid().to_pixels(detector._about_middle(self._landmarks, next(self._turns)))
+        direct = np.stack([col, row], axis=1)
+        return np.stack([direct, direct[MIRRORED] * [-1, 1] + [depths.shape[2] - 1, 0]]), np.full(2, 9.0)
+
+
+def test_places_in_views_from_several_sides_are_brought_back_to_the_upright_one():
+    head = examples._canonical_head(5, UNSEEN)
+    turned = [detector._about_middle(head.points, turn) for turn in detector._TURNS]
+    depths = np.stack([views.depth_image(points, head.triangles, views.fine_grid()) for points in turned])
+    places, confidence, presence = detector._placed(Exact(head.landmarks, detector._TURNS), depths, detector._TURNS)
+    off = np.linalg.norm(places - head.landmarks, axis=1)
+    assert np.median(off) < 0.5 and np.quantile(off, 0.9) < 3.0
+    assert presence > 0.99 and np.median(confidence) > 0.9
 
 
 def test_heights_are_read_off_the_surface_between_pixels_and_beside_holes():

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from afnet_jax.geometry.alignment import TEMPLATE
 from afnet_jax.landmarks.plausibility import fitted_prior, judged
-from afnet_jax.preprocessing.alignment import TEMPLATE
 from afnet_jax.scans.scan import LANDMARKS
 
 FACE = np.stack([TEMPLATE[name] for name in LANDMARKS])

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from afnet_jax.landmarks import bodies, training, views
+from afnet_jax.landmarks import bodies, subjects, training, views
 from afnet_jax.landmarks.disturbances import MIRRORED, disturbed, glasses
 from afnet_jax.landmarks.examples import MARGIN, load_views, make_views, views_of
 from afnet_jax.landmarks.network import FaceFinder
@@ -104,6 +104,28 @@ def test_disturbed_views_are_drawn_again_alike_and_stay_near():
         )
         known = np.isfinite(worse)
         assert known.any() and np.median(np.abs(worse - depth)[known]) < 4
+
+
+def test_steep_flanks_are_lost_now_and_then():
+    depth = np.zeros((96, 96), np.float32)
+    depth[:, 48:] = 60  # a step
+    lost = [np.isnan(disturbed(depth, 2.2, np.random.default_rng(seed))[:, 47:49]).mean() > 0.9 for seed in range(40)]
+    assert 0.15 < np.mean(lost) < 0.6
+
+
+def test_mouths_and_eyes_are_shut_on_some_heads_and_open_on_others():
+    heads = [draw_head(number, 9).landmarks for number in range(24)]
+    upper, lower = LANDMARKS.index("upper_lip_inner"), LANDMARKS.index("lower_lip_inner")
+    gaps = np.array([np.linalg.norm(head[upper] - head[lower]) for head in heads])
+    assert 4 <= (gaps < 0.5).sum() <= 18 and (gaps > 5).sum() >= 4
+
+
+def test_features_of_heads_vary_beyond_the_default_subjects():
+    moved = [subjects._own_features(np.random.default_rng(seed)) for seed in range(30)]
+    corner = template.interpolate(moved[0], np.array([template.place(27.0, -37.0)]))
+    assert corner.shape == (1, 3)
+    spread = np.std([template.interpolate(each, landmark_places()) for each in moved], axis=0)
+    assert (spread[LANDMARKS.index("nose_tip")] > [-1, 0.5, 1.0]).all() and spread.max() < 6
 
 
 def test_glasses_leave_holes_at_the_eyes_alone():

@@ -126,6 +126,10 @@ def test_classify_of_encode_is_the_network_and_has_gradients_for_gradcam(model):
     maps = faces()
     features = model.encode(maps)
     np.testing.assert_allclose(model.classify(features), model(maps), atol=1e-6)
+    for stage in (1, 2, 3):
+        early = model.encode(maps, stage=stage)
+        assert early["depth"].shape == (2, 64 >> (stage + 1), 64 >> (stage + 1), 32 << stage)
+        np.testing.assert_allclose(model.classify(early, maps=maps, stage=stage), model(maps), atol=1e-6)
     gradients = jax.grad(lambda x: model.classify(x)[:, 3].sum())(features)
     assert all(float(jnp.abs(gradients[trunk]).max()) > 0 for trunk in ("texture", "depth"))
 

@@ -1,6 +1,7 @@
 """Published weights: read whole, refused when anything is amiss, and never run as code."""
 
 import contextlib
+import logging
 import pickle
 import runpy
 import struct
@@ -199,7 +200,7 @@ def test_a_damaged_ported_folder_is_refused(safetensors_file, tmp_path):
     digests.write_text(stated.replace('"bn1.bias": "', '"bn1.bias": "0'))
     assert "tensor bn1.bias: expected SHA-256" in refusal(out)
     digests.write_text(stated[:100])
-    assert "expected a folder written by tools/port_imagenet.py" in refusal(out)
+    assert "expected a folder written by afnet port-imagenet" in refusal(out)
     digests.write_text(stated)
     for shard in (out / "weights").rglob("d/*"):
         shard.write_bytes(b"")
@@ -232,6 +233,12 @@ def test_the_stacked_stem_sees_two_equal_images_as_the_original_sees_one(safeten
     )
 
 
+@pytest.fixture
+def nothing_cached(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *names: None)
+
+
+@pytest.mark.usefixtures("nothing_cached")
 def test_imagenet_is_downloaded_checked_and_refused_when_altered(published, safetensors_file, monkeypatch, tmp_path):
     blob = tmp_path / "blobs" / digest_of_file(safetensors_file)
     blob.parent.mkdir()
@@ -250,6 +257,16 @@ def test_imagenet_is_downloaded_checked_and_refused_when_altered(published, safe
         load_pretrained("imagenet")
 
 
+def test_what_is_cached_is_used_without_a_network(published, safetensors_file, monkeypatch, tmp_path, capsys):
+    blob = tmp_path / digest_of_file(safetensors_file)
+    safetensors_file.rename(blob)
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *names: str(blob))
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *names: pytest.fail("the network was tried"))
+    assert_is_published(load_pretrained("imagenet").tensors, published)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.usefixtures("nothing_cached")
 def test_where_the_cache_keeps_no_digest_the_hub_is_asked(published, safetensors_file, monkeypatch):
     class Metadata:
         etag = digest_of_file(safetensors_file)
@@ -259,10 +276,12 @@ def test_where_the_cache_keeps_no_digest_the_hub_is_asked(published, safetensors
     assert_is_published(load_pretrained("imagenet").tensors, published)
 
 
-def test_offline_the_error_says_which_file_to_fetch(monkeypatch):
+@pytest.mark.usefixtures("nothing_cached")
+def test_offline_the_error_says_which_file_to_fetch(monkeypatch, capsys):
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     def offline(*names):
+        logging.getLogger("huggingface_hub.utils._http").warning("Retrying in 8s [Retry 5/5].")
         raise LocalEntryNotFoundError("no network")
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", offline)
@@ -270,6 +289,8 @@ def test_offline_the_error_says_which_file_to_fetch(monkeypatch):
         load_pretrained("imagenet")
     for word in ("model.safetensors", pretrained.IMAGENET_REPO, "resnet18-f37072fd.pth", "config.model.pretrained"):
         assert word in str(refused.value)
+    assert capsys.readouterr().err == "downloading model.safetensors of timm/resnet18.tv_in1k, 47 MB, once …\n"
+    assert logging.getLogger("huggingface_hub").level != logging.ERROR
 
 
 def test_none_is_none():

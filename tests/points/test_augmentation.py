@@ -7,11 +7,11 @@ from scipy.spatial.transform import Rotation
 
 from afnet_jax.config import default_config, validate
 from afnet_jax.errors import ConfigError
+from afnet_jax.geometry.alignment import TEMPLATE
 from afnet_jax.maps import Clouds
 from afnet_jax.points.augmentation import change_cloud, render_augmented, turned
 from afnet_jax.points.rendering import render
 from afnet_jax.points.visibility import canonical
-from afnet_jax.preprocessing.alignment import TEMPLATE
 from afnet_jax.scans.scan import LANDMARKS
 from benchmarks.programs import AUGMENTED
 

@@ -6,12 +6,12 @@ import pytest
 import scipy.ndimage
 from scipy.spatial.transform import Rotation
 
+from afnet_jax.geometry.alignment import TEMPLATE
 from afnet_jax.points.masks import draw_masks
 from afnet_jax.points.region import face_region
 from afnet_jax.points.rendering import grid_of
 from afnet_jax.points.surface import fit_colours, fit_heights
 from afnet_jax.points.visibility import nearest_points, spread_max
-from afnet_jax.preprocessing.alignment import TEMPLATE
 from afnet_jax.preprocessing.masks import salient_masks
 from afnet_jax.preprocessing.pipeline import PreprocessingConfig
 from afnet_jax.scans.scan import LANDMARKS

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from afnet_jax.preprocessing.alignment import TEMPLATE
+from afnet_jax.geometry.alignment import TEMPLATE
 from afnet_jax.preprocessing.masks import salient_masks
 from afnet_jax.preprocessing.pipeline import PreprocessingConfig
 

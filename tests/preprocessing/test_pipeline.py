@@ -157,7 +157,6 @@ def a_patch(scan):
         (without_surface, "only background"),
         (in_metres, "look like metres"),
         (a_patch, "the face fills"),
-        (lambda scan: dataclasses.replace(scan, landmarks={}), "no landmarks"),
         (lambda scan: dataclasses.replace(scan, triangles=scan.triangles[:5]), "no surface is left"),
     ],
 )

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import scipy.spatial
 
+from afnet_jax.geometry.surface import SurfaceConfig, clean_surface
 from afnet_jax.preprocessing import preprocess
-from afnet_jax.preprocessing.surface import SurfaceConfig, clean_surface
 from afnet_jax.quality.evaluation import evaluate
 from afnet_jax.quality.truth import mesh_truth
 

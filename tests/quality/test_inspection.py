@@ -13,7 +13,7 @@ from afnet_jax.datasets import digests
 from afnet_jax.datasets.builder import write_dataset
 from afnet_jax.datasets.records import record_of
 from afnet_jax.errors import DatasetError
-from afnet_jax.preprocessing.alignment import TEMPLATE
+from afnet_jax.geometry.alignment import TEMPLATE
 from afnet_jax.preprocessing.face_maps import FaceMaps
 from afnet_jax.quality.inspection import find_dataset, inspect
 from afnet_jax.quality.inspection_page import to_html, write_page

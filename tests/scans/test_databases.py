@@ -156,3 +156,11 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("os.walk", walk)
     with pytest.raises(ScanError, match="F0001: the folder cannot be read"):
         find_scans("bu3dfe", tmp_path)
+
+
+def test_meshes_whose_names_tell_no_expression_want_a_rule(tmp_path):
+    for name in ("anna_happy.obj", "bert_sad.obj"):
+        (tmp_path / name).touch()
+    with pytest.raises(ScanError, match=r"2 meshes whose names tell no expression; .* --naming=RULE") as raised:
+        find_scans("mesh", tmp_path)
+    assert "\n" not in str(raised.value)

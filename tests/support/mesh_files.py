@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from afnet_jax.scans.scan import Scan
 from tests.support.dome import dome
 
 SURFACE = dome()
@@ -53,6 +54,15 @@ def write_obj(folder: Path, text: str | None = None) -> Path:
     path = folder / "face.obj"
     path.write_text(obj() if text is None else text, encoding="utf-8")
     return path
+
+
+def write_coloured_obj(path: Path, scan: Scan) -> None:
+    """A scan as an OBJ file with some colour at every point, its landmarks beside it."""
+    vertices = [f"v {x:.4f} {y:.4f} {z:.4f} {0.4 + 0.2 * (i % 2)} 0.4 0.3" for i, (x, y, z) in enumerate(scan.points)]
+    faces = [f"f {a} {b} {c}" for a, b, c in scan.triangles + 1]
+    path.write_text("\n".join([*vertices, *faces]) + "\n")
+    landmarks = {name: list(map(float, at)) for name, at in scan.landmarks.items()}
+    path.with_suffix(".landmarks.json").write_text(json.dumps(landmarks))
 
 
 def ply(form: str = "ascii", *, faces: list[list[int]] | None = None, colours: bool = True, points=POINTS) -> bytes:

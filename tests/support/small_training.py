@@ -1,14 +1,18 @@
 """A data set small enough to train on in seconds, whose expressions are plain to see, and training on it."""
 
+import signal
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from afnet_jax.config import default_config
 from afnet_jax.datasets.loading import FaceDataset
 from afnet_jax.maps import Maps
 from afnet_jax.runs.folder import RunFolder
 from afnet_jax.training import loop
+from afnet_jax.training.devices import GroupProgram
+from afnet_jax.training.group import Interrupted
 
 SIZE = 32
 
@@ -57,3 +61,19 @@ def train_and_evaluate(config, workdir: Path, faces: FaceDataset) -> None:
 def evaluate(config, workdir: Path, faces: FaceDataset) -> None:
     with RunFolder(workdir) as folder:
         loop.evaluate(config, folder, faces)
+
+
+def stop_at(faces, folder, step: int, **changes) -> None:
+    """Trains until SIGTERM arrives within the given call of the program."""
+    real, calls = GroupProgram.train, []
+
+    def terminated(self, *args):
+        calls.append(args)
+        if len(calls) == step:
+            signal.raise_signal(signal.SIGTERM)
+        return real(self, *args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(GroupProgram, "train", terminated)
+        with pytest.raises(Interrupted, match="run the same command again"):
+            train_and_evaluate(make_config(**changes), folder, faces)

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import scipy.interpolate
 
-from afnet_jax.preprocessing.alignment import TEMPLATE
+from afnet_jax.geometry.alignment import TEMPLATE
 from afnet_jax.scans import Scan, ScanId
 
 

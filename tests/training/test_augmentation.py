@@ -46,7 +46,17 @@ def test_off_is_off(batch):
         np.testing.assert_array_equal(before, after)
 
 
-@pytest.mark.parametrize("settings", [{"flip": True}, {"max_shift": 8}, {"flip": True, "max_shift": 16}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"flip": True},
+        {"max_shift": 8},
+        {"flip": True, "max_shift": 16},
+        {"max_turn": 25.0},
+        {"max_zoom": 0.1},
+        {"flip": True, "max_shift": 6, "max_turn": 10.0, "max_zoom": 0.1},
+    ],
+)
 def test_all_maps_move_together(batch, settings):
     moved = _augmented(batch, **settings)
     assert not np.array_equal(moved.texture, batch.texture)
@@ -66,6 +76,76 @@ def test_what_a_shift_brings_in_is_outside_the_face(batch):
     assert np.isfinite(np.asarray(moved.mask1)).all() and np.isfinite(np.asarray(moved.mask2)).all()
     outside = np.isnan(np.asarray(moved.depth))[..., 0]
     assert (np.asarray(moved.texture)[outside] == 0).all()
+
+
+def test_a_turn_is_what_scipy_makes_of_the_same_angle():
+    """Of a smooth image, since both interpolate linearly; the angle is drawn, and found again by the best match."""
+    rng = np.random.default_rng(3)
+    smooth = scipy.ndimage.gaussian_filter(rng.normal(0, 1, (SIZE, SIZE)), 4)
+    smooth = (255 * (smooth - smooth.min()) / np.ptp(smooth)).astype(np.uint8)
+    batch = _face(6)._replace(texture=jnp.asarray(np.broadcast_to(smooth[None, ..., None], (6, SIZE, SIZE, 3))))
+    middle, found = np.s_[16:48, 16:48], []
+    for turned in np.asarray(_augmented(batch, max_turn=20.0).texture, float)[..., 0]:
+        errors = {
+            angle: np.abs(scipy.ndimage.rotate(smooth.astype(float), angle, reshape=False, order=1) - turned)[middle]
+            for angle in np.arange(-20, 20.1, 0.5)
+        }
+        found.append(min(errors, key=lambda angle, errors=errors: errors[angle].mean()))
+        assert errors[found[-1]].mean() < 1.5
+    assert len(set(found)) >= 4 and min(found) < -3 and max(found) > 3
+
+
+def test_a_larger_face_is_deeper_in_proportion():
+    """A slope of depth stays the same slope."""
+    plane = np.broadcast_to(np.linspace(-31.5, 31.5, SIZE)[None, None, :, None], (6, SIZE, SIZE, 1))
+    batch = _face(6)._replace(depth=jnp.asarray(plane.astype(np.float16)))
+    zoomed = np.asarray(_augmented(batch, max_zoom=0.3).depth, float)[:, 24:40, 24:40, 0]
+    np.testing.assert_allclose(np.diff(zoomed, axis=2), 1.0, atol=0.05)
+
+
+LOOKS = {"gamma": 0.5, "tint": 0.3, "grey": 1.0, "noise": 0.1, "noise_mm": 2.0, "blur": 2.0}
+
+
+@pytest.mark.parametrize("name", LOOKS)
+def test_looks_change_the_face_and_nothing_outside_it(batch, name):
+    changed = _augmented(batch, **{name: LOOKS[name]})
+    outside = np.isnan(np.asarray(batch.depth))
+    np.testing.assert_array_equal(np.isnan(np.asarray(changed.depth)), outside)
+    assert (np.asarray(changed.texture)[outside[..., 0]] == 0).all()
+    of_depth, of_texture = name in ("noise_mm", "blur"), name not in ("noise_mm",)
+    if name == "blur":  # of a face of one colour and depth nothing changes, up to its edge
+        np.testing.assert_allclose(np.asarray(changed.depth)[~outside], 5, atol=0.01)
+        np.testing.assert_allclose(np.asarray(changed.texture)[~outside[..., 0]], 200, atol=1)
+    elif name == "grey":  # which it was
+        np.testing.assert_allclose(np.asarray(changed.texture), np.asarray(batch.texture), atol=1)
+    else:
+        assert np.array_equal(changed.depth, batch.depth, equal_nan=True) != of_depth
+        assert np.array_equal(changed.texture, batch.texture) != of_texture
+
+
+def test_grey_brings_the_colours_together():
+    faces = _face(8)
+    changed = np.asarray(_augmented(faces, grey=1.0).texture, float)
+    spread, before = changed.std(-1).mean((1, 2)), np.asarray(faces.texture, float).std(-1).mean((1, 2))
+    assert (spread < before).all() and spread.min() < 0.5 * before.min()
+    np.testing.assert_allclose(changed.mean(-1), np.asarray(faces.texture, float).mean(-1), atol=1)
+
+
+def test_noise_is_of_the_deviation_that_was_asked_for():
+    faces = _face(64)._replace(depth=jnp.zeros((64, SIZE, SIZE, 1), jnp.float16))
+    spread = np.asarray(_augmented(faces, noise_mm=4.0).depth, float).std((1, 2, 3))
+    assert 3.5 < spread.max() < 4.2 and spread.min() < 0.5  # each scan draws its own, from none to all of it
+
+
+def test_what_is_cut_out_is_a_hole_in_texture_and_depth():
+    faces = _face(32)
+    changed = _augmented(faces, erase=0.4)
+    hole = np.isnan(np.asarray(changed.depth))[..., 0]
+    assert (np.asarray(changed.texture)[hole] == 0).all()
+    share = hole.mean((1, 2))
+    assert 0.25 < (share > 0).mean() < 0.75 and share.max() <= 0.41**2
+    rest = ~hole
+    np.testing.assert_array_equal(np.asarray(changed.texture)[rest], np.asarray(faces.texture)[rest])
 
 
 def _face(count: int = 1) -> Maps:

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import shutil
-import signal
 
 import jax
 import numpy as np
@@ -19,7 +18,7 @@ from afnet_jax.runs.metrics import MetricsWriter
 from afnet_jax.training.checkpoint_clock import CheckpointClock
 from afnet_jax.training.devices import GroupProgram
 from afnet_jax.training.group import Interrupted
-from tests.support.small_training import evaluate, make_config, make_faces, train_and_evaluate
+from tests.support.small_training import evaluate, make_config, make_faces, stop_at, train_and_evaluate
 
 pytestmark = pytest.mark.slow
 
@@ -136,31 +135,15 @@ def test_what_does_not_fit_the_memory_is_trained_in_smaller_groups(unbroken, fac
     np.testing.assert_array_equal(_predictions(tmp_path)["logits"], _predictions(unbroken)["logits"])
 
 
-def _stop_at(faces, folder, step: int, **changes) -> None:
-    """Trains until SIGTERM arrives within the given call of the program."""
-    real, calls = GroupProgram.train, []
-
-    def terminated(self, *args):
-        calls.append(args)
-        if len(calls) == step:
-            signal.raise_signal(signal.SIGTERM)
-        return real(self, *args)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(GroupProgram, "train", terminated)
-        with pytest.raises(Interrupted, match="run the same command again"):
-            train_and_evaluate(make_config(**changes), folder, faces)
-
-
 def test_sigterm_saves_within_an_epoch_and_the_run_goes_on(unbroken, faces, tmp_path):
-    _stop_at(faces, tmp_path, 6)
+    stop_at(faces, tmp_path, 6)
     train_and_evaluate(make_config(), tmp_path, faces)
     _assert_same_run(unbroken, tmp_path)
 
 
 def test_stopped_in_the_last_step_of_the_last_group_it_goes_on(unbroken, faces, tmp_path):
     """Nothing but the evaluation is left; 3 folds in one group, 2 epochs of 4 steps."""
-    _stop_at(faces, tmp_path, 8)
+    stop_at(faces, tmp_path, 8)
     train_and_evaluate(make_config(), tmp_path, faces)
     _assert_same_run(unbroken, tmp_path)
 
@@ -170,7 +153,7 @@ def test_in_groups_of_another_size_it_goes_on_from_what_each_training_had_reache
     unbroken, faces, tmp_path, monkeypatch, size, then
 ):
     """Stopped after 6 calls: in one group all stand within their second epoch, alone the first one is there."""
-    _stop_at(faces, tmp_path, 6, **{"train.folds_per_group": size})
+    stop_at(faces, tmp_path, 6, **{"train.folds_per_group": size})
     trained, real = [], GroupProgram.train
 
     def counting(self, state, group, *args):
@@ -204,7 +187,7 @@ def test_a_stale_checkpoint_never_overshadows_finished_weights(unbroken, faces, 
 
 
 def test_torn_metrics_stop_no_training(unbroken, faces, tmp_path):
-    _stop_at(faces, tmp_path, 6)
+    stop_at(faces, tmp_path, 6)
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"round": 0, "epoch": 1, "fol')
     (tmp_path / "metrics-1.jsonl").write_text((unbroken / "metrics.jsonl").read_text())  # of a process that is no more
@@ -216,7 +199,7 @@ def test_torn_metrics_stop_no_training(unbroken, faces, tmp_path):
 
 
 def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(unbroken, faces, tmp_path, saved_each_epoch):
-    _stop_at(faces, tmp_path, 6)
+    stop_at(faces, tmp_path, 6)
     newest = max(tmp_path.glob("checkpoints/*/*/"), key=lambda path: int(path.name))
     for path in (newest / "arrays").rglob("*"):
         if path.is_file():

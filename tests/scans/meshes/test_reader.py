@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from afnet_jax.preprocessing import preprocess
+from afnet_jax.preprocessing.pipeline import preprocess_given
 from afnet_jax.scans import ScanError, read_scan
 from afnet_jax.scans.images import write_rgb
 from afnet_jax.scans.scan import LANDMARKS
@@ -87,11 +88,11 @@ def test_an_unknown_unit_without_landmarks_is_said_to_be_a_guess(tmp_path, face)
     assert any("unit is unknown" in remark for remark in scan.remarks)
 
 
-def test_without_landmarks_a_scan_is_read_and_preprocessing_says_what_is_missing(tmp_path, face):
+def test_without_landmarks_a_scan_is_read_and_preprocessing_by_given_ones_says_what_is_missing(tmp_path, face):
     scan = read_scan(write_face(tmp_path, face, landmarks=False))
     assert scan.landmarks == {}
     with pytest.raises(ScanError, match=r"face.obj: no landmarks"):
-        preprocess(scan)
+        preprocess_given(scan)
 
 
 def test_landmarks_as_csv(tmp_path):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from afnet_jax.preprocessing.cameras import chart_of_triangles, find_camera
-from afnet_jax.preprocessing.rendering import Grid, TexturedMesh, inpaint, rasterize, render_texture
+from afnet_jax.geometry.cameras import chart_of_triangles, find_camera
+from afnet_jax.geometry.rendering import Grid, TexturedMesh, inpaint, rasterize, render_texture
 
 GRID = Grid(32, 1.0, (-15.5, 15.5))
 SQUARE = np.array([[0, 1, 2], [0, 2, 3]])

@@ -6,9 +6,10 @@ import json
 import numpy as np
 import pytest
 
-from afnet_jax import preprocessing
 from afnet_jax.datasets.records import record_of
-from afnet_jax.landmarks.choice import CHOICES, preprocess
+from afnet_jax.preprocessing import preprocess
+from afnet_jax.preprocessing.choice import CHOICES
+from afnet_jax.preprocessing.pipeline import preprocess_given
 from afnet_jax.scans.scan import ScanError
 from afnet_jax.synthetic import make_scan
 
@@ -24,14 +25,14 @@ def found(scan):
 
 
 def test_given_landmarks_are_taken(scan):
-    maps, plain = preprocess(scan), preprocessing.preprocess(scan)
+    maps, plain = preprocess(scan), preprocess_given(scan)
     assert maps.quality["landmarks"] == "given"
     assert np.array_equal(maps.depth, plain.depth, equal_nan=True) and np.array_equal(maps.texture, plain.texture)
 
 
 def test_landmarks_are_found_where_there_are_none(scan, found):
     assert found.quality["landmarks"] == "found" and 0.3 < found.quality["landmark_confidence"] <= 1
-    plain = preprocessing.preprocess(scan)
+    plain = preprocess(scan)
     both = found.valid & plain.valid
     assert both.sum() > 0.9 * plain.valid.sum()
     assert np.median(np.abs(found.depth - plain.depth)[both]) < 2.5

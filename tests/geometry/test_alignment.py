@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from afnet_jax.preprocessing.alignment import TEMPLATE, AlignmentFault, align, to_canonical
+from afnet_jax.geometry.alignment import TEMPLATE, AlignmentFault, align, to_canonical
 
 BOSPHORUS = sorted(TEMPLATE)
 BU3DFE = [name for name in BOSPHORUS if name not in ("nose_tip", "right_nose_saddle", "left_nose_saddle")]

@@ -7,11 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from afnet_jax import preprocessing
+from afnet_jax.geometry.alignment import TEMPLATE
 from afnet_jax.landmarks import find_landmarks
-from afnet_jax.preprocessing.alignment import TEMPLATE
 from afnet_jax.preprocessing.face_maps import FaceMaps
-from afnet_jax.preprocessing.pipeline import PreprocessingConfig
+from afnet_jax.preprocessing.pipeline import PreprocessingConfig, preprocess_given
 from afnet_jax.scans.scan import Scan
 from afnet_jax.scans.validity import validated
 
@@ -26,12 +25,9 @@ def preprocess(scan: Scan, config: PreprocessingConfig | None = None) -> FaceMap
         The maps, whose quality["landmarks"] is "given" or "found", with quality["landmark_confidence"] where found.
 
     Raises:
-        ScanError: as `preprocessing.preprocess`, or no face is found.
+        ScanError: the landmarks give no pose or lie off the surface, the surface is not a face's, or none is found.
     """
-    if not scan.landmarks:
-        return preprocess_found(scan, config)
-    maps = preprocessing.preprocess(scan, config)
-    return dataclasses.replace(maps, quality={**maps.quality, "landmarks": "given"})
+    return preprocess_given(scan, config) if scan.landmarks else preprocess_found(scan, config)
 
 
 def preprocess_found(scan: Scan, config: PreprocessingConfig | None = None) -> FaceMaps:
@@ -39,7 +35,7 @@ def preprocess_found(scan: Scan, config: PreprocessingConfig | None = None) -> F
     landmarks, confidence = find_landmarks(scan)
     found = dataclasses.replace(scan, landmarks=landmarks, frontal=False, remarks=scan.remarks + _remark(confidence))
     scan = validated(found if scan.frontal else _in_mm(found))
-    maps = preprocessing.preprocess(scan, config)
+    maps = preprocess_given(scan, config)
     mean = float(np.mean(list(confidence.values())))
     return dataclasses.replace(maps, quality={**maps.quality, "landmarks": "found", "landmark_confidence": mean})
 
@@ -67,6 +63,6 @@ def _remark(confidence: Mapping[str, float]) -> tuple[str, ...]:
 # What --landmarks says -> what makes face maps of a scan.
 CHOICES: Mapping[str, Callable[[Scan], FaceMaps]] = {
     "auto": preprocess,
-    "given": preprocessing.preprocess,
+    "given": preprocess_given,
     "found": preprocess_found,
 }

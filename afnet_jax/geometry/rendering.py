@@ -8,7 +8,7 @@ import numpy as np
 import scipy.ndimage
 from PIL import Image
 
-from afnet_jax.preprocessing.cameras import chart_of_triangles, photographed
+from afnet_jax.geometry.cameras import chart_of_triangles, photographed
 
 _SAMPLES = 3  # along each edge of a pixel
 _MAX_REACH = 2.0  # times the usual texels per pixel that one pixel averages over

@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse
 import scipy.sparse.csgraph
 
-from afnet_jax.preprocessing.triangles import area_vectors, unit
+from afnet_jax.geometry.triangles import area_vectors, unit
 
 _STEEP = np.cos(np.radians(60))  # a triangle that leans more than this against the surface at a corner spans a step
 

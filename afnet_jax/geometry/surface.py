@@ -8,8 +8,8 @@ import numpy as np
 import scipy.sparse
 import scipy.sparse.csgraph
 
-from afnet_jax.preprocessing.bridges import find_bridges
-from afnet_jax.preprocessing.triangles import area_vectors, lengths, longest_edges, unit
+from afnet_jax.geometry.bridges import find_bridges
+from afnet_jax.geometry.triangles import area_vectors, lengths, longest_edges, unit
 
 # Of white noise, the spread of what a point stands off more than its neighbours do, against the spread of what it
 # stands off: 1.29 to 1.31 on regular and on random meshes.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from afnet_jax.preprocessing.surface import SurfaceConfig, clean_surface
+from afnet_jax.geometry.surface import SurfaceConfig, clean_surface
 
 
 def noisy(face, spacing, noise, seed=0):

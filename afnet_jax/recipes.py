@@ -1,0 +1,98 @@
+"""Settings that come with the package beside the databases' own: what is learned from first, and what wins afterwards.
+
+The paper's settings stay those of `config.default_config` and of the databases; docs/accuracy.md has what these gain.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from afnet_jax.config import database_config, default_config
+from afnet_jax.errors import ConfigError
+from afnet_jax.scans.databases import DATABASES
+
+_LOOKS: dict[str, Any] = {
+    "train.flip": True,
+    "train.max_shift": 3,
+    "train.max_turn": 6.0,
+    "train.max_zoom": 0.08,
+    "train.colour_jitter": 0.15,
+    "train.gamma": 0.4,
+    "train.tint": 0.15,
+    "train.grey": 0.7,
+    "train.noise": 0.03,
+    "train.noise_mm": 0.3,
+    "train.blur": 0.8,
+    "train.erase": 0.25,
+}
+
+RECIPES: dict[str, dict[str, Any]] = {
+    # One training on synthetic subjects drawn far more widely than the default ones, the first of 50 folds held out.
+    "pretrain": {
+        "dataset.name": "synthetic",
+        "dataset.image_size": 64,
+        "dataset.synthetic_variety": "wide",
+        "dataset.synthetic_subjects": 2000,
+        "protocol.subjects": 0,
+        "protocol.folds": 50,
+        "protocol.folds_run": 1,
+        "protocol.rounds": 1,
+        "train.epochs": 5,
+        "train.batch_size": 32,
+        "train.learning_rate": 5e-4,
+        "train.learning_rate_decay": "cosine",
+        "train.warmup": 0.05,
+        "train.weight_decay": 0.02,
+        **_LOOKS,
+    },
+    # From random weights, on the few people that a database has; --config.dataset.name says which.
+    "recipe": {
+        "dataset.image_size": 64,
+        "protocol.subjects": 0,
+        "protocol.folds": 5,
+        "protocol.rounds": 1,
+        "train.epochs": 30,
+        "train.batch_size": 16,
+        "train.learning_rate": 5e-4,
+        "train.learning_rate_decay": "cosine",
+        "train.warmup": 0.1,
+        "train.weight_decay": 0.02,
+        "train.label_smoothing": 0.1,
+        "model.mirror": True,
+        **_LOOKS,
+    },
+    # The same from pretrained weights, which --config.model.start_from names.
+    "finetune": {
+        "dataset.image_size": 64,
+        "protocol.subjects": 0,
+        "protocol.folds": 5,
+        "protocol.rounds": 1,
+        "train.epochs": 8,
+        "train.batch_size": 16,
+        "train.learning_rate": 1e-4,
+        "train.learning_rate_decay": "cosine",
+        "train.warmup": 0.1,
+        "train.weight_decay": 0.02,
+        "train.label_smoothing": 0.1,
+        "model.mirror": True,
+        **_LOOKS,
+    },
+}
+SHIPPED = tuple(sorted([*RECIPES, *(name for name, database in DATABASES.items() if database.settings)]))
+
+
+def shipped_config(name: str, variant: str = "afnet") -> ConfigDict:
+    """Returns the settings of a name in SHIPPED: of a database, or of a recipe.
+
+    Raises:
+        ConfigError: an unknown name or variant.
+    """
+    if name not in SHIPPED:
+        raise ConfigError(f"config {name!r} is unknown; expected one of {', '.join(SHIPPED)}")
+    if name in DATABASES:
+        return database_config(name, variant)
+    config = default_config(variant)
+    config.update_from_flattened_dict(RECIPES[name])
+    return config

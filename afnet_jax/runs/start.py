@@ -1,0 +1,105 @@
+"""What config.model.start_from names: a finished run's network, or a file of weights; and who has been seen before."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from afnet_jax.config import default_config
+from afnet_jax.errors import RunError, WeightsError
+from afnet_jax.models.starting_weights import SUFFIX, StartingWeights, load_weights, weights_of
+from afnet_jax.paths import user_path
+from afnet_jax.protocol import Fold
+from afnet_jax.runs.folder import is_run_folder, open_checkpoints, read_run_file, read_splits
+
+_SOURCE = re.compile(r"(?P<path>.+?)(?::(?P<round>\d+))?(?::(?P<fold>\d+))?")
+
+
+def load_start(source: str) -> StartingWeights | None:
+    """Loads what config.model.start_from names.
+
+    Args:
+        source: "" for nothing; RUN[:round[:fold]], of round 0 and fold 0 by default; or a file of `save_weights`.
+
+    Raises:
+        WeightsError, RunError: no such run or file, a damaged one, or weights that were not kept.
+    """
+    if not source:
+        return None
+    match = _SOURCE.fullmatch(source)
+    assert match is not None  # it matches any text
+    path = user_path(match["path"])
+    if user_path(source).suffix == SUFFIX and not user_path(source).is_dir():
+        return load_weights(user_path(source))
+    if user_path(source).is_dir():  # a name that ends like a round
+        return load_from_run(user_path(source), 0, 0)
+    if not path.is_dir():
+        raise WeightsError(
+            f"config.model.start_from={source}: expected a finished run's folder, RUN[:round[:fold]], or a {SUFFIX} "
+            f"file; found nothing there"
+        )
+    return load_from_run(path, int(match["round"] or 0), int(match["fold"] or 0))
+
+
+def load_from_run(path: Path, round_: int, fold: int) -> StartingWeights:
+    """Loads one network of a finished run, of any variant.
+
+    Raises:
+        RunError: no run, no such training, or weights that were not kept or are damaged.
+    """
+    if not is_run_folder(path):
+        raise RunError(f"{path}: no run here (no config.json); give the folder that a run had as --workdir")
+    splits = read_splits(path)
+    of_training = next((each for each in splits if (each.round, each.fold) == (round_, fold)), None)
+    if of_training is None:
+        raise RunError(f"{path}: has no round {round_} fold {fold} to start from; it has {len(splits)} trainings")
+    weights = open_checkpoints(path).weights((round_, fold))
+    if weights is None:
+        raise RunError(
+            f"{path}: weights of round {round_} fold {fold} are not stored; finish that run, or train it with "
+            f"--config.train.keep_rounds above {round_}"
+        )
+    config = default_config().to_dict() | read_run_file(path, "config")
+    record = {"dataset": identity(config["dataset"]), "train": of_training.train, "test": of_training.test}
+    source = f"{path}, round {round_}, fold {fold}"
+    return weights_of(weights["params"], weights["batch_stats"], source, record)
+
+
+def identity(dataset: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what tells whose subject ids these are: the database, and of synthetic subjects who was drawn."""
+    names = ("name", "synthetic_seed", "synthetic_variety") if dataset["name"] == "synthetic" else ("name",)
+    return {name: dataset.get(name, "default") for name in names}
+
+
+def seen_before(weights: StartingWeights, dataset: Mapping[str, Any], folds: Sequence[Fold]) -> list[str]:
+    """Returns a line for each way in which a run on these folds meets people of the run that the weights are from.
+
+    Args:
+        weights: what is started from.
+        dataset: config.dataset of the new run.
+        folds: of the new run.
+    """
+    if not weights.record.get("dataset"):
+        return [f"{weights.source} does not tell whom it was trained on: make sure that none of them is tested here"]
+    if dict(weights.record["dataset"]) != identity(dataset):
+        return []
+    learned, tested = set(weights.record["train"]), set(weights.record["test"])
+    told = []
+    if leak := learned & {subject for fold in folds for subject in fold.test}:
+        told.append(
+            f"LEAK: the starting weights were trained on {_named(leak)}, who are tested here: their accuracy says "
+            f"nothing about new people"
+        )
+    if again := tested & {subject for fold in folds for subject in fold.train + fold.test}:
+        told.append(
+            f"the run of the starting weights was tested on {_named(again)}, who stand in this run's data: choose "
+            f"nothing by that test and report it here"
+        )
+    return told
+
+
+def _named(subjects: set[str]) -> str:
+    shown = ", ".join(sorted(subjects)[:8])
+    return f"{len(subjects)} subjects ({shown}{', …' if len(subjects) > 8 else ''})"

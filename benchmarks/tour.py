@@ -1,0 +1,62 @@
+"""Executes docs/tour.ipynb, keeps its outputs, and prints how long it took.
+
+    python -m benchmarks.tour
+
+Needs nbclient and ipykernel, which `pip install -e '.[test]'` brings.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from afnet_jax.commands.command_line import command_parser, report_faults
+
+NOTEBOOK = Path(__file__).parents[1] / "docs" / "tour.ipynb"
+
+
+def execute(out: Path = NOTEBOOK) -> float:
+    """Runs every cell from the first to the last, in a kernel of this Python, and writes the notebook with its outputs.
+
+    Returns:
+        Seconds.
+
+    Raises:
+        nbclient.exceptions.CellExecutionError: a cell raises.
+    """
+    import nbclient
+    import nbformat
+
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    start = time.perf_counter()
+    nbclient.NotebookClient(notebook, timeout=900, kernel_name="python3", coalesce_streams=True).execute()
+    seconds = time.perf_counter() - start
+    for cell in notebook.cells:
+        cell.metadata.clear()  # times of this execution
+        if cell.cell_type == "code":
+            cell.outputs = [_without_bars(output) for output in cell.outputs]
+    nbformat.write(notebook, out)
+    return seconds
+
+
+def _without_bars(output):
+    """What a cell printed, without the states that a progress bar went through."""
+    if output.get("name") == "stderr":
+        lines = [line for line in output.text.replace("\r", "\n").splitlines() if line and "%|" not in line]
+        output.text = "".join(f"{line}\n" for line in lines)
+    return output
+
+
+def main() -> int:
+    command_parser(__doc__).parse_args()
+
+    def run() -> None:
+        seconds = execute()
+        print(f"{NOTEBOOK}: {seconds:.0f} s, {NOTEBOOK.stat().st_size / 1000:.0f} kB")
+
+    return report_faults(run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,25 @@
+"""docs/tour.ipynb runs from its first cell to its last, and keeps its outputs."""
+
+import json
+
+import pytest
+
+from benchmarks import tour
+
+CELLS = json.loads(tour.NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+
+
+def test_the_outputs_are_kept_and_small():
+    code = [cell for cell in CELLS if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
+    assert sum(bool(cell["outputs"]) for cell in code) >= len(code) - 1
+    assert not [out for cell in code for out in cell["outputs"] if out["output_type"] == "error"]
+    assert tour.NOTEBOOK.stat().st_size < 500_000
+
+
+@pytest.mark.slow
+def test_it_runs(tmp_path):
+    tour.execute(tmp_path / "tour.ipynb")
+    ran = json.loads((tmp_path / "tour.ipynb").read_text(encoding="utf-8"))["cells"]
+    assert [cell["source"] for cell in ran] == [cell["source"] for cell in CELLS]
+    assert not [cell for cell in ran for out in cell.get("outputs", ()) if out["output_type"] == "error"]
