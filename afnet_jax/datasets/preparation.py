@@ -24,7 +24,7 @@ from tqdm import tqdm
 from afnet_jax.atomic_files import write_arrays_atomically
 from afnet_jax.datasets import digests, records
 from afnet_jax.datasets.code_digest import code_digest
-from afnet_jax.datasets.records import VERSION, being_prepared, dataset_folder, lock_file, record_of
+from afnet_jax.datasets.records import EARLIER, VERSION, being_prepared, dataset_folder, lock_file, record_of
 from afnet_jax.datasets.rejected import REJECTED, Rejection, read_rejected, write_rejected
 from afnet_jax.datasets.sources import Source, Sources, extract, read_sources, scans_to_keep, write_sources
 from afnet_jax.errors import AFNetError, DatasetError, in_one_line
@@ -136,8 +136,6 @@ def prepare(
         kept = scans_to_keep(before, there, place, code, fit) if before.code == code else {}
         extract(there, kept, finished)
         _write(source, finished, final, Sources(code, kept | fit))
-        if there != final:
-            shutil.rmtree(there)
         if not rejected:
             _remove(finished)
     return Preparation(final, len(fit), tuple(rejected), len(kept), survey.left_out, _by_remark(outcomes))
@@ -292,4 +290,6 @@ def _write(database: Database, finished: Path, final: Path, sources: Sources) ->
     shutil.rmtree(final, ignore_errors=True)
     final.parent.mkdir(parents=True, exist_ok=True)
     os.replace(written, final)
+    for version in EARLIER:
+        shutil.rmtree(final.with_name(version), ignore_errors=True)
     shutil.rmtree(aside)
