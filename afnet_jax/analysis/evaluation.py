@@ -18,7 +18,7 @@ from afnet_jax.analysis.run import Run
 from afnet_jax.analysis.significance import subject_bootstrap
 from afnet_jax.datasets.loading import FaceDataset
 from afnet_jax.errors import RunError
-from afnet_jax.scans.databases import is_synthetic
+from afnet_jax.runs.start import identity
 
 CONFIDENCE = 0.95
 _SCANS_AT_ONCE = 64
@@ -82,7 +82,7 @@ def evaluate_on(
         settings: config.dataset that it was loaded by.
         round: whose networks.
         people: whether an id that both the run and the data set have is of one and the same person: "same", "other",
-            or "auto", the same in data sets of one name and, of synthetic subjects, of one seed.
+            or "auto", the same in data sets of one name and, of synthetic subjects, of one draw.
 
     Raises:
         RunError: the run or its round is not finished, maps of another size, scans without colours for networks that
@@ -91,8 +91,9 @@ def evaluate_on(
     _check(run, data, round)
     database = settings.name
     folds = [fold for fold in run.splits if fold.round == round]
-    same_people = people == "same" or (people == "auto" and _identity(settings) == _identity(run.config.dataset))
-    trained = [set(fold.train) if same_people else set() for fold in folds]
+    same_people = people == "same" or (people == "auto" and identity(settings) == identity(run.config.dataset))
+    before = _learned_before(run, settings, people)
+    trained = [before | set(fold.train if same_people else ()) for fold in folds]
     asked = np.array([[subject not in learned for subject in data.subjects.tolist()] for learned in trained])
     tested = asked.any(0)
     seen = sorted(set(data.subjects.tolist()) & set().union(*trained))
@@ -127,9 +128,11 @@ def evaluate_on(
     )
 
 
-def _identity(settings: ConfigDict) -> tuple:
-    """What tells whose subject ids these are."""
-    return settings.name, settings.synthetic_seed if is_synthetic(settings.name) else None
+def _learned_before(run: Run, settings: ConfigDict, people: str) -> set[str]:
+    """Subjects of a data set that the weights learned from which all networks of a run started, as far as they tell."""
+    record = run.environment.get("start_from", {}).get("record") or {}
+    same_people = people == "same" or (people == "auto" and record.get("dataset") == identity(settings))
+    return set(record.get("train", ())) if same_people else set()
 
 
 def _namesakes(run: Run, data: FaceDataset) -> tuple[str, ...]:
@@ -230,6 +233,12 @@ def remarks(evaluation: Evaluation) -> list[str]:
     """What a reader of the numbers must know of the subjects, a line each."""
     seen, left_out = evaluation.seen, evaluation.left_out
     told = []
+    start = evaluation.run.environment.get("start_from")
+    if start and not (start.get("record") or {}).get("dataset"):
+        told.append(
+            f"the run started from {start['source']}, which does not tell whom it was trained on: make sure that none "
+            "of them is tested here"
+        )
     if tested := [subject for subject in seen if subject not in left_out]:
         told.append(
             f"{len(tested)} subjects have ids that the run was trained on ({_named(tested)}): each is tested by the "

@@ -105,7 +105,8 @@ class _Run:
         seen = seen_before(start, self.config.dataset, folds)
         for line in seen:
             logging.warning("%s", line)
-        return {"source": start.source, "sha256": start.sha256, **dataclasses.asdict(fit), "seen_before": seen}
+        told = {"source": start.source, "sha256": start.sha256, **dataclasses.asdict(fit), "seen_before": seen}
+        return told | {"record": dict(start.record)}  # for those who test this run on people of the other one's
 
     def _folds(self) -> tuple[protocol.Fold, ...]:
         settings = self.config.protocol

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -86,6 +87,20 @@ def test_the_same_ids_in_data_sets_of_other_names_or_seeds_are_other_people_and_
         (line,) = remarks(found)
         assert line.startswith("6 ids are also those of subjects that the run was trained on, in another data set (F0")
     assert not evaluate_on(run, faces, BOSPHORUS, people="same").asked.all()
+
+
+def test_people_whom_the_starting_weights_learned_from_are_left_out(run_folder, others, stub, tmp_path):
+    """What a run started from was trained on bs001 of the same database, whoever the run itself was trained on."""
+    folder = tmp_path / "started"
+    shutil.copytree(run_folder, folder, ignore=shutil.ignore_patterns("checkpoints"))
+    environment = json.loads((folder / "environment.json").read_text())
+    record = {"dataset": {"name": "bosphorus"}, "train": ["bs001", "bs077"], "test": ["bs002"]}
+    for known, left_out in ((record, ("bs001",)), ({**record, "dataset": {"name": "bu3dfe"}}, ()), ({}, ())):
+        start = {"start_from": {"source": "old.safetensors", "record": known}}
+        (folder / "environment.json").write_text(json.dumps(environment | start))
+        found = evaluate_on(load_run(folder), others, BOSPHORUS)
+        assert found.left_out == left_out and set(found.subjects) == {"bs000", "bs001", "bs002"} - set(left_out)
+        assert ("does not tell whom it was trained on" in " ".join(remarks(found))) == (not known)
 
 
 def test_subjects_of_every_networks_training_are_left_out_and_named(tmp_path, faces, others, stub):
@@ -220,7 +235,7 @@ def test_the_command_on_all_pairs_of_runs_and_data_sets(run_folder, faces, stub,
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--on=bosphorus"], "--workdir=… and --data_dir=… and --out=… must be given"),
+        (["--on=bosphorus"], "--workdir=…, --data_dir=… and --out=… must be given"),
         (["--on=a", "--on=a", "--workdir=r", "--data_dir=d", "--out=o"], "--on: a data set is given twice"),
         (["--on=a", "--workdir=r", "--data_dir=d", "--data_dir=e", "--out=o"], "as many as --on (1), found 2"),
         (["--on=a", "--workdir=r", "--data_dir=d", "--out=o", "--levels=x"], "such as 3,4, found 'x'"),

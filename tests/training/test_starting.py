@@ -14,7 +14,7 @@ from afnet_jax.models.network import Network
 from afnet_jax.models.starting_weights import flatten, load_weights, save_weights, weights_of
 from afnet_jax.protocol import Fold
 from afnet_jax.runs.folder import RunFolder
-from afnet_jax.runs.start import load_start, seen_before
+from afnet_jax.runs.start import identity, load_start, seen_before
 from tests.support import finished_run, small_training
 
 DATASET = {"name": "synthetic", "synthetic_seed": 0, "synthetic_variety": "default"}
@@ -132,6 +132,7 @@ def test_a_run_starts_so_resumes_and_keeps_a_record(old, tmp_path, caplog):
         small_training.train_and_evaluate(config, tmp_path / "whole", faces)
     record = json.loads((tmp_path / "whole" / "environment.json").read_text())["start_from"]
     assert record["sha256"] == load_start(f"{old}:0:1").sha256 and record["taken"] == record["wanted"]
+    assert record["record"]["train"] and record["record"]["dataset"] == identity(config.dataset)
     assert any("LEAK" in line for line in record["seen_before"]) == any("LEAK" in m for m in caplog.messages)
     small_training.stop_at(faces, tmp_path / "broken", 3, **{"model.start_from": f"{old}:0:1"})
     small_training.train_and_evaluate(config, tmp_path / "broken", faces)
