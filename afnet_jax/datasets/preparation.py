@@ -117,8 +117,7 @@ def prepare(
     make_job = functools.partial(_job, raw=place, suffixes=source.reader.SUFFIXES, finished=finished, code=code)
     jobs = [make_job(scan_id, path) for scan_id, path in survey.scans]
     with write_lock(lock_file(data_dir, database), being_prepared(data_dir, database)):
-        final = data_dir / database / VERSION
-        there = dataset_folder(data_dir, database)
+        final, there = data_dir / database / VERSION, dataset_folder(data_dir, database)
         before = read_sources(there)
         kept = scans_to_keep(before, there, place, code, [job.id.name for job in jobs])
         if _is_made_from(Sources(code, kept | {job.id.name: job.source for job in jobs}), final):
