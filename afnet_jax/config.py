@@ -46,6 +46,10 @@ def default_config(variant: str = "afnet") -> ConfigDict:
     config.dataset.input = "maps"
     # Intensities that take part, of those that the data set holds; scans without a level always do.
     config.dataset.levels = (3, 4)
+    # Where the maps lie while a network learns: "memory" and, whole, on each device; "stream": in files beside the data
+    # set, from which each step's scans are read ahead; or "auto": streamed where they would take more than half of the
+    # device's memory or a quarter of the machine's. Streamed or not, the same bits come out.
+    config.dataset.placement = "auto"
     # How many synthetic subjects are made and prepared on first use, where name is "synthetic".
     config.dataset.synthetic_subjects = 30
     # Which subjects: the seed that they are drawn from.
@@ -240,6 +244,12 @@ def validate(config: ConfigDict) -> None:
             f"one of {', '.join(DATABASES)}, or the name of your own scans: small letters, digits and _",
         ),
         ("dataset.image_size", size, 32 <= size <= 224 and size % 32 == 0, "a multiple of 32, from 32 to 224"),
+        (
+            "dataset.placement",
+            config.dataset.placement,
+            config.dataset.placement in ("auto", "memory", "stream"),
+            "auto, memory or stream",
+        ),
         ("model.dtype", config.model.dtype, config.model.dtype in ("float32", "bfloat16"), "float32 or bfloat16"),
         (
             "model.matmul_precision",
@@ -284,6 +294,9 @@ def validate(config: ConfigDict) -> None:
     data, protocol = config.dataset, config.protocol
     checks.append(("dataset.input", data.input, data.input in INPUTS, f"one of {', '.join(INPUTS)}"))
     checks += _checks_of_augmentation(train.augment, data.input)
+    in_memory = data.input == "maps" or data.placement != "stream"
+    expected = "'auto' or 'device' where config.dataset.input is 'points', which are held whole"
+    checks.append(("dataset.placement", data.placement, in_memory, expected))
     has_points = data.synthetic_variety == "default" or data.input == "maps"
     expected = "'default' where config.dataset.input is 'points': wide subjects are drawn as maps alone"
     checks.append(("dataset.synthetic_variety", data.synthetic_variety, has_points, expected))

@@ -135,11 +135,12 @@ def main() -> None:
     splits.write_text(protocol.to_json(folds), encoding="utf-8")
     linear = baseline(marks, data, folds)
     rows = {"landmarks": _row(linear, folds)}
-    if arguments.start:
+    if arguments.start:  # before anything is trained: what they know already
         right = zero_shot(arguments.start, data)
         of_fold = np.array([right[np.isin(data.subjects, fold.test)].mean() for fold in folds])
         rows["zero-shot"] = {"accuracy": float(right.mean()), "per_round": [float(right.mean())]}
         rows["zero-shot"]["standard_error"] = float(of_fold[:FOLDS].std(ddof=1) / FOLDS**0.5)  # over subjects
+    _print(rows)
     runs = {}
     for arm in arguments.arms.split(","):
         changes = {name: json.loads(value) for name, value in (pair.split("=", 1) for pair in arguments.set)}

@@ -1,4 +1,4 @@
-"""The recipe from pretrained weights, which configs/pretrain.py makes.
+"""Fine-tuning of pretrained weights, which configs/pretrain.py makes; docs/accuracy.md has how far that leads.
 
 python -m afnet_jax.main --config=configs/finetune.py --config.model.start_from=pretrained.safetensors \
   --config.dataset.name=bosphorus --workdir=runs/finetune

@@ -1,8 +1,8 @@
-"""What learns most from few people without pretrained weights: augmentation, a schedule, mirror images.
+"""The settings of configs/finetune.py from random weights, with more epochs: augmentation, a schedule, mirror images.
 
 python -m afnet_jax.main --config=configs/recipe.py --config.dataset.name=bosphorus --workdir=runs/recipe
 
-docs/accuracy.md has what it gains over the paper's settings, which configs/bu3dfe.py and bosphorus.py keep.
+Not measured yet (docs/accuracy.md). The paper's settings are those of configs/bu3dfe.py and bosphorus.py.
 """
 
 from ml_collections import ConfigDict

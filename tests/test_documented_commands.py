@@ -63,6 +63,7 @@ def in_workplace(command: str, place: Path) -> list[str]:
         "/data/Bosphorus": "raw_bosphorus",
         "=RUN": "=runs/afnet",
         "=runs/synthetic": "=runs/afnet",
+        "export --workdir=runs/pretrain": "export --workdir=runs/afnet",
         "SCAN…": str(scan),
         "bs000_E_ANGER_0.bnt FOLDER": f"{scan} {scan.parent}",
         "=FOLDER": "=own_raw",

@@ -95,7 +95,7 @@ def test_a_data_set_of_the_version_before_still_opens(earlier):
     with pytest.raises(DatasetError) as fault:
         load(settings(earlier))
     told = str(fault.value)
-    assert "holds no raw points" in told and "tools/prepare_dataset.py" in told and "\n" not in told
+    assert "holds no raw points" in told and "afnet prepare" in told and "\n" not in told
 
 
 def test_preparing_again_puts_the_new_version_in_its_place(earlier, raw):
