@@ -295,7 +295,7 @@ def validate(config: ConfigDict) -> None:
     checks.append(("dataset.input", data.input, data.input in INPUTS, f"one of {', '.join(INPUTS)}"))
     checks += _checks_of_augmentation(train.augment, data.input)
     in_memory = data.input == "maps" or data.placement != "stream"
-    expected = "'auto' or 'device' where config.dataset.input is 'points', which are held whole"
+    expected = "'auto' or 'memory' where config.dataset.input is 'points', which are held whole"
     checks.append(("dataset.placement", data.placement, in_memory, expected))
     has_points = data.synthetic_variety == "default" or data.input == "maps"
     expected = "'default' where config.dataset.input is 'points': wide subjects are drawn as maps alone"

@@ -104,9 +104,8 @@ def load(dataset: ConfigDict, modalities: Collection[str] = (), *, room: float =
             digests.verify(folder)
         streamed = _is_streamed(folder, dataset, modalities, room)
         inputs, columns = (_in_files if streamed else _in_memory)(folder, dataset, modalities)
-    clouds = inputs if isinstance(inputs, Clouds) else None
     return FaceDataset(
-        maps=inputs if clouds is None else render_all(clouds, dataset.image_size, modalities),
+        maps=render_all(inputs, dataset.image_size, modalities) if isinstance(inputs, Clouds) else inputs,
         labels=columns["label"],
         scan_ids=columns["scan_id"],
         subjects=columns["subject"],
@@ -114,7 +113,7 @@ def load(dataset: ConfigDict, modalities: Collection[str] = (), *, room: float =
         landmarks=columns["landmarks"],
         landmarks_found=columns["landmarks_found"],
         streamed=streamed,
-        clouds=clouds,
+        clouds=inputs if isinstance(inputs, Clouds) else None,
     )
 
 
