@@ -43,6 +43,10 @@ def default_config(variant: str = "afnet") -> ConfigDict:
     config.dataset.image_size = 224
     # Intensities that take part, of those that the data set holds; scans without a level always do.
     config.dataset.levels = (3, 4)
+    # Where the maps lie while a network learns: "memory" and, whole, on each device; "stream": in files beside the data
+    # set, from which each step's scans are read ahead; or "auto": streamed where they would take more than half of the
+    # device's memory or a quarter of the machine's. Streamed or not, the same bits come out.
+    config.dataset.placement = "auto"
     # How many synthetic subjects are made and prepared on first use, where name is "synthetic".
     config.dataset.synthetic_subjects = 30
     # Which subjects: the seed that they are drawn from.
@@ -212,6 +216,12 @@ def validate(config: ConfigDict) -> None:
             f"one of {', '.join(DATABASES)}, or the name of your own scans: small letters, digits and _",
         ),
         ("dataset.image_size", size, 32 <= size <= 224 and size % 32 == 0, "a multiple of 32, from 32 to 224"),
+        (
+            "dataset.placement",
+            config.dataset.placement,
+            config.dataset.placement in ("auto", "memory", "stream"),
+            "auto, memory or stream",
+        ),
         ("model.dtype", config.model.dtype, config.model.dtype in ("float32", "bfloat16"), "float32 or bfloat16"),
         (
             "model.matmul_precision",

@@ -106,7 +106,7 @@ def _things(count: int, seed: int) -> list[str]:
     faults = []
     for k in range(count):
         rng = np.random.default_rng([seed, k, 0x3C])
-        kind = bodies.thing if k % 4 == 0 else KINDS[k % len(KINDS)]
+        kind = bodies.thing if k % 4 == 0 else KINDS[(k - k // 4 - 1) % len(KINDS)]
         points, triangles = kind(rng)
         points = (points - points.mean(axis=0)) @ Rotation.random(random_state=rng).as_matrix().T
         shown[kind.__name__] += 1

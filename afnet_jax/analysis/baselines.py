@@ -57,8 +57,7 @@ def landmark_features(data: FaceDataset) -> np.ndarray:
 
 def depth_features(data: FaceDataset) -> np.ndarray:
     """(N, 32 × 32) mm, -60 outside the face."""
-    depth = data.maps.depth[..., 0].astype(np.float32)
-    reduced = np.stack([area_mean(image, SIZE, math.nan) for image in depth])
+    reduced = np.stack([area_mean(image[..., 0].astype(np.float32), SIZE, math.nan) for image in data.maps.depth])
     return np.nan_to_num(reduced, nan=_OUTSIDE_MM).reshape(len(reduced), -1)
 
 

@@ -9,7 +9,7 @@ import contextlib
 import functools
 import io
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -124,10 +124,29 @@ def write_dataset(database: Database, finished: Path, data_dir: Path) -> Path:
     return Path(builder.data_dir)
 
 
+def open_records(folder: Path, fields: Collection[str] = ()) -> Sequence[dict]:
+    """Returns the records of a data set's folder, decoded as they are asked for.
+
+    Args:
+        folder: the data set.
+        fields: of `features` to decode, the others stay bytes; by default all.
+    """
+    skipped = set(features()) - set(fields) if fields else ()
+    decoders = dict.fromkeys(skipped, tfds.decode.SkipDecoding())
+    return tfds.builder_from_directory(folder).as_data_source(split=SPLIT, decoders=decoders)
+
+
 def read_records(folder: Path) -> Iterator[dict]:
     """Yields the records of a data set's folder, fields as in `features`, decoded."""
-    logging.set_verbosity(logging.ERROR)  # tfds would recommend OpenCV
+    with quiet_decoding():
+        yield from open_records(folder)
+
+
+@contextlib.contextmanager
+def quiet_decoding() -> Iterator[None]:
+    """Keeps tfds from recommending OpenCV."""
+    logging.set_verbosity(logging.ERROR)
     try:
-        yield from tfds.builder_from_directory(folder).as_data_source(split=SPLIT)
+        yield
     finally:
         logging.set_verbosity(logging.WARNING)

@@ -22,7 +22,7 @@ from afnet_jax.landmarks.plausibility import fitted_prior
 from afnet_jax.landmarks.weights import Detector
 
 _BATCH = 32
-_PEAK_RATE, _DECAY = 3e-3, 1e-4
+_PEAK_RATE, _DECAY = 2e-3, 1e-4
 _COARSE_CROP = 64  # pixels
 _SIGMA = 1.0  # cells, of the target heatmaps
 

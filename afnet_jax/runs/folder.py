@@ -35,6 +35,7 @@ Key = tuple[int, int]  # round and fold of a training
 # What may differ when a run goes on: it changes where and how fast things are computed, not what comes out.
 _MAY_CHANGE = (
     "dataset.data_dir",
+    "dataset.placement",
     "train.folds_per_group",
     "train.folds_per_call",
     "train.steps_per_dispatch",
