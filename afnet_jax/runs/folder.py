@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 import afnet_jax
 from afnet_jax import protocol
 from afnet_jax.atomic_files import read_json, write_json
-from afnet_jax.config import flat, without_retired_fields
+from afnet_jax.config import default_config, flat, without_retired_fields
 from afnet_jax.errors import RunError
 from afnet_jax.paths import user_path
 from afnet_jax.runs import predictions
@@ -227,7 +227,8 @@ def _settings(config: ConfigDict) -> dict:
 
 
 def _config(content: dict) -> dict:
-    fields = flat(without_retired_fields(content))
+    # Fields that came later are as they are left alone.
+    fields = flat(default_config().to_dict()) | flat(without_retired_fields(content))
     return {key: value for key, value in fields.items() if key not in _MAY_CHANGE}
 
 
