@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import multiprocessing
 import statistics
 import sys
 import time
@@ -127,7 +128,8 @@ def benchmark_speed(raw: Path, *, repeats: int, processes: int) -> tuple[list[di
     clouds = stack_clouds([jax.tree.map(lambda a: a[0], cloud(preprocess(scan))) for scan in scans])
     programs = {size: jax.jit(render, static_argnums=1).lower(clouds, size).compile() for size in LEAST_SPEEDUP}
     rates: dict[str, list[float]] = {}
-    with ProcessPoolExecutor(processes, initializer=_one_thread) as pool:
+    spawned = multiprocessing.get_context("spawn")  # JAX has threads, which a fork would freeze
+    with ProcessPoolExecutor(processes, spawned, initializer=_one_thread) as pool:
         list(pool.map(_seconds_of_preprocessing, scans))
         for _ in range(repeats):
             start = time.perf_counter()
