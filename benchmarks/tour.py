@@ -41,7 +41,7 @@ def execute(out: Path = NOTEBOOK) -> float:
 
 
 def _without_bars(output):
-    """What a cell printed, without the states that a progress bar went through."""
+    """Drops the states that a progress bar went through from what a cell printed."""
     if output.get("name") == "stderr":
         lines = [line for line in output.text.replace("\r", "\n").splitlines() if line and "%|" not in line]
         output.text = "".join(f"{line}\n" for line in lines)

@@ -194,7 +194,7 @@ def verdict(baselines: dict) -> str:
 
 
 def are_of(stored: dict, run: Run) -> bool:
-    """Whether baselines were compared with the predictions that the run has now."""
+    """Tells whether baselines were compared with the predictions that the run has now."""
     predictions = run.predictions
     return stored["predictions"] == digest_of(predictions["scan_id"], predictions["logits"])
 

@@ -78,7 +78,7 @@ class Prediction:
 
     @property
     def doubtful(self) -> bool:
-        """Whether the face may show none of the six expressions."""
+        """Tells whether the face may show none of the six expressions."""
         return bool(self.probabilities.max() < self.doubt_below)
 
     def to_json(self) -> str:

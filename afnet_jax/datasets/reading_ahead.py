@@ -11,7 +11,7 @@ T = TypeVar("T", covariant=True)
 
 
 class RandomAccess(Protocol[T]):
-    """What can be read at any place, by several threads at once."""
+    """Describes a sequence that several threads can read at any place at once."""
 
     def __len__(self) -> int: ...
 

@@ -74,7 +74,7 @@ class StartingWeights:
 
 @dataclasses.dataclass(frozen=True)
 class Fit:
-    """What a network takes of weights.
+    """Lists what a network takes of weights.
 
     Attributes:
         taken, wanted: tensors that it takes, and that it has.

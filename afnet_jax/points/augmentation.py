@@ -46,7 +46,7 @@ def render_augmented(
 
 
 def is_on(augment: ConfigDict) -> bool:
-    """Whether config.train.augment asks for any change; the holes' size asks for none."""
+    """Tells whether config.train.augment asks for any change; the holes' size asks for none."""
     return any(value for name, value in augment.items() if name != "hole_mm")
 
 

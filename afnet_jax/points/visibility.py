@@ -1,4 +1,4 @@
-"""Which point each pixel of an orthographic view sees: a z-buffer, and the points that shine through its gaps left out.
+"""Finds the point that each pixel of an orthographic view sees, by a z-buffer without what shines through its gaps.
 
 Shapes: B scans, N points of each, W pixels along the grid's edge.
 """

@@ -104,7 +104,7 @@ def pose_points(scan: Scan, config: PreprocessingConfig | None = None) -> PosedP
 def _posed(
     scan: Scan, config: PreprocessingConfig
 ) -> tuple[CleanSurface, np.ndarray, dict[str, np.ndarray], np.ndarray]:
-    """What cleaning found out, the pose, and landmarks and (N, 3) points in the canonical frame."""
+    """Returns what cleaning found out, the pose, and landmarks and (N, 3) points in the canonical frame."""
     if not len(scan.points) or not len(scan.triangles):
         raise _fault(scan, "the scan holds no surface, only background")
     if not scan.landmarks:

@@ -205,7 +205,7 @@ def read_run_file(run_folder: Path, name: str) -> Any:
 
 
 def is_run_folder(path: Path) -> bool:
-    """Whether a run was begun there."""
+    """Tells whether a run was begun there."""
     return (path / "config.json").is_file()
 
 
@@ -215,7 +215,7 @@ def read_splits(run_folder: Path) -> tuple[protocol.Fold, ...]:
 
 
 def same_settings(one: ConfigDict, other: ConfigDict) -> bool:
-    """Whether two configs give the same results, wherever and however fast they are computed."""
+    """Tells whether two configs give the same results, wherever and however fast they are computed."""
     return _config(_settings(one)) == _config(_settings(other))
 
 

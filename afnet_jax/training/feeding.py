@@ -23,7 +23,7 @@ _BYTES_PER_CALL = 2**28  # of scans, where a call may take as many steps as it l
 
 
 class Read(NamedTuple):
-    """What one call takes.
+    """Holds what one call takes.
 
     Attributes:
         mesh: number of the mesh that it runs on.

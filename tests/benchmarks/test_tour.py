@@ -15,6 +15,7 @@ def test_the_outputs_are_kept_and_small():
     assert sum(bool(cell["outputs"]) for cell in code) >= len(code) - 1
     assert not [out for cell in code for out in cell["outputs"] if out["output_type"] == "error"]
     assert tour.NOTEBOOK.stat().st_size < 500_000
+    assert "/tmp" not in json.dumps([cell["outputs"] for cell in code])
 
 
 @pytest.mark.slow
