@@ -7,6 +7,7 @@ Needs nbclient and ipykernel, which `pip install -e '.[test]'` brings.
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from pathlib import Path
@@ -35,16 +36,18 @@ def execute(out: Path = NOTEBOOK) -> float:
     for cell in notebook.cells:
         cell.metadata.clear()  # times of this execution
         if cell.cell_type == "code":
-            cell.outputs = [_without_bars(output) for output in cell.outputs]
+            cell.outputs = [_tidied(output) for output in cell.outputs]
     nbformat.write(notebook, out)
     return seconds
 
 
-def _without_bars(output):
-    """Drops the states that a progress bar went through from what a cell printed."""
+def _tidied(output):
+    """Drops the states of progress bars and the temporary folder's place from what a cell printed."""
     if output.get("name") == "stderr":
         lines = [line for line in output.text.replace("\r", "\n").splitlines() if line and "%|" not in line]
         output.text = "".join(f"{line}\n" for line in lines)
+    if "text" in output:
+        output.text = re.sub(r"/\S*/afnet-tour-\w+/", "", output.text)
     return output
 
 
