@@ -139,8 +139,7 @@ def default_config(variant: str = "afnet") -> ConfigDict:
     config.train.blur = 0.0
     # Augmentation: a rectangle, its edges up to this share of the image's, cut out of half of the scans.
     config.train.erase = 0.0
-    # In 3D, where dataset.input is "points".
-    config.train.augment = _augmentation_fields()
+    _add_augmentation(config)  # in 3D, where dataset.input is "points"
     # Trainings that run side by side: a number, or "auto" for as many as fit the device's memory, up to 20 a device.
     config.train.folds_per_group = "auto"
     # How many trainings one call of the compiled program takes: a number, or "auto" (1 per CPU device, all elsewhere).
@@ -170,27 +169,31 @@ def default_config(variant: str = "afnet") -> ConfigDict:
     return config.lock()
 
 
-def _augmentation_fields() -> ConfigDict:
+def _add_augmentation(config: ConfigDict) -> None:
     """Every field is the most that a scan is changed by, drawn anew each epoch; 0 for not at all, as in the paper."""
-    augment = ConfigDict()
-    # Degrees that a head is turned by, either way: to the side, up or down, towards a shoulder.
-    augment.yaw = 0.0
-    augment.pitch = 0.0
-    augment.roll = 0.0
-    # mm that it is moved by along each axis, and share that its size is changed by, either way.
-    augment.shift_mm = 0.0
-    augment.scale = 0.0
-    # mm, deviation of a sensor's noise along the line of sight, on top of the scan's own.
-    augment.noise_mm = 0.0
-    # How many holes are torn into the surface, and their radius in mm.
-    augment.holes = 0
-    augment.hole_mm = 15.0
-    # mm, deviation of each landmark from its place, which moves the masks.
-    augment.landmarks_mm = 0.0
-    # Share by which a lamp from the side brightens what faces it; share that each colour's brightness is changed by.
-    augment.light = 0.0
-    augment.colour = 0.0
-    return augment
+    config.train.augment = ConfigDict()
+    # Degrees that a head is turned to the side by, either way.
+    config.train.augment.yaw = 0.0
+    # Degrees that a head is turned up or down by.
+    config.train.augment.pitch = 0.0
+    # Degrees that a head is turned towards a shoulder by, either way.
+    config.train.augment.roll = 0.0
+    # Millimetres that a head is moved by along each axis, either way.
+    config.train.augment.shift_mm = 0.0
+    # Share that a head's size is changed by, either way.
+    config.train.augment.scale = 0.0
+    # Deviation, in mm, of a sensor's noise along the line of sight, on top of the scan's own.
+    config.train.augment.noise_mm = 0.0
+    # How many holes are torn into the surface.
+    config.train.augment.holes = 0
+    # Largest radius of these holes, mm.
+    config.train.augment.hole_mm = 15.0
+    # Deviation, in mm, of each landmark from its place, which moves the masks.
+    config.train.augment.landmarks_mm = 0.0
+    # Share by which a lamp from the side brightens what faces it.
+    config.train.augment.light = 0.0
+    # Share that each colour's brightness is changed by.
+    config.train.augment.colour = 0.0
 
 
 def database_config(name: str, variant: str = "afnet") -> ConfigDict:

@@ -11,7 +11,7 @@ from afnet_jax.datasets import builder, loading, map_files
 from afnet_jax.datasets.builder import write_dataset
 from afnet_jax.datasets.digests import write_digests
 from afnet_jax.datasets.loading import load
-from afnet_jax.datasets.records import record_of
+from afnet_jax.datasets.records import VERSION, record_of
 from afnet_jax.errors import DatasetError
 from afnet_jax.maps import INPUT_MAPS
 from afnet_jax.scans import find_scans, read_scan
@@ -66,7 +66,7 @@ def test_damaged_and_outdated_files_are_written_anew(settings, capsys):
     content[-1] ^= 1
     path.write_bytes(content)
     assert load(settings).digest == digest and path.read_bytes() != content
-    folder = map_files.Path(settings.data_dir) / "bu3dfe" / "1.0.0"
+    folder = map_files.Path(settings.data_dir) / "bu3dfe" / VERSION
     write_digests(folder, "another source")
     assert load(settings).digest == digest
     assert not path.exists() and len(_files(settings)) == 4
