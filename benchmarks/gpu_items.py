@@ -42,7 +42,7 @@ _PACKAGES = (
 )
 _SUBJECTS = 4
 _ACCURACY_SIZE = 64
-_KERNELS = 40  # of a profile, those that take longest
+_KERNELS = 80  # of a profile, those that take longest
 
 
 def machine() -> dict:
