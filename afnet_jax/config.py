@@ -15,6 +15,7 @@ from afnet_jax.scans.databases import DATABASES, is_database_name
 
 # Fields of earlier versions -> what took their place.
 RENAMED = {"train.checkpoint_every": "train.checkpoint_minutes"}
+INPUTS = ("maps", "points")
 MATMUL_PRECISIONS = ("default", "bfloat16", "tensorfloat32", "float32")
 
 
@@ -41,8 +42,14 @@ def default_config(variant: str = "afnet") -> ConfigDict:
     config.dataset.data_dir = "data"
     # Edge of the images at the network's door, in pixels: 224 as in the paper, or another multiple of 32 below it.
     config.dataset.image_size = 224
+    # "maps", as preprocessing draws them, or "points": the raw points, rendered within the step (docs/points.md).
+    config.dataset.input = "maps"
     # Intensities that take part, of those that the data set holds; scans without a level always do.
     config.dataset.levels = (3, 4)
+    # Where the maps lie while a network learns: "memory" and, whole, on each device; "stream": in files beside the data
+    # set, from which each step's scans are read ahead; or "auto": streamed where they would take more than half of the
+    # device's memory or a quarter of the machine's. Streamed or not, the same bits come out.
+    config.dataset.placement = "auto"
     # How many synthetic subjects are made and prepared on first use, where name is "synthetic".
     config.dataset.synthetic_subjects = 30
     # Which subjects: the seed that they are drawn from.
@@ -132,6 +139,7 @@ def default_config(variant: str = "afnet") -> ConfigDict:
     config.train.blur = 0.0
     # Augmentation: a rectangle, its edges up to this share of the image's, cut out of half of the scans.
     config.train.erase = 0.0
+    _add_augmentation(config)  # in 3D, where dataset.input is "points"
     # Trainings that run side by side: a number, or "auto" for as many as fit the device's memory, up to 20 a device.
     config.train.folds_per_group = "auto"
     # How many trainings one call of the compiled program takes: a number, or "auto" (1 per CPU device, all elsewhere).
@@ -159,6 +167,33 @@ def default_config(variant: str = "afnet") -> ConfigDict:
     # Folder of compiled programs that later runs on the same kind of machine start from; "" for none.
     config.compilation_cache = ""
     return config.lock()
+
+
+def _add_augmentation(config: ConfigDict) -> None:
+    """Every field is the most that a scan is changed by, drawn anew each epoch; 0 for not at all, as in the paper."""
+    config.train.augment = ConfigDict()
+    # Degrees that a head is turned to the side by, either way.
+    config.train.augment.yaw = 0.0
+    # Degrees that a head is turned up or down by.
+    config.train.augment.pitch = 0.0
+    # Degrees that a head is turned towards a shoulder by, either way.
+    config.train.augment.roll = 0.0
+    # Millimetres that a head is moved by along each axis, either way.
+    config.train.augment.shift_mm = 0.0
+    # Share that a head's size is changed by, either way.
+    config.train.augment.scale = 0.0
+    # Deviation, in mm, of a sensor's noise along the line of sight, on top of the scan's own.
+    config.train.augment.noise_mm = 0.0
+    # How many holes are torn into the surface.
+    config.train.augment.holes = 0
+    # Largest radius of these holes, mm.
+    config.train.augment.hole_mm = 15.0
+    # Deviation, in mm, of each landmark from its place, which moves the masks.
+    config.train.augment.landmarks_mm = 0.0
+    # Share by which a lamp from the side brightens what faces it.
+    config.train.augment.light = 0.0
+    # Share that each colour's brightness is changed by.
+    config.train.augment.colour = 0.0
 
 
 def database_config(name: str, variant: str = "afnet") -> ConfigDict:
@@ -212,6 +247,12 @@ def validate(config: ConfigDict) -> None:
             f"one of {', '.join(DATABASES)}, or the name of your own scans: small letters, digits and _",
         ),
         ("dataset.image_size", size, 32 <= size <= 224 and size % 32 == 0, "a multiple of 32, from 32 to 224"),
+        (
+            "dataset.placement",
+            config.dataset.placement,
+            config.dataset.placement in ("auto", "memory", "stream"),
+            "auto, memory or stream",
+        ),
         ("model.dtype", config.model.dtype, config.model.dtype in ("float32", "bfloat16"), "float32 or bfloat16"),
         (
             "model.matmul_precision",
@@ -254,6 +295,14 @@ def validate(config: ConfigDict) -> None:
         ("train.keep_rounds", train.keep_rounds, train.keep_rounds >= -1, "-1 (all), 0 or more"),
     ]
     data, protocol = config.dataset, config.protocol
+    checks.append(("dataset.input", data.input, data.input in INPUTS, f"one of {', '.join(INPUTS)}"))
+    checks += _checks_of_augmentation(train.augment, data.input)
+    in_memory = data.input == "maps" or data.placement != "stream"
+    expected = "'auto' or 'memory' where config.dataset.input is 'points', which are held whole"
+    checks.append(("dataset.placement", data.placement, in_memory, expected))
+    has_points = data.synthetic_variety == "default" or data.input == "maps"
+    expected = "'default' where config.dataset.input is 'points': wide subjects are drawn as maps alone"
+    checks.append(("dataset.synthetic_variety", data.synthetic_variety, has_points, expected))
     levels = data.levels
     good = len(levels) > 0 and all(isinstance(level, int) and level > 0 for level in levels)
     checks.append(("dataset.levels", levels, good, "whole numbers of at least 1, such as 3,4"))
@@ -289,6 +338,21 @@ def validate(config: ConfigDict) -> None:
     for name, found, good, expected in checks:
         if not good:
             raise ConfigError(f"config.{name}: expected {expected}, found {found!r}")
+
+
+def _checks_of_augmentation(augment: ConfigDict, source: str) -> list[tuple[str, Any, bool, str]]:
+    """Returns fields, what was found, whether it is good, and what was expected."""
+    limits = {"yaw": 90, "pitch": 90, "roll": 180, "scale": 0.5, "light": 1, "colour": 1}
+    from_maps = (
+        "0 where config.dataset.input is 'maps': only points can be changed in 3D (--config.dataset.input=points)"
+    )
+    checks = []
+    for name, value in augment.items():
+        field, most = f"train.augment.{name}", limits.get(name, 100)
+        checks.append((field, value, 0 <= value <= most, f"a number from 0 to {most}"))
+        if name != "hole_mm":  # which changes nothing where there are no holes
+            checks.append((field, value, source == "points" or not value, from_maps))
+    return checks
 
 
 def flat(tree: dict, prefix: str = "") -> dict[str, Any]:

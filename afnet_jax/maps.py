@@ -26,7 +26,7 @@ class InputMap:
         dtype: in memory.
         outside: value outside the face.
         record: its field in a record of a data set; "" for a map that is computed from others when they are read
-            (datasets/reduction.py), and only where a network sees it.
+            (preprocessing/computed.py), and only where a network sees it.
         odd: channels whose sign a mirror changes.
     """
 
@@ -79,13 +79,33 @@ def maps_of(modalities: Collection[str]) -> dict[str, InputMap]:
     return {name: each for name, each in INPUT_MAPS.items() if each.record or name in modalities}
 
 
+class Clouds(NamedTuple):
+    """Raw points of N scans, from which maps are rendered within a program (`points/`); P points of each.
+
+    Canonical mm of a point are rotation @ point + offset.
+
+    Attributes:
+        points: (N, P, 3) mm, NaN where there is no point; their order tells nothing.
+        colours: (N, P, 3) uint8 RGB.
+        rotation: (N, 3, 3) float32.
+        offset: (N, 3) float32 mm.
+        landmarks: (N, 22, 3) float32 canonical mm in the order of LANDMARKS, NaN where there is none of that name.
+    """
+
+    points: Array
+    colours: Array
+    rotation: Array
+    offset: Array
+    landmarks: Array
+
+
 class Faces(NamedTuple):
     """N scans to learn from.
 
     Attributes:
-        maps: the network's inputs.
+        maps: the network's inputs, or the clouds of points that they are rendered from.
         labels: (N,) int32, index into EXPRESSIONS.
     """
 
-    maps: Maps
+    maps: Maps | Clouds
     labels: Array

@@ -4,11 +4,14 @@
     python -m benchmarks convolution --json=benchmarks/convolution-cpu.json
     python -m benchmarks gridfit --peer=VENV/bin/python --json=benchmarks/gridfit.json
     python -m benchmarks prepare --raw=DIR --json=benchmarks/prepare.json
+    python -m benchmarks stream --json=benchmarks/stream-cpu.json
+    python -m benchmarks gather --prepared=DATA_SET --json=benchmarks/gather.json
     python -m benchmarks runs RUN … --json=benchmarks/runs-cpu.json
     python -m benchmarks tables
 
 train: a training step, folds one by one and side by side, beside PyTorch. convolution: every convolution shape of
 ResNet18, forward and both gradients. gridfit: beside pygridfit. prepare: raw scans to maps, with 1 and more processes.
+stream: training on scans that are streamed beside such in memory. gather: finished scans to a data set, and its memory.
 runs: what finished runs took and reached. tables: writes the tables of docs/performance.md anew from the JSON files.
 """
 
@@ -78,6 +81,21 @@ def _prepare(given: argparse.Namespace) -> list[dict]:
     return benchmark_prepare(given.raw, workers=given.workers, repeats=given.repeats)
 
 
+def _stream(given: argparse.Namespace) -> list[dict]:
+    start_with_huge_pages()  # as every run does
+    from benchmarks.streaming import benchmark_streaming
+
+    return benchmark_streaming(
+        scans=given.scans, image_size=given.image_size, batch=given.batch, steps=given.steps, repeats=given.repeats
+    )
+
+
+def _gather(given: argparse.Namespace) -> list[dict]:
+    from benchmarks.gathering import benchmark_gathering
+
+    return benchmark_gathering(given.prepared, given.scans)
+
+
 def _runs(given: argparse.Namespace) -> list[dict]:
     from afnet_jax.analysis.run import load_run
 
@@ -132,7 +150,7 @@ def machine(what: str) -> dict:
     """Returns what a figure was taken on, as stored beside it."""
     found = {"cores": usable_cores(), "processor": _processor(), "system": platform.system()}
     found["python"] = platform.python_version()
-    if what in ("train", "convolution", "runs"):
+    if what in ("train", "convolution", "runs", "stream"):
         import jax
 
         device = jax.local_devices()[0].device_kind
@@ -155,6 +173,13 @@ def _parser() -> argparse.ArgumentParser:
     train, convolution, gridfit, prepare = (
         kinds.add_parser(name) for name in ("train", "convolution", "gridfit", "prepare")
     )
+    stream, gather = kinds.add_parser("stream"), kinds.add_parser("gather")
+    stream.add_argument("--scans", type=int, default=20_000)
+    stream.add_argument("--image_size", type=int, default=64, help="edge of the images")
+    stream.add_argument("--batch", type=int, default=32, help="scans of a batch")
+    stream.add_argument("--steps", type=int, default=5, help="of each turn")
+    gather.add_argument("--prepared", type=user_path, required=True, help="folder of a data set to copy scans of")
+    gather.add_argument("--scans", type=_numbers, default=[1_000, 20_000], help="numbers of scans")
     runs = kinds.add_parser("runs")
     runs.add_argument("workdirs", nargs="+", metavar="RUN", help="folder of a finished run")
     kinds.add_parser("tables")
@@ -170,9 +195,9 @@ def _parser() -> argparse.ArgumentParser:
     gridfit.add_argument("--peer", type=user_path, help="Python that has pygridfit==0.1.7 installed")
     prepare.add_argument("--raw", type=user_path, required=True, help="folder of raw scans, tools/make_synthetic.py")
     prepare.add_argument("--workers", type=_numbers, default=[1, usable_cores()], help="numbers of processes")
-    for parser_ in (train, convolution, gridfit, prepare, runs):
+    for parser_ in (train, convolution, gridfit, prepare, stream, gather, runs):
         parser_.add_argument("--json", required=True, type=user_path, help="file to write")
-    for parser_ in (train, convolution, gridfit, prepare):
+    for parser_ in (train, convolution, gridfit, prepare, stream):
         parser_.add_argument("--repeats", type=int, default=5, help="rounds, of which medians are taken")
     return parser
 
@@ -189,6 +214,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "convolution": _convolution,
             "gridfit": _gridfit,
             "prepare": _prepare,
+            "stream": _stream,
+            "gather": _gather,
             "runs": _runs,
         }
         rows = measures[given.what](given)

@@ -1,4 +1,4 @@
-"""How long a newcomer waits: installing, the first line of a run, the first picture, the first accuracy.
+"""Measures how long a newcomer waits: installing, the first line of a run, the first picture, the first accuracy.
 
     python -m benchmarks.first_result --json=benchmarks/first-result.json
 

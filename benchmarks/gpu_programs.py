@@ -34,7 +34,7 @@ def main() -> None:
         if key in stored and not arguments.again:
             continue
         row = compile_apart(name, shape, count_bytes=False, limit=arguments.limit)
-        if row["compiles"] and name == "train":
+        if row["compiles"] and name.startswith("train"):
             counted = compile_apart(name, shape, count_bytes=True, limit=arguments.limit)
             row |= {k: v for k, v in counted.items() if k not in row}
         stored[key] = {"program": name, **_told(shape), **row}
@@ -47,7 +47,9 @@ def main() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Compiles every program for a GPU, without a GPU.")
-    parser.add_argument("--programs", default=",".join(PROGRAMS), help="of train, evaluate, predict, gradcam, export")
+    parser.add_argument(
+        "--programs", default=",".join(PROGRAMS), help="of train, train_points, evaluate, predict, gradcam, export"
+    )
     parser.add_argument("--folds", default="1,5,10,20", help="of training and evaluation")
     parser.add_argument("--image_sizes", default="224,64")
     parser.add_argument("--dtypes", default="bfloat16,float32")

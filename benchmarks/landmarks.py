@@ -1,4 +1,4 @@
-"""How well landmarks are found on scans whose landmarks are known, turned at random, and what it does to the maps.
+"""Measures how well landmarks are found on scans whose landmarks are known, turned at random, and what maps become.
 
     python -m benchmarks.landmarks --samples=FOLDER [--points=FILE.npz] [--mesh=FILE:FACTOR] [--run=RUN] [--turns=3]
 
@@ -160,7 +160,7 @@ def _measured(scan: Scan, with_maps: bool, labels: Callable | None = None) -> Re
 
 
 def _labels(run: str) -> Callable[[list[FaceMaps]], list[int]]:
-    """What gives the labels of faces by all networks of a run's first round."""
+    """Returns a function that labels faces by all networks of a run's first round."""
     opened = load_run(run)
     predictor, size, seen = Predictor(opened), opened.config.dataset.image_size, opened.config.model.modalities
 

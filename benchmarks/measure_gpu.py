@@ -5,9 +5,9 @@
 
 In this order, each in a process of its own and stored as soon as it is there: versions and memory; a small run with its
 evaluation; a prediction; bandwidth of a copy and rate of a matmul; steps of 1, 5, 10 and 17 trainings side by side;
-PyTorch, eager, channels last and compiled; float32 beside float64; steps at 64 px; a profile; the other
-lowerings of convolutions. What fails or takes too long is stored as such. Called again with the same file, it goes on
-with what is not done.
+a profile; PyTorch, eager, channels last and compiled; a round of the protocol by the main command; the other lowerings
+of convolutions; rendering of raw points; float32 beside float64; steps at 64 px. What fails or takes too long is stored
+as such. Called again with the same file, it goes on with what is not done.
 
 A machine that reaches no package index gets what it lacks from a folder of wheels (--wheels), see docs/performance.md.
 """
@@ -35,6 +35,11 @@ def plan(given: argparse.Namespace) -> list[Item]:
     step = {"image_size": size, "batch": batch, "dtype": given.dtype}
     timed = {**step, "repeats": 1 if given.dry_run else 5}
 
+    # The paper's: 60 subjects, ten folds, 70 epochs.
+    protocol = {"subjects": 60, "folds": 10, "epochs": 70}
+    if given.dry_run:
+        protocol = {"subjects": _DRY_BATCH, "folds": _DRY_FOLDS, "epochs": _DRY_FOLDS}
+
     def folds(number: int) -> int:
         return min(number, _DRY_FOLDS) if given.dry_run else number
 
@@ -49,17 +54,19 @@ def plan(given: argparse.Namespace) -> list[Item]:
         item("predict", "prediction", 120, workdir=str(given.workdir)),
         item("ceilings", "ceilings", 60, **ceilings),
         *(item(f"{n} trainings", "steps", folds=folds(n), **timed) for n in (1, 5, 10, 17)),
+        item("profile of 10 trainings", "profile", folds=folds(10), workdir=str(given.workdir), **step),
         *(
-            item(f"PyTorch, {how}", "pytorch_steps", how=how, **timed)
+            item(f"PyTorch, {how}", "pytorch_steps", 75, how=how, **timed)
             for how in ("eager", "channels last", "compiled, channels last")
         ),
+        item("a round", "whole_round", 240, workdir=str(given.workdir), **protocol, **step),
+        *(item(f"5 trainings, {how}", "steps", folds=folds(5), vmapped=how, **timed) for how in ("grouped", "im2col")),
+        item("points", "points", workdir=str(given.workdir), **timed),
         item("accuracy", "accuracy", 120),
         *(
-            item(f"{n} trainings of {small} px", "steps", folds=folds(n), **timed | {"image_size": small})
+            item(f"{n} trainings of {small} px", "steps", 200, folds=folds(n), **timed | {"image_size": small})
             for n in (10, 50)
         ),
-        item("profile of 10 trainings", "profile", folds=folds(10), workdir=str(given.workdir), **step),
-        *(item(f"5 trainings, {how}", "steps", folds=folds(5), vmapped=how, **timed) for how in ("grouped", "im2col")),
     ]
 
 

@@ -1,4 +1,4 @@
-"""How often predictions of a run are called doubtful: on neutral faces, on weak and on strong expressions.
+"""Counts how often predictions of a run are called doubtful: on neutral faces, on weak and on strong expressions.
 
     python -m benchmarks.neutral --run=runs/synthetic [--subjects=20] [--seed=900]
 
@@ -67,7 +67,7 @@ def _print(probabilities: np.ndarray, kinds: np.ndarray, labels: np.ndarray, lea
 
 
 def _area(low: np.ndarray, high: np.ndarray) -> float:
-    """How often a value of the second kind exceeds one of the first."""
+    """Returns how often a value of the second kind exceeds one of the first."""
     return float((high[:, None] > low).mean() + 0.5 * (high[:, None] == low).mean())
 
 

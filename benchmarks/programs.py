@@ -17,9 +17,23 @@ from ml_collections import ConfigDict
 from afnet_jax.analysis import export, gradcam, prediction
 from afnet_jax.config import default_config
 from afnet_jax.maps import Faces
+from afnet_jax.points.clouds import cloud_shapes
 from afnet_jax.training.devices import train_steps
 from afnet_jax.training.step import Trainer, TrainState
 
+# Every kind of change that config.train.augment knows.
+AUGMENTED = {
+    "yaw": 20.0,
+    "pitch": 15.0,
+    "roll": 10.0,
+    "shift_mm": 4.0,
+    "scale": 0.05,
+    "noise_mm": 0.4,
+    "holes": 3,
+    "landmarks_mm": 2.0,
+    "light": 0.3,
+    "colour": 0.2,
+}
 _SCANS = 720  # of the data set: 60 subjects, 6 expressions, 2 levels
 
 
@@ -36,6 +50,7 @@ class Shape:
         steps: of a call of the training program; 20 are an epoch of the paper's protocol (648 scans).
         variant: of the network.
         precision: config.model.matmul_precision.
+        source: config.dataset.input; of points training changes them by all that config.train.augment knows.
     """
 
     platform: str
@@ -46,13 +61,16 @@ class Shape:
     steps: int = 20
     variant: str = "afnet"
     precision: str = "default"
+    source: str = "maps"
 
     @property
     def config(self) -> ConfigDict:
         config = default_config(self.variant)
         with config.unlocked():
             config.model.dtype, config.model.matmul_precision = self.dtype, self.precision
-            config.dataset.image_size = self.image_size
+            config.dataset.image_size, config.dataset.input = self.image_size, self.source
+            if self.source == "points":
+                config.train.augment.update(AUGMENTED)
         return config
 
 
@@ -65,6 +83,8 @@ class Program(NamedTuple):
 
 def make_program(name: str, shape: Shape) -> Program:
     """One of PROGRAMS, as the project itself makes it."""
+    if name == "train_points":
+        shape = dataclasses.replace(shape, source="points")
     return PROGRAMS[name](shape, Trainer(shape.config, platform=shape.platform))
 
 
@@ -95,12 +115,13 @@ def _gradcam(shape: Shape, trainer: Trainer) -> Program:
 def _export(shape: Shape, trainer: Trainer) -> Program:
     state = _state(shape, trainer)
     weights = export.flatten(state.params, state.batch_stats)
-    maps = jax.tree.leaves(trainer.network.map_shapes(shape.image_size, prediction.BATCH))
-    return Program(jax.jit(export.probabilities(shape.config)), (weights, *maps))
+    inputs = export.input_shapes(shape.config, trainer.network, prediction.BATCH)
+    return Program(jax.jit(export.probabilities(shape.config)), (weights, *inputs))
 
 
 PROGRAMS: dict[str, Callable[[Shape, Trainer], Program]] = {
     "train": _train,
+    "train_points": _train,
     "evaluate": _evaluate,
     "predict": _predict,
     "gradcam": _gradcam,
@@ -121,4 +142,5 @@ def _array(dtype: str, *shape: int) -> jax.ShapeDtypeStruct:
 
 
 def _faces(shape: Shape, trainer: Trainer) -> Faces:
-    return Faces(trainer.network.map_shapes(shape.image_size, _SCANS), _array("int32", _SCANS))
+    maps = trainer.network.map_shapes(shape.image_size, _SCANS)
+    return Faces(cloud_shapes(_SCANS) if shape.source == "points" else maps, _array("int32", _SCANS))

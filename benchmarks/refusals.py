@@ -1,4 +1,4 @@
-"""Whether what holds no face is refused in one line: surfaces of other things, and damaged mesh files.
+"""Tells whether what holds no face is refused in one line: surfaces of other things, and damaged mesh files.
 
     python -m benchmarks.refusals [--non_faces=500] [--broken=500]
 
@@ -139,7 +139,7 @@ def _files(count: int, seed: int) -> list[str]:
 
 
 def _not_refused(call) -> str:
-    """What happens instead of a refusal in one line; "" where that is what happens."""
+    """Returns what happens instead of a refusal in one line; "" where that is what happens."""
     try:
         call()
     except AFNetError as error:

@@ -27,6 +27,7 @@ from afnet_jax.runs import background, checkpoint_files
 from afnet_jax.runs.folder import RunFolder
 from afnet_jax.runs.metrics import MetricsWriter
 from afnet_jax.runs.tensorboard import Events
+from afnet_jax.training.feeding import Resident
 from afnet_jax.training.loop import train_and_evaluate
 from afnet_jax.training.step import StepMetrics
 
@@ -53,7 +54,8 @@ class SimulatedDevice:
         self._copy = copy
         self._host: itertools.cycle | None = None
 
-    def __call__(self, *_, **__) -> SimulatedDevice:
+    def __call__(self, _, faces, **__) -> SimulatedDevice:
+        self.data = Resident(faces, ())
         return self
 
     def _work(self, seconds: float) -> None:
@@ -76,7 +78,10 @@ class SimulatedDevice:
         self.began = self.began or time.monotonic()  # a true device's state lies in its own memory
         return state
 
-    def train(self, state, group, first_step, indices, active):
+    def feed(self, indices, stride):
+        return None
+
+    def train(self, state, group, first_step, indices, active, feed=None):
         steps = len(indices)
         self._work(self._step * steps * len(group))
         numbers = np.full((steps, len(group)), 0.5, np.float32)

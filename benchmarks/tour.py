@@ -7,6 +7,7 @@ Needs nbclient and ipykernel, which `pip install -e '.[test]'` brings.
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from pathlib import Path
@@ -16,8 +17,12 @@ from afnet_jax.commands.command_line import command_parser, report_faults
 NOTEBOOK = Path(__file__).parents[1] / "docs" / "tour.ipynb"
 
 
-def execute(out: Path = NOTEBOOK) -> float:
+def execute(out: Path = NOTEBOOK, *, epochs: int | None = None) -> float:
     """Runs every cell from the first to the last, in a kernel of this Python, and writes the notebook with its outputs.
+
+    Args:
+        out: the notebook to write.
+        epochs: of each training, where other than in the notebook.
 
     Returns:
         Seconds.
@@ -29,22 +34,27 @@ def execute(out: Path = NOTEBOOK) -> float:
     import nbformat
 
     notebook = nbformat.read(NOTEBOOK, as_version=4)
+    if epochs:
+        for cell in notebook.cells:
+            cell.source = re.sub(r"(?<=train\.epochs = )\d+", str(epochs), cell.source)
     start = time.perf_counter()
     nbclient.NotebookClient(notebook, timeout=900, kernel_name="python3", coalesce_streams=True).execute()
     seconds = time.perf_counter() - start
     for cell in notebook.cells:
         cell.metadata.clear()  # times of this execution
         if cell.cell_type == "code":
-            cell.outputs = [_without_bars(output) for output in cell.outputs]
+            cell.outputs = [_tidied(output) for output in cell.outputs]
     nbformat.write(notebook, out)
     return seconds
 
 
-def _without_bars(output):
-    """What a cell printed, without the states that a progress bar went through."""
+def _tidied(output):
+    """Drops the states of progress bars and the temporary folder's place from what a cell printed."""
     if output.get("name") == "stderr":
         lines = [line for line in output.text.replace("\r", "\n").splitlines() if line and "%|" not in line]
         output.text = "".join(f"{line}\n" for line in lines)
+    if "text" in output:
+        output.text = re.sub(r"/\S*/afnet-tour-\w+/", "", output.text)
     return output
 
 

@@ -14,7 +14,7 @@ import re
 
 from benchmarks.hlo import Instruction, Module
 
-KINDS = ("convolution", "normalisation", "elementwise", "reductions", "matmul", "optimizer", "movement")
+KINDS = ("convolution", "normalisation", "elementwise", "reductions", "matmul", "optimizer", "rendering", "movement")
 # What moves nothing: names for memory that another instruction reads or wrote.
 _FREE = ("parameter", "constant", "get-tuple-element", "tuple", "bitcast", "after-all", "partition-id", "while")
 _FREE_ENDS = ("-done", "-update")  # of what was started, and counted, before
@@ -155,7 +155,7 @@ def _kind(one: Instruction, module: Module) -> str:
     if target or "dot" in opcodes:
         return "matmul"
     names = [i.op_name for i in inside if i.op_name and i.opcode not in _MOVES] or [one.op_name]
-    for scope in ("optimizer", "normalisation"):
+    for scope in ("optimizer", "normalisation", "rendering"):
         if sum(scope in name for name in names) > len(names) / 2:
             return scope
     if "reduce" in opcodes or one.opcode == "reduce":

@@ -14,6 +14,7 @@ FLOORS = (
     ("geometry", "models", "synthetic"),
     ("landmarks",),
     ("preprocessing",),
+    ("points",),
     ("datasets", "protocol"),
     ("quality",),
     ("config",),

@@ -109,11 +109,12 @@ def test_each_platform_has_its_own_forms_and_no_others(name, dtype, folds):
     trunks = NETWORKS[dtype][1] * (1 if name == "predict" else folds)
     here, there = (lowered(name, platform, dtype, folds) for platform in ("cpu", "cuda"))
     expected = trunks * CONVOLUTIONS, trunks * (CONVOLUTIONS - ON_FEW_PIXELS)
-    if name == "train":  # and both gradients of each, but for the images
+    if name.startswith("train"):  # and both gradients of each, but for the images
         expected = tuple(3 * number - trunks for number in expected)
         # On a CPU the gradient of the stem's kernel is taken scan by scan: 32×32 outputs are all that a part may have.
         expected = expected[0], expected[1] + trunks * (BATCH - 1)
-        assert "HIGHEST" in here and "HIGHEST" not in there  # sums as products with ones
+        assert "HIGHEST" in here  # sums as products with ones
+        assert ("HIGHEST" in there) == (name == "train_points")  # places, which TF32 would move by tenths of a mm
     assert (convolutions(there), convolutions(here)) == expected
 
 

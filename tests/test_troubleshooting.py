@@ -13,6 +13,7 @@ from afnet_jax import compiler, gpu
 from afnet_jax.commands import inspect, main, predict, prepare, train
 from afnet_jax.commands.command_line import report_faults
 from afnet_jax.datasets import digests
+from afnet_jax.datasets.records import VERSION
 from afnet_jax.landmarks import find_landmarks
 from afnet_jax.models.pretrained import load_pretrained
 from afnet_jax.preprocessing import preprocess
@@ -158,7 +159,7 @@ def other_settings_in_the_folder(call, patch):
 
 @provoked
 def a_damaged_data_set(call, patch):
-    folder = Path("data/bu3dfe/1.0.0")
+    folder = Path("data/bu3dfe", VERSION)
     folder.mkdir(parents=True)
     record = folder / "bu3dfe-faces.array_record-00000-of-00001"
     record.write_bytes(b"faces")

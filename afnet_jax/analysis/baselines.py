@@ -57,8 +57,7 @@ def landmark_features(data: FaceDataset) -> np.ndarray:
 
 def depth_features(data: FaceDataset) -> np.ndarray:
     """(N, 32 × 32) mm, -60 outside the face."""
-    depth = data.maps.depth[..., 0].astype(np.float32)
-    reduced = np.stack([area_mean(image, SIZE, math.nan) for image in depth])
+    reduced = np.stack([area_mean(image[..., 0].astype(np.float32), SIZE, math.nan) for image in data.maps.depth])
     return np.nan_to_num(reduced, nan=_OUTSIDE_MM).reshape(len(reduced), -1)
 
 
@@ -195,7 +194,7 @@ def verdict(baselines: dict) -> str:
 
 
 def are_of(stored: dict, run: Run) -> bool:
-    """Whether baselines were compared with the predictions that the run has now."""
+    """Tells whether baselines were compared with the predictions that the run has now."""
     predictions = run.predictions
     return stored["predictions"] == digest_of(predictions["scan_id"], predictions["logits"])
 

@@ -20,7 +20,7 @@ _DRAWS = 500
 
 @dataclasses.dataclass(frozen=True)
 class Reliability:
-    """How often N decisions of about the same confidence were right.
+    """Counts how often N decisions of about the same confidence were right.
 
     Attributes:
         confidence: (BINS,) mean probability of the decisions in each bin, from 0 to 1; NaN in an empty one.

@@ -27,7 +27,7 @@ _LEAST = np.finfo(np.float32).tiny  # of a probability, whose logarithm must be 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """What a run's networks say of the scans of another data set.
+    """Holds what a run's networks say of the scans of another data set.
 
     Attributes:
         run: whose networks.
@@ -230,7 +230,7 @@ def scores(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def remarks(evaluation: Evaluation) -> list[str]:
-    """What a reader of the numbers must know of the subjects, a line each."""
+    """Returns what a reader of the numbers must know of the subjects, a line each."""
     seen, left_out = evaluation.seen, evaluation.left_out
     told = []
     start = evaluation.run.environment.get("start_from")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.export
@@ -19,12 +20,14 @@ import afnet_jax
 from afnet_jax.analysis.run import Run
 from afnet_jax.atomic_files import write_atomically
 from afnet_jax.errors import RunError
-from afnet_jax.maps import Maps, maps_of
+from afnet_jax.maps import Clouds, Maps, maps_of
 from afnet_jax.models.network import Network
 from afnet_jax.models.starting_weights import flatten
 from afnet_jax.paths import user_path
+from afnet_jax.points.clouds import cloud_shapes
+from afnet_jax.points.rendering import render
 from afnet_jax.preprocessing.pipeline import PreprocessingConfig
-from afnet_jax.scans.scan import EXPRESSIONS
+from afnet_jax.scans.scan import EXPRESSIONS, LANDMARKS
 
 PROGRAM, WEIGHTS, DESCRIPTION = "model.stablehlo", "model.safetensors", "model.json"
 PLATFORMS = ("cpu", "cuda")
@@ -55,8 +58,7 @@ def export_model(run: Run, out: str | Path, *, round: int = 0, fold: int | None 
     """
     folds = run.folds(round) if fold is None else [fold]
     weights = jax.tree.map(np.ascontiguousarray, flatten(*run.stacked_weights(round, folds)))
-    maps = run.network.map_shapes(run.config.dataset.image_size, *jax.export.symbolic_shape("n"))
-    arguments = (_shapes(weights), *jax.tree.leaves(maps))
+    arguments = (_shapes(weights), *input_shapes(run.config, run.network, *jax.export.symbolic_shape("n")))
     exported = jax.export.export(jax.jit(probabilities(run.config)), platforms=PLATFORMS)(*arguments)
     out = user_path(out)
     try:
@@ -69,10 +71,28 @@ def export_model(run: Run, out: str | Path, *, round: int = 0, fold: int | None 
     return out
 
 
+def input_shapes(config: ConfigDict, network: Network, *scans: Any) -> list[jax.ShapeDtypeStruct]:
+    """Shapes of what the program takes beside the weights: the maps of so many scans, or their clouds of points."""
+    if config.dataset.input == "points":
+        return list(cloud_shapes(*scans))
+    return jax.tree.leaves(network.map_shapes(config.dataset.image_size, *scans))
+
+
 def probabilities(config: ConfigDict):
-    """(weights by name, maps) -> (N, 6): the mean over folds of their softmaxes, on either platform in its own form."""
+    """(weights by name, maps or parts of clouds) -> (N, 6): the mean over folds of their softmaxes.
+
+    The network is computed on either platform in its own form.
+    """
     forms = {platform: _probabilities_on(Network(config.model, platform=platform)) for platform in PLATFORMS}
-    return lambda *arguments: jax.lax.platform_dependent(*arguments, **forms)
+
+    def of_maps(weights, *maps):
+        return jax.lax.platform_dependent(weights, *maps, **forms)
+
+    def of_points(weights, *parts):
+        maps = render(Clouds(*parts), config.dataset.image_size, config.model.modalities)
+        return of_maps(weights, *jax.tree.leaves(maps))
+
+    return of_points if config.dataset.input == "points" else of_maps
 
 
 def _probabilities_on(network: Network):
@@ -95,16 +115,36 @@ def _shapes(weights: dict[str, np.ndarray]) -> dict[str, jax.ShapeDtypeStruct]:
     return {name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for name, leaf in weights.items()}
 
 
+def _described_maps(run: Run, size: int) -> list[dict]:
+    maps = {each.record or name: each for name, each in maps_of(run.config.model.modalities).items()}
+    return [
+        {"name": name, "shape": ["n", *each.shape(size)], "dtype": each.dtype, "content": each.content}
+        for name, each in maps.items()
+    ]
+
+
+def _described_clouds() -> list[dict]:
+    content = {
+        "points": "mm, NaN where there is no point, in an order that tells nothing; rotation @ point + offset is "
+        "canonical (mm; x right, y up, z to the camera, the origin midway between the inner corners of the eyes)",
+        "colours": "RGB",
+        "rotation": "of the points to the canonical frame",
+        "offset": "mm",
+        "landmarks": f"canonical mm, NaN where there is none: {', '.join(LANDMARKS)}",
+    }
+    return [
+        {"name": name, "shape": ["n", *shape.shape[1:]], "dtype": str(shape.dtype), "content": content[name]}
+        for name, shape in cloud_shapes(1)._asdict().items()
+    ]
+
+
 def _description(run: Run, weights: dict[str, np.ndarray], round_: int, folds: list[int]) -> dict:
     span, size = PreprocessingConfig(), run.config.dataset.image_size
-    inputs = {each.record or name: each for name, each in maps_of(run.config.model.modalities).items()}
+    inputs = _described_clouds() if run.config.dataset.input == "points" else _described_maps(run, size)
     return {
         "model": f"AFNet-M, variant {run.config.variant}",
-        "usage": _USAGE.format(inputs=", ".join(inputs)).splitlines(),
-        "inputs": [
-            {"name": name, "shape": ["n", *each.shape(size)], "dtype": each.dtype, "content": each.content}
-            for name, each in inputs.items()
-        ],
+        "usage": _USAGE.format(inputs=", ".join(each["name"] for each in inputs)).splitlines(),
+        "inputs": inputs,
         "mm_per_pixel": span.mm_per_pixel * span.size / size,
         "output": {"shape": ["n", len(EXPRESSIONS)], "dtype": "float32", "content": "probabilities"},
         "expressions": list(EXPRESSIONS),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import overload
@@ -15,14 +16,17 @@ import numpy as np
 
 from afnet_jax.analysis.doubt import SHARE, doubt_below
 from afnet_jax.analysis.run import Run
-from afnet_jax.datasets.records import drawn_maps
+from afnet_jax.datasets.records import drawn_maps, landmark_array
 from afnet_jax.datasets.reduction import reduce_maps, stack
 from afnet_jax.errors import RunError, in_one_line
 from afnet_jax.machine import usable_cores
 from afnet_jax.maps import Maps
 from afnet_jax.paths import user_path
+from afnet_jax.points.clouds import cloud_of, stack_clouds
+from afnet_jax.points.rendering import render_all
 from afnet_jax.preprocessing import preprocess
-from afnet_jax.scans import ScanError, read_scan
+from afnet_jax.preprocessing.pipeline import pose_points
+from afnet_jax.scans import Scan, ScanError, read_scan
 from afnet_jax.scans.database import Database
 from afnet_jax.scans.databases import is_synthetic
 from afnet_jax.scans.scan import EXPRESSION_CODES, EXPRESSIONS
@@ -74,7 +78,7 @@ class Prediction:
 
     @property
     def doubtful(self) -> bool:
-        """Whether the face may show none of the six expressions."""
+        """Tells whether the face may show none of the six expressions."""
         return bool(self.probabilities.max() < self.doubt_below)
 
     def to_json(self) -> str:
@@ -99,6 +103,7 @@ def read_faces(
     image_size: int,
     databases: Sequence[Database] = (),
     modalities: Collection[str] = (),
+    source: str = "maps",
 ) -> Iterator[Face | ScanError]:
     """Reads and preprocesses scans; one that cannot be used comes out as its error, in its place.
 
@@ -109,9 +114,11 @@ def read_faces(
         image_size: edge in pixels of the run's images.
         databases: as in `find_files`.
         modalities: of the run's networks.
+        source: config.dataset.input of the run.
     """
     executor = ThreadPoolExecutor(usable_cores())
-    futures = [executor.submit(_read_face, path, image_size, databases, modalities) for path in paths]
+    make_maps = functools.partial(_MAKERS[source], size=image_size, modalities=modalities)
+    futures = [executor.submit(_read_face, path, databases, make_maps) for path in paths]
 
     def in_order():
         try:
@@ -124,19 +131,39 @@ def read_faces(
 
 
 def _read_face(
-    path: Path | ScanError, image_size: int, databases: Sequence[Database], modalities: Collection[str]
+    path: Path | ScanError,
+    databases: Sequence[Database],
+    make_maps: Callable[[Scan], tuple[Maps, tuple[str, ...], str]],
 ) -> Face | ScanError:
     if isinstance(path, ScanError):
         return path
     try:
         scan = read_scan(path, databases=databases)
-        maps = preprocess(scan)
+        maps, remarks, landmarks = make_maps(scan)
     except ScanError as error:
         return error
     except (Exception, SystemExit) as error:  # of a reader, or a bug of ours: the others go on
         return ScanError(path, f"unexpected {in_one_line(error)}")
-    reduced = reduce_maps(drawn_maps(maps), maps.mm_per_pixel, image_size, modalities)
-    return Face(path, scan.id.name, reduced, maps.remarks, scan.coloured, str(maps.quality["landmarks"]))
+    return Face(path, scan.id.name, maps, remarks, scan.coloured, landmarks)
+
+
+def _drawn(scan: Scan, *, size: int, modalities: Collection[str]) -> tuple[Maps, tuple[str, ...], str]:
+    """A scan's maps as preprocessing draws them, what looked odd, and whether its landmarks were given or found."""
+    maps = preprocess(scan)
+    reduced = reduce_maps(drawn_maps(maps), maps.mm_per_pixel, size, modalities)
+    return reduced, maps.remarks, str(maps.quality["landmarks"])
+
+
+def _rendered(scan: Scan, *, size: int, modalities: Collection[str]) -> tuple[Maps, tuple[str, ...], str]:
+    """The same, rendered from the scan's points; nothing is fitted on the host where the scan has landmarks."""
+    posed = pose_points(scan) if scan.landmarks else preprocess(scan)
+    assert posed.points is not None  # both draw them
+    cloud = cloud_of(posed.points, posed.to_scan, landmark_array(posed.landmarks))
+    maps = jax.tree.map(lambda m: m[0], render_all(stack_clouds([cloud]), size, modalities))
+    return maps, posed.remarks, "given" if scan.landmarks else "found"
+
+
+_MAKERS = {"maps": _drawn, "points": _rendered}  # config.dataset.input -> what makes maps of a scan
 
 
 class Predictor:

@@ -85,7 +85,7 @@ class CommandParser(argparse.ArgumentParser):
         return args
 
     def knows(self, argument: str) -> bool:
-        """Whether an argument, `--name` or `--name=value`, is one of this command's."""
+        """Tells whether an argument, `--name` or `--name=value`, is one of this command's."""
         return argument.split("=")[0] in self._option_string_actions
 
     def error(self, message: str) -> NoReturn:

@@ -10,7 +10,7 @@ _ASKED = "_ARGCOMPLETE"  # set by the shell's part of argcomplete, to the number
 
 
 def is_asked() -> bool:
-    """Whether the shell has started this process to learn what a word could become."""
+    """Tells whether the shell has started this process to learn what a word could become."""
     return _ASKED in os.environ
 
 

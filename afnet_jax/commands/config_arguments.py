@@ -15,6 +15,7 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from afnet_jax import config as settings
 from afnet_jax.commands import completion
 from afnet_jax.commands.command_line import CommandParser, entry, print_whatever_the_locale
 from afnet_jax.config import RENAMED, default_config, flat
@@ -99,7 +100,7 @@ def load_config(given: str) -> ConfigDict:
 def meanings() -> dict[str, str]:
     """Returns what the comments at each field's definition say: "train.epochs" -> "passes over the training folds"."""
     found, comment = {}, []
-    for line in map(str.strip, inspect.getsource(default_config).splitlines()):
+    for line in map(str.strip, inspect.getsource(settings).splitlines()):
         if line.startswith("# "):
             comment.append(line.removeprefix("# "))
             continue

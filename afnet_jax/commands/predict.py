@@ -33,7 +33,8 @@ def _main(arguments: argparse.Namespace) -> int:
         for fault in paths:
             print(f"error: {fault}", file=sys.stderr)
         return 1
-    faces = read_faces(paths, run.config.dataset.image_size, databases, run.config.model.modalities)
+    data = run.config.dataset
+    faces = read_faces(paths, data.image_size, databases, run.config.model.modalities, data.input)
     found, rejected = [], 0
     predictor = Predictor(run, round=arguments.round, fold=arguments.fold)
     if predictor.synthetic_only:

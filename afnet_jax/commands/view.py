@@ -1,4 +1,4 @@
-"""What the project makes of raw scans, as a page or a picture: surface, texture, depth, masks, landmarks, warnings.
+"""Draws what the project makes of raw scans: surface, texture, depth, masks, landmarks, warnings.
 
     afnet view face.obj FOLDER_OF_SCANS --out=look.html
 

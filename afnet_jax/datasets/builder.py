@@ -9,15 +9,16 @@ import contextlib
 import functools
 import io
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import tensorflow_datasets as tfds
 from absl import logging
 
-from afnet_jax.datasets.records import VERSION, load_record
+from afnet_jax.datasets.records import COLOURS_SHAPE, PICTURES, VERSION, load_record
 from afnet_jax.maps import IMAGE_SIZE, INPUT_MAPS, InputMap
+from afnet_jax.preprocessing.point_sample import POINTS
 from afnet_jax.scans.database import Database
 from afnet_jax.scans.scan import EXPRESSIONS, LANDMARKS
 
@@ -38,7 +39,8 @@ def _map_feature(each: InputMap) -> tfds.features.FeatureConnector:
 def features() -> tfds.features.FeaturesDict:
     """The fields of one scan; maps and frames as in FaceMaps, landmarks in the order of LANDMARKS (NaN where absent).
 
-    level is 0, ethnicity and sex are "" where the database has none; quality is FaceMaps.quality as JSON.
+    points, colours and centre are those of PointSample, NaN where there is no point. level is 0, ethnicity and sex are
+    "" where the database has none; quality is FaceMaps.quality as JSON.
     """
     return tfds.features.FeaturesDict(
         {
@@ -49,6 +51,9 @@ def features() -> tfds.features.FeaturesDict:
             "level": tfds.features.Scalar(np.int64),
             "ethnicity": tfds.features.Text(),
             "sex": tfds.features.Text(),
+            "points": _floats(POINTS, 3, dtype=np.float16),
+            "colours": tfds.features.Image(shape=COLOURS_SHAPE, encoding_format="png"),
+            "centre": _floats(3, dtype=np.float64),
             "landmarks": _floats(len(LANDMARKS), 3, dtype=np.float64),
             "to_scan": _floats(4, 4, dtype=np.float64),
             "origin": _floats(2, dtype=np.float64),
@@ -95,7 +100,7 @@ def _examples(first: int, paths: Sequence[Path]) -> Iterator[tuple[int, dict]]:
     for index, path in enumerate(paths, start=first):
         record = load_record(path)
         plain = {name: value.item() for name, value in record.items() if value.dtype.kind in "iU"}
-        yield index, record | plain | {"texture": io.BytesIO(record["texture"].tobytes())}
+        yield index, record | plain | {name: io.BytesIO(record[name].tobytes()) for name in PICTURES}
 
 
 def builder_of(database: Database) -> type[FaceMapsBuilder]:
@@ -124,10 +129,29 @@ def write_dataset(database: Database, finished: Path, data_dir: Path) -> Path:
     return Path(builder.data_dir)
 
 
+def open_records(folder: Path, fields: Collection[str] = ()) -> Sequence[dict]:
+    """Returns the records of a data set's folder, decoded as they are asked for.
+
+    Args:
+        folder: the data set.
+        fields: of `features` to decode, the others stay bytes; by default all.
+    """
+    skipped = set(features()) - set(fields) if fields else ()
+    decoders = dict.fromkeys(skipped, tfds.decode.SkipDecoding())
+    return tfds.builder_from_directory(folder).as_data_source(split=SPLIT, decoders=decoders)
+
+
 def read_records(folder: Path) -> Iterator[dict]:
     """Yields the records of a data set's folder, fields as in `features`, decoded."""
-    logging.set_verbosity(logging.ERROR)  # tfds would recommend OpenCV
+    with quiet_decoding():
+        yield from open_records(folder)
+
+
+@contextlib.contextmanager
+def quiet_decoding() -> Iterator[None]:
+    """Keeps tfds from recommending OpenCV."""
+    logging.set_verbosity(logging.ERROR)
     try:
-        yield from tfds.builder_from_directory(folder).as_data_source(split=SPLIT)
+        yield
     finally:
         logging.set_verbosity(logging.WARNING)

@@ -24,7 +24,7 @@ from tqdm import tqdm
 from afnet_jax.atomic_files import write_arrays_atomically
 from afnet_jax.datasets import digests, records
 from afnet_jax.datasets.code_digest import code_digest
-from afnet_jax.datasets.records import VERSION, being_prepared, lock_file, record_of
+from afnet_jax.datasets.records import EARLIER, VERSION, being_prepared, dataset_folder, lock_file, record_of
 from afnet_jax.datasets.rejected import REJECTED, Rejection, read_rejected, write_rejected
 from afnet_jax.datasets.sources import Source, Sources, extract, read_sources, scans_to_keep, write_sources
 from afnet_jax.errors import AFNetError, DatasetError, in_one_line
@@ -117,9 +117,9 @@ def prepare(
     make_job = functools.partial(_job, raw=place, suffixes=source.reader.SUFFIXES, finished=finished, code=code)
     jobs = [make_job(scan_id, path) for scan_id, path in survey.scans]
     with write_lock(lock_file(data_dir, database), being_prepared(data_dir, database)):
-        final = data_dir / database / VERSION
-        before = read_sources(final)
-        kept = scans_to_keep(before, final, place, code, [job.id.name for job in jobs])
+        final, there = data_dir / database / VERSION, dataset_folder(data_dir, database)
+        before = read_sources(there)
+        kept = scans_to_keep(before, there, place, code, [job.id.name for job in jobs])
         if _is_made_from(Sources(code, kept | {job.id.name: job.source for job in jobs}), final):
             return Preparation(final, len(jobs), (), len(kept), survey.left_out)
         finished.mkdir(parents=True, exist_ok=True)
@@ -132,8 +132,8 @@ def prepare(
             raise DatasetError(f"{raw}: none of the {len(jobs)} scans could be prepared; see {data_dir / REJECTED}")
         fit = {job.id.name: job.source for job in jobs if job.target.exists()}
         # A scan that is rejected now leaves one of the same name from another folder where it is.
-        kept = scans_to_keep(before, final, place, code, fit) if before.code == code else {}
-        extract(final, kept, finished)
+        kept = scans_to_keep(before, there, place, code, fit) if before.code == code else {}
+        extract(there, kept, finished)
         _write(source, finished, final, Sources(code, kept | fit))
         if not rejected:
             _remove(finished)
@@ -289,4 +289,6 @@ def _write(database: Database, finished: Path, final: Path, sources: Sources) ->
     shutil.rmtree(final, ignore_errors=True)
     final.parent.mkdir(parents=True, exist_ok=True)
     os.replace(written, final)
+    for version in EARLIER:
+        shutil.rmtree(final.with_name(version), ignore_errors=True)
     shutil.rmtree(aside)

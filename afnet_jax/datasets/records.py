@@ -14,9 +14,15 @@ from afnet_jax.atomic_files import UNREADABLE_ARRAYS, read_arrays
 from afnet_jax.errors import DatasetError
 from afnet_jax.maps import IMAGE_SIZE, INPUT_MAPS
 from afnet_jax.preprocessing.face_maps import FaceMaps
+from afnet_jax.preprocessing.point_sample import POINTS, PointSample
 from afnet_jax.scans.scan import EXPRESSION_CODES, LANDMARKS
 
-VERSION = "1.0.0"  # of the records' fields; the data set's version
+VERSION = "1.1.0"  # of the records' fields; the data set's version
+EARLIER = ("1.0.0",)  # which can still be read: 1.0.0 holds no points
+
+
+COLOURS_SHAPE = (128, 128, 3)  # of the points' colours as a picture: neighbours in space lie near one another in it
+PICTURES = ("texture", "colours")  # fields that are kept as PNG
 
 
 def lock_file(data_dir: Path, database: str) -> Path:
@@ -26,7 +32,14 @@ def lock_file(data_dir: Path, database: str) -> Path:
 
 def prepared_names(data_dir: Path) -> list[str]:
     """Returns the names of the data sets that a folder holds, sorted."""
-    return sorted(path.parent.name for path in data_dir.glob(f"*/{VERSION}") if path.is_dir())
+    found = {path.parent.name for version in (VERSION, *EARLIER) for path in data_dir.glob(f"*/{version}")}
+    return sorted(name for name in found if dataset_folder(data_dir, name).is_dir())
+
+
+def dataset_folder(data_dir: Path, database: str) -> Path:
+    """Returns the folder of a prepared data set: of its newest version; where there is none, of the one to come."""
+    versions = [data_dir / database / version for version in (VERSION, *EARLIER)]
+    return next((folder for folder in versions if folder.is_dir()), versions[0])
 
 
 def being_prepared(data_dir: Path, database: str) -> str:
@@ -44,7 +57,8 @@ def drawn_maps(face: FaceMaps) -> dict[str, np.ndarray]:
 def record_of(maps: FaceMaps) -> dict[str, np.ndarray | np.generic]:
     """Flattens face maps; the fields are those of the tfds features (see builder.py), the texture as PNG bytes.
 
-    Landmarks are (22, 3) in the order of LANDMARKS, NaN where the scan has none of that name.
+    Points are as in PointSample, their colours a PNG, too. Landmarks are (22, 3) in the order of LANDMARKS, NaN where
+    the scan has none of that name.
 
     Raises:
         DatasetError: the face shows none of the expressions.
@@ -52,7 +66,6 @@ def record_of(maps: FaceMaps) -> dict[str, np.ndarray | np.generic]:
     if maps.id.label is None:
         expected = ", ".join(EXPRESSION_CODES)
         raise DatasetError(f"{maps.id.name}: the face shows {maps.id.expression!r}, expected one of {expected}")
-    nowhere = np.full(3, np.nan)
     return {
         **{INPUT_MAPS[name].record: _stored(drawn) for name, drawn in drawn_maps(maps).items()},
         "label": np.int64(maps.id.label),
@@ -61,7 +74,8 @@ def record_of(maps: FaceMaps) -> dict[str, np.ndarray | np.generic]:
         "level": np.int64(maps.id.level or 0),
         "ethnicity": np.str_(maps.id.ethnicity or ""),
         "sex": np.str_(maps.id.sex or ""),
-        "landmarks": np.array([maps.landmarks.get(name, nowhere) for name in LANDMARKS], np.float64),
+        **_stored_points(maps.points),
+        "landmarks": landmark_array(maps.landmarks),
         "to_scan": np.asarray(maps.to_scan, np.float64),
         "origin": np.array(maps.origin, np.float64),
         "mm_per_pixel": np.float64(maps.mm_per_pixel),
@@ -69,13 +83,35 @@ def record_of(maps: FaceMaps) -> dict[str, np.ndarray | np.generic]:
     }
 
 
+def landmark_array(landmarks: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Returns the (22, 3) landmarks in the order of LANDMARKS, NaN where there is none of that name."""
+    nowhere = np.full(3, np.nan)
+    return np.array([landmarks.get(name, nowhere) for name in LANDMARKS], np.float64)
+
+
 def as_record(example: Mapping) -> dict[str, np.ndarray | np.generic]:
-    """Returns the record that an example of the data set was made from, the texture's PNG compressed anew."""
-    record: dict[str, np.ndarray | np.generic] = {"texture": np.frombuffer(_png(example["texture"]), np.uint8)}
-    for name in set(example) - {"texture"}:
+    """Returns the record that an example of the data set was made from, its PNGs compressed anew."""
+    record: dict[str, np.ndarray | np.generic] = {n: np.frombuffer(_png(example[n]), np.uint8) for n in PICTURES}
+    for name in set(example) - set(PICTURES):
         value = example[name]
         record[name] = np.str_(value.decode()) if isinstance(value, bytes) else np.asarray(value)
     return record
+
+
+def _stored_points(sample: PointSample | None) -> dict[str, np.ndarray]:
+    """The points of a scan; none, if nobody drew any."""
+    if sample is None:
+        sample = PointSample(np.full((POINTS, 3), np.nan), np.zeros((POINTS, 3), np.uint8), np.zeros(3))
+    return {
+        "points": sample.points.astype(np.float16),
+        "colours": np.frombuffer(_png(sample.colours.reshape(COLOURS_SHAPE)), np.uint8),
+        "centre": np.asarray(sample.centre, np.float64),
+    }
+
+
+def points_of(record: Mapping) -> PointSample:
+    """Returns the points that a record of the data set holds."""
+    return PointSample(record["points"], record["colours"].reshape(POINTS, 3), record["centre"])
 
 
 def _stored(drawn: np.ndarray) -> np.ndarray:

@@ -2,38 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from PIL import Image
 
 from afnet_jax.maps import IMAGE_SIZE, InputMap, Maps, maps_of
-
-
-def surface_normals(maps: Mapping[str, np.ndarray], mm_per_pixel: float) -> np.ndarray:
-    """(S, S, 3) unit normals (x right, y up, z to the camera) of the surface that depth shows; 0 outside the face.
-
-    A pixel's slope is the mean of the slopes to its neighbours, as far as they are face; 0 where neither is.
-    """
-    depth = maps["depth"]
-    down, right = (_slope(depth, axis) / mm_per_pixel for axis in (0, 1))
-    normals = np.stack([-right, down, np.ones_like(down)], axis=-1)
-    normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
-    return np.where(np.isnan(depth)[..., None], 0, normals)
-
-
-def _slope(depth: np.ndarray, axis: int) -> np.ndarray:
-    """(S, S) mm per pixel."""
-    steps = np.diff(depth, axis=axis)
-    edge = np.full_like(np.take(depth, [0], axis), np.nan)
-    both = np.stack([np.concatenate(pair, axis) for pair in ((edge, steps), (steps, edge))])
-    known = np.isfinite(both)
-    return np.where(known, both, 0).sum(0) / np.maximum(known.sum(0), 1)
-
-
-# Name of a map that no record holds -> what computes it of an image's size S: from the reduced maps by name, (S, S)
-# or (S, S, channels), and the edge of a pixel in mm.
-COMPUTED: dict[str, Callable[[Mapping[str, np.ndarray], float], np.ndarray]] = {"normals": surface_normals}
+from afnet_jax.preprocessing.computed import COMPUTED
 
 
 def reduce_maps(

@@ -21,6 +21,7 @@ from afnet_jax.paths import user_path
 from afnet_jax.runs.folder import RunFolder, write_baselines, write_summary
 from afnet_jax.runs.tensorboard import write_picture
 from afnet_jax.training import processes
+from afnet_jax.training.group_size import data_room
 from afnet_jax.training.loop import evaluate, train_and_evaluate
 from afnet_jax.training.progress import duration, say
 
@@ -91,7 +92,7 @@ def load_data(config: ConfigDict) -> FaceDataset:
         DatasetError: no such data set, or a damaged one.
     """
     with processes.first_alone("the data set is there"):
-        return load(config.dataset, config.model.modalities)
+        return load(config.dataset, config.model.modalities, room=data_room())
 
 
 def run_in(folder: RunFolder, config: ConfigDict, data: FaceDataset, *, mode: str = "train") -> Run:
@@ -129,6 +130,9 @@ def run_in(folder: RunFolder, config: ConfigDict, data: FaceDataset, *, mode: st
 def _compare_with_linear_models(run: Run, data: FaceDataset) -> None:
     """Brings baselines.json up to date: on rounds of some 20 folds, or on as many as were compared before."""
     if not run.summary["accuracy"]["per_round"]:
+        return
+    if data.streamed:
+        say("the data set is streamed: no linear models are fitted beside the run; afnet compare does it where wanted")
         return
     most_rounds = max(1, _FOLDS_COMPARED // run.summary["folds"])
     try:

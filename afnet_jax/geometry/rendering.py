@@ -192,6 +192,13 @@ def _averaged(texture: np.ndarray, texels: np.ndarray, jacobian: np.ndarray, tex
     return colour / _SAMPLES**2
 
 
+def sample_texture(texture: np.ndarray, uv: np.ndarray, texels: float) -> np.ndarray:
+    """Returns the (K, 3) float32 colours of (K, 2) texture points, each a mean over about `texels` texels' edge."""
+    image, factor = _shrunk(texture, texels)
+    place = uv * texture.shape[1::-1] / factor - 0.5
+    return _bilinear(image, place[:, 0], place[:, 1])
+
+
 def _barycentric_slopes(corners: np.ndarray, step: float) -> np.ndarray:
     """(K, 3, 2) change of the barycentric coordinates per pixel to the right and per pixel down."""
     x, y = corners[:, :, 0] / step, -corners[:, :, 1] / step

@@ -1,4 +1,4 @@
-"""What training does to a view each time that it is shown: noise, holes, spikes, crops, smoothing, mirroring."""
+"""Disturbs a view as training shows it, anew each time: noise, holes, spikes, crops, smoothing, mirroring."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class Fusion:
         return {name: (name,) for name in self.trunks}
 
     def acts_after(self, stage: int, block: int) -> bool:
-        """Whether the trunks exchange features after this residual block."""
+        """Tells whether the trunks exchange features after this residual block."""
         return False
 
     def weights(self, channels: int, *, conv: Callable) -> dict[str, nnx.Module]:

@@ -74,7 +74,7 @@ class StartingWeights:
 
 @dataclasses.dataclass(frozen=True)
 class Fit:
-    """What a network takes of weights.
+    """Lists what a network takes of weights.
 
     Attributes:
         taken, wanted: tensors that it takes, and that it has.
@@ -122,7 +122,7 @@ def save_weights(weights: StartingWeights, path: Path, dtype: str = "bfloat16") 
         name: jnp.asarray(tensor, dtype if name.startswith("params.") else jnp.float32)
         for name, tensor in weights.tensors.items()
     }
-    metadata = {_RECORD: json.dumps({"source": weights.source, **weights.record})}
+    metadata = {_RECORD: json.dumps(dict(weights.record))}  # and not the source, a path of one machine
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes_atomically(path, save(tensors, metadata))

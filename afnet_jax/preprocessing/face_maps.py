@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from afnet_jax.preprocessing.point_sample import PointSample
 from afnet_jax.scans.scan import ScanId
 
 
@@ -32,6 +33,7 @@ class FaceMaps:
             bridges and bridge_area, of the triangles and their area, dropped since they span a step or a gap;
             inner_lost, of the inner face that only dropped triangles show; filled, of the face without a scanned
             surface; face, of the grid. landmarks: "given" or "found"; landmark_confidence, where found, 0 to 1.
+        points: of the scan's surface, as scanned, for those who render them on a device; None where nobody drew any.
         remarks: what looked odd and was put right or left as it is, a line each; the scan's own first.
     """
 
@@ -47,3 +49,4 @@ class FaceMaps:
     landmarks: Mapping[str, np.ndarray]
     quality: Mapping[str, float | str]
     remarks: tuple[str, ...] = ()
+    points: PointSample | None = None

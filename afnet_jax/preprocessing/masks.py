@@ -16,15 +16,15 @@ from afnet_jax.geometry.rendering import Grid
 MASK_SIZES = (56, 28)
 
 # Convex hulls of these points, grown by a margin (mm). The bridge of the nose lies between the inner eye corners.
-_REGIONS = (
+REGIONS = (
     (("right_brow_outer", "right_brow_middle", "right_brow_inner", "right_eye_outer", "right_eye_inner"), 7.0),
     (("left_brow_outer", "left_brow_middle", "left_brow_inner", "left_eye_outer", "left_eye_inner"), 7.0),
     (("right_bridge", "left_bridge", "right_nose_wing", "nose_tip", "left_nose_wing"), 5.0),
     (("mouth_right", "mouth_left", "upper_lip_outer", "lower_lip_outer"), 6.0),
 )
 _INNER = ("brow", "eye", "nose", "mouth", "lip", "chin")  # parts of the names of the inner face's landmarks
-_BRIDGE = 0.3  # half-width of the bridge as a share of the distance between the inner eye corners
-_SOFT_EDGE = 4.0  # mm over which a mask falls from 1 to 0
+BRIDGE = 0.3  # half-width of the bridge as a share of the distance between the inner eye corners
+SOFT_EDGE = 4.0  # mm over which a mask falls from 1 to 0
 
 
 def salient_masks(landmarks: Mapping[str, np.ndarray], grid: Grid) -> dict[int, np.ndarray]:
@@ -40,14 +40,14 @@ def salient_masks(landmarks: Mapping[str, np.ndarray], grid: Grid) -> dict[int, 
     points = {name: np.asarray(landmarks.get(name, TEMPLATE[name]), dtype=np.float64)[:2] for name in TEMPLATE}
     middle = (points["right_eye_inner"] + points["left_eye_inner"]) / 2
     for side in ("right", "left"):
-        points[f"{side}_bridge"] = middle + 2 * _BRIDGE * (points[f"{side}_eye_inner"] - middle)
+        points[f"{side}_bridge"] = middle + 2 * BRIDGE * (points[f"{side}_eye_inner"] - middle)
     blocks = grid.size // 2  # drawn at half of the grid's resolution: the soft edge is wider than that
     at = 2 * np.arange(blocks) + 0.5
     x, y = np.meshgrid(grid.origin[0] + grid.step * at, grid.origin[1] - grid.step * at)
     mask = np.zeros((blocks, blocks))
-    for names, margin in _REGIONS:
+    for names, margin in REGIONS:
         distance = _hull_distance(np.stack([points[name] for name in names]), x, y)
-        mask = np.maximum(mask, np.clip(0.5 + (margin - distance) / _SOFT_EDGE, 0, 1))
+        mask = np.maximum(mask, np.clip(0.5 + (margin - distance) / SOFT_EDGE, 0, 1))
     return {size: _block_mean(mask, size) for size in MASK_SIZES}
 
 

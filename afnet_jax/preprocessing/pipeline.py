@@ -11,11 +11,12 @@ import threadpoolctl
 
 from afnet_jax.geometry.alignment import TEMPLATE, AlignmentFault, align, to_canonical
 from afnet_jax.geometry.rendering import Grid, Raster, TexturedMesh, rasterize, render_texture
-from afnet_jax.geometry.surface import SurfaceConfig, clean_surface
+from afnet_jax.geometry.surface import CleanSurface, SurfaceConfig, clean_surface
 from afnet_jax.preprocessing.face_maps import FaceMaps
 from afnet_jax.preprocessing.gridfit import gridfit
 from afnet_jax.preprocessing.losses import losses
 from afnet_jax.preprocessing.masks import salient_masks
+from afnet_jax.preprocessing.point_sample import PointSample, sample_points
 from afnet_jax.scans.landmark_distance import FURTHEST_MM, distances_to_surface
 from afnet_jax.scans.scan import Scan, ScanError
 
@@ -63,6 +64,16 @@ class PreprocessingConfig:
         return Grid(self.size, self.mm_per_pixel, (left, self.top))
 
 
+@dataclasses.dataclass(frozen=True)
+class PosedPoints:
+    """Points of a scan with their pose; attributes as those of FaceMaps."""
+
+    points: PointSample
+    to_scan: np.ndarray
+    landmarks: dict[str, np.ndarray]
+    remarks: tuple[str, ...]
+
+
 def preprocess_given(scan: Scan, config: PreprocessingConfig | None = None) -> FaceMaps:
     """Makes the aligned maps of one face by the landmarks that come with its scan.
 
@@ -79,8 +90,21 @@ def _thread_pools() -> threadpoolctl.ThreadpoolController:
     return threadpoolctl.ThreadpoolController()
 
 
-def _preprocess(scan: Scan, config: PreprocessingConfig) -> FaceMaps:
-    grid = config.grid
+def pose_points(scan: Scan, config: PreprocessingConfig | None = None) -> PosedPoints:
+    """Cleans, poses and samples a scan, and leaves the rest to whoever renders the points.
+
+    Raises:
+        ScanError: as `preprocess`, but for a surface that is not a face's.
+    """
+    with _thread_pools().limit(limits=1):
+        clean, to_scan, landmarks, _ = _posed(scan, config or PreprocessingConfig())
+        return PosedPoints(sample_points(scan, clean.triangles, to_scan), to_scan, landmarks, scan.remarks)
+
+
+def _posed(
+    scan: Scan, config: PreprocessingConfig
+) -> tuple[CleanSurface, np.ndarray, dict[str, np.ndarray], np.ndarray]:
+    """Returns what cleaning found out, the pose, and landmarks and (N, 3) points in the canonical frame."""
     if not len(scan.points) or not len(scan.triangles):
         raise _fault(scan, "the scan holds no surface, only background")
     if not scan.landmarks:
@@ -91,6 +115,12 @@ def _preprocess(scan: Scan, config: PreprocessingConfig) -> FaceMaps:
     to_scan, landmarks = pose_of(scan, clean.points)
     points = to_canonical(scan.points, to_scan)
     _check_landmarks(scan, points[clean.points], landmarks)
+    return clean, to_scan, landmarks, points
+
+
+def _preprocess(scan: Scan, config: PreprocessingConfig) -> FaceMaps:
+    grid = config.grid
+    clean, to_scan, landmarks, points = _posed(scan, config)
     triangles, uv_triangles = scan.triangles[clean.triangles], scan.uv_triangles[clean.triangles]
     mesh = TexturedMesh(points, triangles, scan.uv, uv_triangles, scan.texture)
     raster = rasterize(points, triangles, grid)
@@ -124,6 +154,7 @@ def _preprocess(scan: Scan, config: PreprocessingConfig) -> FaceMaps:
             "landmarks": "given",
         },
         remarks=scan.remarks + _loss_remark(lost, config),
+        points=sample_points(scan, clean.triangles, to_scan),
     )
 
 

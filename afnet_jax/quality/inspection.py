@@ -17,7 +17,7 @@ import numpy as np
 
 from afnet_jax.datasets import digests
 from afnet_jax.datasets.builder import read_records
-from afnet_jax.datasets.records import VERSION, prepared_names
+from afnet_jax.datasets.records import VERSION, dataset_folder, prepared_names
 from afnet_jax.datasets.rejected import REJECTED, Rejection, read_rejected
 from afnet_jax.errors import DatasetError
 from afnet_jax.geometry.alignment import TEMPLATE, WEIGHTS
@@ -182,7 +182,7 @@ def find_dataset(data_dir: Path, database: str | None = None) -> Path:
         raise DatasetError(f"{data_dir}: holds {', '.join(names)}; choose one with --database={names[0]}")
     if database is not None and database not in names:
         raise DatasetError(f"{data_dir}: no prepared data set {database!r} here; found: {', '.join(names)}")
-    return data_dir / (database or names[0]) / VERSION
+    return dataset_folder(data_dir, database or names[0])
 
 
 def measure(record: Mapping) -> InspectedScan:

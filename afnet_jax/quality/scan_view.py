@@ -1,4 +1,4 @@
-"""What the project makes of raw scans: how each is read, posed and drawn. No trained run is needed."""
+"""Shows what the project makes of raw scans: how each is read, posed and drawn. No trained run is needed."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def webp(picture: np.ndarray) -> bytes:
 def tiles(
     texture: np.ndarray, depth: np.ndarray, mask: np.ndarray, landmarks: np.ndarray, edge: int
 ) -> dict[str, np.ndarray]:
-    """What is drawn -> (edge, edge, 3) uint8: "texture", "depth", "masks" and "landmarks".
+    """Returns name of a picture -> (edge, edge, 3) uint8: "texture", "depth", "masks" and "landmarks".
 
     Args:
         texture: (S, S, 3) uint8.

@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 import afnet_jax
 from afnet_jax import protocol
 from afnet_jax.atomic_files import read_json, write_json
-from afnet_jax.config import flat, without_retired_fields
+from afnet_jax.config import default_config, flat, without_retired_fields
 from afnet_jax.errors import RunError
 from afnet_jax.paths import user_path
 from afnet_jax.runs import predictions
@@ -35,6 +35,7 @@ Key = tuple[int, int]  # round and fold of a training
 # What may differ when a run goes on: it changes where and how fast things are computed, not what comes out.
 _MAY_CHANGE = (
     "dataset.data_dir",
+    "dataset.placement",
     "train.folds_per_group",
     "train.folds_per_call",
     "train.steps_per_dispatch",
@@ -204,7 +205,7 @@ def read_run_file(run_folder: Path, name: str) -> Any:
 
 
 def is_run_folder(path: Path) -> bool:
-    """Whether a run was begun there."""
+    """Tells whether a run was begun there."""
     return (path / "config.json").is_file()
 
 
@@ -214,7 +215,7 @@ def read_splits(run_folder: Path) -> tuple[protocol.Fold, ...]:
 
 
 def same_settings(one: ConfigDict, other: ConfigDict) -> bool:
-    """Whether two configs give the same results, wherever and however fast they are computed."""
+    """Tells whether two configs give the same results, wherever and however fast they are computed."""
     return _config(_settings(one)) == _config(_settings(other))
 
 
@@ -226,7 +227,8 @@ def _settings(config: ConfigDict) -> dict:
 
 
 def _config(content: dict) -> dict:
-    fields = flat(without_retired_fields(content))
+    # Fields that came later are as they are left alone.
+    fields = flat(default_config().to_dict()) | flat(without_retired_fields(content))
     return {key: value for key, value in fields.items() if key not in _MAY_CHANGE}
 
 

@@ -1,4 +1,4 @@
-"""What config.model.start_from names: a finished run's network, or a file of weights; and who has been seen before."""
+"""Opens what config.model.start_from names, a run's network or a file of weights, and tells who was seen before."""
 
 from __future__ import annotations
 

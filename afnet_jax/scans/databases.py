@@ -89,7 +89,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")  # of a folder, and of a tfds data s
 
 
 def is_database_name(name: object) -> bool:
-    """Whether a database of the user's own may have this name, as those of DATABASES do."""
+    """Tells whether a database of the user's own may have this name, as those of DATABASES do."""
     return isinstance(name, str) and _NAME.fullmatch(name) is not None
 
 
@@ -150,7 +150,7 @@ def title_of(name: str) -> str:
 
 
 def is_synthetic(name: str) -> bool:
-    """Whether a database's subjects are made, not scanned."""
+    """Tells whether a database's subjects are made, not scanned."""
     return name in DATABASES and DATABASES[name].is_synthetic
 
 
@@ -161,7 +161,7 @@ def scans_of(databases: Sequence[Database]) -> str:
 
 
 def is_scan(path: Path, databases: Sequence[Database]) -> bool:
-    """Whether a file is a scan of one of the databases by its name.
+    """Tells whether a file is a scan of one of the databases by its name.
 
     Raises:
         ScanError: the user's own reader fails on the name.

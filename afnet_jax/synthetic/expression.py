@@ -56,7 +56,7 @@ LOWER_LID = {5: 0.4, 6: -1.4, 7: -1.6, 9: -1.0, 12: -0.6, 26: 0.3}
 
 
 class Shown(Protocol):
-    """What a face does, as `head.shape_head` takes it.
+    """Describes what a face does, as `head.shape_head` takes it.
 
     Attributes:
         moved: (R, C, 3) mm that the template's nodes are moved by, lids apart.

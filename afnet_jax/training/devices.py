@@ -11,7 +11,7 @@ import functools
 import math
 import operator
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,7 @@ from jax.sharding import PartitionSpec as P
 
 from afnet_jax.maps import Faces
 from afnet_jax.runs.checkpoints import WEIGHTS
+from afnet_jax.training.feeding import Read, Resident, Streamed
 from afnet_jax.training.plan import Training
 from afnet_jax.training.progress import say
 from afnet_jax.training.step import StepMetrics, Trainer, TrainState
@@ -37,16 +38,18 @@ class GroupProgram:
 
     Args:
         trainer: functions of one training.
-        faces: the whole data set; put on every device once.
+        faces: the whole data set; put on every device once, unless it is streamed.
         seed: of weights and augmentation.
         folds_per_call: C, a multiple of a mesh's devices; "auto" for one on a CPU and for the whole group elsewhere, as
             measured (docs/performance.md).
         meshes: devices of each call; by default all of this process together, but each alone on a CPU.
+        streamed: whether each call is given its own scans, for a data set that does not fit the devices.
 
     Attributes:
         meshes: devices of this process along the axis `folds`; calls take one mesh after the other.
         platform: where the programs run, "cpu" or "cuda"; the trainer's.
         compile_seconds: spent on compiling so far.
+        data: brings the scans to the devices.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class GroupProgram:
         seed: int,
         folds_per_call: str = "auto",
         meshes: Sequence[Mesh] | None = None,
+        streamed: bool = False,
     ):
         self.meshes = _meshes() if meshes is None else tuple(meshes)
         self.platform = trainer.platform
@@ -65,7 +69,7 @@ class GroupProgram:
         self._taken = 0.0
         self._trainer = trainer
         self._seed = seed
-        self._faces = [jax.device_put(faces, NamedSharding(mesh, _SHARED)) for mesh in self.meshes]
+        self.data = (Streamed if streamed else Resident)(faces, self.meshes)
         self._init = jax.jit(trainer.init)
         self._jitted = [
             {
@@ -73,13 +77,13 @@ class GroupProgram:
                     _parted(
                         mesh,
                         functools.partial(train_steps, trainer),
-                        (_EACH, _SHARED, _EACH, _SHARED, _STEPS_OF_EACH, _STEPS_OF_EACH),
+                        (_EACH, self.data.spec, _EACH, _SHARED, _STEPS_OF_EACH, _STEPS_OF_EACH),
                         (_EACH, _STEPS_OF_EACH),
                     ),
                     donate_argnums=0,
                 ),
                 "evaluate": jax.jit(
-                    _parted(mesh, jax.vmap(trainer.logits, (0, None, 0)), (_EACH, _SHARED, _EACH), _EACH)
+                    _parted(mesh, jax.vmap(trainer.logits, (0, None, 0)), (_EACH, self.data.spec, _EACH), _EACH)
                 ),
             }
             for mesh in self.meshes
@@ -111,6 +115,7 @@ class GroupProgram:
         first_step: int,
         indices: np.ndarray,
         active: np.ndarray,
+        feed: Iterator[tuple[Faces, jax.Array]] | None = None,
     ) -> tuple[list[TrainState], StepMetrics]:
         """K steps of each training. The state given is used up.
 
@@ -120,14 +125,15 @@ class GroupProgram:
             first_step: steps each has behind it.
             indices: (K, G, B) scans of each batch.
             active: (K, G) False where a training rests.
+            feed: see `feed`; by default of these indices alone.
 
         Returns:
             The state after them, and metrics of (K, G) NumPy arrays.
         """
         keys = jnp.stack([jax.random.split(key)[1] for key in self._keys(group)])
         calls = self._calls(len(group))
-        # XLA's convolutions within a loop are 40 to 80 times slower on a CPU, and a loop's bits would be others.
-        chunks = [slice(k, k + 1) for k in range(len(indices))] if self.platform == "cpu" else [slice(None)]
+        chunks = self._chunks(len(indices))
+        feed = self.feed(indices, len(indices)) if feed is None else feed
         after: list[TrainState] = []
         metrics = []
         for first in range(0, len(calls), len(self.meshes)):  # as many calls as meshes at once, and no more
@@ -135,21 +141,40 @@ class GroupProgram:
             seen: list[list[StepMetrics]] = [[] for _ in parts]
             for chunk in chunks:
                 for number, of_call in enumerate(calls[first : first + len(parts)]):
+                    faces, batches = next(feed)
                     resting = None if active[chunk, of_call].all() else jnp.asarray(active[chunk, of_call])
                     inputs = (keys[of_call], jnp.int32(first_step + (chunk.start or 0)))
                     parts[number], numbers = self._call(
-                        "train", number, parts[number], *inputs, jnp.asarray(indices[chunk, of_call]), resting
+                        "train", number, parts[number], faces, *inputs, batches, resting
                     )
                     seen[number].append(numbers)
             after += parts
             metrics += [jax.tree.map(lambda *leaves: np.concatenate(leaves), *of_part) for of_part in seen]
         return after, jax.tree.map(lambda *leaves: np.concatenate(leaves, axis=1), *metrics)
 
+    def feed(self, indices: np.ndarray, stride: int) -> Iterator[tuple[Faces, jax.Array]]:
+        """Returns what the calls of `train` take, in their order; read ahead where the data set is streamed.
+
+        Args:
+            indices: (K, G, B) scans of each batch of an epoch, or of the rest of one.
+            stride: steps that `train` is given at a time.
+        """
+        reads = []
+        calls = list(enumerate(self._calls(indices.shape[1])))
+        for given in (indices[start : start + stride] for start in range(0, len(indices), stride)):
+            for first in range(0, len(calls), len(self.meshes)):
+                for chunk in self._chunks(len(given)):
+                    for number, of_call in calls[first : first + len(self.meshes)]:
+                        reads.append(self._read(number, given[chunk, of_call]))
+        return self.data.feed(reads)
+
     def evaluate(self, state: list[TrainState], batches: np.ndarray) -> np.ndarray:
         """(batches, G, B) scans -> (G, batches * B, 6) float32 logits."""
+        calls = list(enumerate(self._calls(batches.shape[1])))
+        feed = self.data.feed([self._read(number, batch[of_call]) for number, of_call in calls for batch in batches])
         logits = [
-            [np.asarray(self._call("evaluate", number, part, jnp.asarray(batch[of_call]))) for batch in batches]
-            for number, (part, of_call) in enumerate(zip(state, self._calls(batches.shape[1]), strict=True))
+            [np.asarray(self._call("evaluate", number, state[number], *next(feed))) for _ in batches]
+            for number, _ in calls
         ]
         return np.concatenate([np.concatenate(of_call, axis=1) for of_call in logits])
 
@@ -188,6 +213,14 @@ class GroupProgram:
         per_call = self._per_call or count
         return [slice(first, first + per_call) for first in range(0, count, per_call)]
 
+    def _chunks(self, steps: int) -> list[slice]:
+        """Returns the steps of each call."""
+        # XLA's convolutions within a loop are 40 to 80 times slower on a CPU, and a loop's bits would be others.
+        return [slice(k, k + 1) for k in range(steps)] if self.platform == "cpu" else [slice(None)]
+
+    def _read(self, call: int, indices: np.ndarray) -> Read:
+        return Read(call % len(self.meshes), indices)
+
     def _keys(self, group: Sequence[Training]) -> list[jax.Array]:
         seed = jax.random.key(self._seed)
         return [jax.random.fold_in(jax.random.fold_in(seed, t.round), t.fold) for t in group]
@@ -195,7 +228,7 @@ class GroupProgram:
     def _place(self, tree, call: int):
         return jax.device_put(tree, NamedSharding(self.meshes[call % len(self.meshes)], _EACH))
 
-    def _call(self, name: str, call: int, part: TrainState, *args):
+    def _call(self, name: str, call: int, part: TrainState, faces: Faces, *args):
         """Runs a program for a part of the group, compiling it first where these shapes are new.
 
         The clock of compiling runs apart.
@@ -205,9 +238,9 @@ class GroupProgram:
         if shapes not in self._compiled:
             say(f"compiling the {_WHAT[name]} program …")
             start = time.monotonic()
-            self._compiled[shapes] = self._jitted[mesh][name].lower(part, self._faces[mesh], *args).compile()
+            self._compiled[shapes] = self._jitted[mesh][name].lower(part, faces, *args).compile()
             self.compile_seconds += time.monotonic() - start
-        return self._compiled[shapes](part, self._faces[mesh], *args)
+        return self._compiled[shapes](part, faces, *args)
 
 
 def _meshes() -> tuple[Mesh, ...]:
@@ -262,13 +295,14 @@ def _folds_per_call(setting: str, devices: int, platform: str) -> int | None:
     return devices * math.ceil(int(setting) / devices)
 
 
-def steps_per_dispatch(setting: str, steps: int, platform: str) -> int:
+def steps_per_dispatch(setting: str, steps: int, platform: str, most: int | None = None) -> int:
     """Steps of one call of the compiled program: a divisor of an epoch's steps, so that one program serves all.
 
     Args:
         setting: config.train.steps_per_dispatch.
         steps: of an epoch.
         platform: where the program runs.
+        most: steps of a call by "auto"; None for all of an epoch.
     """
-    wanted = (1 if platform == "cpu" else steps) if setting == "auto" else int(setting)
+    wanted = (1 if platform == "cpu" else most or steps) if setting == "auto" else int(setting)
     return max(k for k in range(1, min(wanted, steps) + 1) if steps % k == 0)

@@ -136,13 +136,15 @@ class GroupTraining:
     def _train_epoch(self, state, epoch: EpochRows, stop: StopRequest):
         indices, active = epoch_batches(self._filled, self._shape, seed=self._config.seed, epoch=epoch.number)
         setting = self._config.train.steps_per_dispatch
-        stride = steps_per_dispatch(setting, self._shape.steps, self._program.platform)
+        most = self._program.data.most_steps(indices[0].size)
+        stride = steps_per_dispatch(setting, self._shape.steps, self._program.platform, most)
+        feed = self._program.feed(indices[epoch.step :], stride)
         members = len(self._group)
         while epoch.step < self._shape.steps:
             chunk = slice(epoch.step, epoch.step + stride)
             first_step = self._steps_done(epoch)
             compiled_before, start = self._program.compile_seconds, time.monotonic()
-            state, metrics = self._program.train(state, self._filled, first_step, indices[chunk], active[chunk])
+            state, metrics = self._program.train(state, self._filled, first_step, indices[chunk], active[chunk], feed)
             rows = jax.tree.map(lambda leaf: leaf[:, :members].tolist(), metrics)
             seconds = time.monotonic() - start - (self._program.compile_seconds - compiled_before)
             epoch.loss += rows.loss

@@ -83,6 +83,14 @@ def folds_per_group(
     return count * math.ceil(trainings / math.ceil(trainings / most) / count)
 
 
+def data_room() -> float:
+    """Returns the bytes that a data set's maps may take in memory and on each device; larger ones are streamed.
+
+    Half of a device's memory is left to trainings. Of the machine's, loading takes twice what it leaves.
+    """
+    return min(_device_memory(jax.local_devices()[0]) / 2, usable_memory() / 4)
+
+
 def training_bytes(network: Architecture, *, dtype: str, batch: int, size: int) -> tuple[float, float]:
     """Device memory that one training takes.
 

@@ -91,6 +91,7 @@ class _Run:
             data.faces,
             seed=config.seed,
             folds_per_call=config.train.folds_per_call,
+            streamed=data.streamed,
         )
 
     def _pretrained(self) -> PretrainedTrunk | None:
@@ -130,7 +131,7 @@ class _Run:
             most,
             batch=self.shape.batch,
             per_call=self.program.places(1, most),
-            data_bytes=sum(array.nbytes for array in jax.tree.leaves(self.data.faces)),
+            data_bytes=self.program.data.device_bytes,
         )
 
     def train(self, stop: StopRequest) -> None:

@@ -14,10 +14,12 @@ import optax
 from flax import nnx, struct
 from ml_collections import ConfigDict
 
-from afnet_jax.maps import Faces
+from afnet_jax.maps import Clouds, Faces, Maps
 from afnet_jax.models.network import Network
 from afnet_jax.models.pretrained import PretrainedTrunk
 from afnet_jax.models.starting_weights import StartingWeights
+from afnet_jax.points import render
+from afnet_jax.points.augmentation import render_augmented
 from afnet_jax.training.augmentation import augment
 from afnet_jax.training.optimizer import optimizer_of
 
@@ -79,6 +81,7 @@ class Trainer:
         self.network = Network(config.model, start, platform=platform)
         self.platform = self.network.platform
         self._train = config.train
+        self._view = config.dataset.image_size, tuple(config.model.modalities)
         self._optimizer = optimizer_of(config.train, steps)
 
     def init(self, key: jax.Array) -> TrainState:
@@ -100,11 +103,16 @@ class Trainer:
             active: scalar bool; where False the state comes back as it was. None for True.
         """
         batch = jax.tree.map(lambda a: a[indices], faces)
-        batch = batch._replace(maps=augment(batch.maps, key, self._train))
+        maps = batch.maps
+        if isinstance(maps, Clouds):
+            cloud_key, key = jax.random.split(key)
+            keys = jax.vmap(jax.random.fold_in, (None, 0))(cloud_key, indices)
+            maps = render_augmented(maps, keys, *self._view, self._train.augment)
+        maps = augment(maps, key, self._train)
 
         def loss_of(params):
             model = self.network.model(params, state.batch_stats)
-            logits = model(batch.maps, train=True)
+            logits = model(maps, train=True)
             loss = self._cross_entropy(logits, batch.labels)
             batch_stats = nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))
             return loss, (batch_stats, (logits.argmax(-1) == batch.labels).sum())
@@ -121,7 +129,7 @@ class Trainer:
 
     def logits(self, state: TrainState, faces: Faces, indices: jax.Array) -> jax.Array:
         """(B, 6) float32 logits of the scans named by indices, by the running statistics."""
-        maps = jax.tree.map(lambda a: a[indices], faces.maps)
+        maps = self._rendered(jax.tree.map(lambda a: a[indices], faces.maps))
         return self.network.logits(**state.tested, maps=maps)
 
     def _cross_entropy(self, logits: jax.Array, labels: jax.Array) -> jax.Array:
@@ -136,6 +144,9 @@ class Trainer:
         kept = self._train.averaging
         new = {"params": params, "batch_stats": batch_stats}
         return jax.tree.map(lambda mean, leaf: kept * mean + (1 - kept) * leaf, average, new)
+
+    def _rendered(self, maps: Maps | Clouds) -> Maps:
+        return render(maps, *self._view) if isinstance(maps, Clouds) else maps
 
     def _norm(self, tree) -> jax.Array:
         """Euclidean norm over all leaves."""

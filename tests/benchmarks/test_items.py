@@ -123,7 +123,7 @@ def test_the_plan_and_its_functions_belong_together():
     assert json.loads(done.stdout) == [
         "machine", "main and evaluation", "predict", "ceilings",
         "1 trainings", "5 trainings", "10 trainings", "17 trainings",
-        "PyTorch, eager", "PyTorch, channels last", "PyTorch, compiled, channels last",
-        "accuracy", "10 trainings of 64 px", "50 trainings of 64 px", "profile of 10 trainings",
-        "5 trainings, grouped", "5 trainings, im2col",
+        "profile of 10 trainings", "PyTorch, eager", "PyTorch, channels last", "PyTorch, compiled, channels last",
+        "a round", "5 trainings, grouped", "5 trainings, im2col", "points", "accuracy",
+        "10 trainings of 64 px", "50 trainings of 64 px",
     ]  # fmt: skip

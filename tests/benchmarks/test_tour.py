@@ -15,11 +15,14 @@ def test_the_outputs_are_kept_and_small():
     assert sum(bool(cell["outputs"]) for cell in code) >= len(code) - 1
     assert not [out for cell in code for out in cell["outputs"] if out["output_type"] == "error"]
     assert tour.NOTEBOOK.stat().st_size < 500_000
+    assert "/tmp" not in json.dumps([cell["outputs"] for cell in code])
 
 
 @pytest.mark.slow
 def test_it_runs(tmp_path):
-    tour.execute(tmp_path / "tour.ipynb")
+    """With short trainings: what the cells do is tried, not how much is learned."""
+    tour.execute(tmp_path / "tour.ipynb", epochs=2)
     ran = json.loads((tmp_path / "tour.ipynb").read_text(encoding="utf-8"))["cells"]
-    assert [cell["source"] for cell in ran] == [cell["source"] for cell in CELLS]
+    changed = [line for old, new in zip(CELLS, ran, strict=True) for line in set(new["source"]) ^ set(old["source"])]
+    assert sorted(map(str.strip, changed)) == ["config.train.epochs = 15", "config.train.epochs = 2"]
     assert not [cell for cell in ran for out in cell.get("outputs", ()) if out["output_type"] == "error"]

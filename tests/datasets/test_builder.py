@@ -13,7 +13,7 @@ from afnet_jax.datasets import builder
 from afnet_jax.datasets.builder import SPLIT, builder_of, read_records, write_dataset
 from afnet_jax.datasets.digests import write_digests
 from afnet_jax.datasets.loading import load
-from afnet_jax.datasets.records import record_of
+from afnet_jax.datasets.records import VERSION, record_of
 from afnet_jax.scans import EXPRESSIONS, find_scans, read_scan
 from afnet_jax.scans.databases import DATABASES
 from afnet_jax.scans.scan import LANDMARKS
@@ -30,7 +30,7 @@ def test_records_come_back_in_order_and_exactly(maps, tmp_path, capsys):
     for each in reversed(maps):
         write_arrays_atomically(tmp_path / "finished" / f"{each.id.name}.npz", record_of(each))
     folder = write_dataset(DATABASES["bu3dfe"], tmp_path / "finished", tmp_path / "data")
-    assert folder == tmp_path / "data" / "bu3dfe" / "1.0.0" and not capsys.readouterr().out
+    assert folder == tmp_path / "data" / "bu3dfe" / VERSION and not capsys.readouterr().out
     source = tfds.builder_from_directory(folder).as_data_source(split=SPLIT)
     assert len(source) == len(maps) == 12
     for each, example in zip(maps, source, strict=True):
@@ -38,6 +38,9 @@ def test_records_come_back_in_order_and_exactly(maps, tmp_path, capsys):
         np.testing.assert_array_equal(example["depth"], each.depth)
         np.testing.assert_array_equal(example["mask56"], each.masks[56])
         np.testing.assert_array_equal(example["mask28"], each.masks[28])
+        np.testing.assert_array_equal(example["points"], each.points.points)
+        np.testing.assert_array_equal(example["colours"].reshape(-1, 3), each.points.colours)
+        np.testing.assert_array_equal(example["centre"], each.points.centre)
         np.testing.assert_array_equal(example["to_scan"], each.to_scan)  # to the last bit of float64
         assert (example["mm_per_pixel"], tuple(example["origin"])) == (each.mm_per_pixel, each.origin)
         assert example["scan_id"].decode() == each.id.name and example["subject"] == b"F0001"

@@ -13,6 +13,7 @@ from afnet_jax.commands import prepare as prepare_command
 from afnet_jax.config import default_config, validate
 from afnet_jax.datasets.loading import load
 from afnet_jax.datasets.preparation import prepare
+from afnet_jax.datasets.records import VERSION
 from afnet_jax.errors import AFNetError, DatasetError
 from afnet_jax.preprocessing import preprocess
 from afnet_jax.quality.inspection import inspect
@@ -143,7 +144,7 @@ def test_wrong_arguments_are_told(tmp_path, monkeypatch, capsys, arguments, told
 def test_a_database_of_another_name_is_prepared_loaded_and_inspected(reader, folder, tmp_path):
     known = dict(DATABASES)
     done = prepare("frgc", folder.parent, tmp_path / "data", workers=1, reader=reader, preprocess=quick_maps)
-    assert done.folder == tmp_path / "data" / "frgc" / "1.0.0" and done.prepared == 1
+    assert done.folder == tmp_path / "data" / "frgc" / VERSION and done.prepared == 1
     config = default_config()
     config.dataset.update(name="frgc", data_dir=str(tmp_path / "data"), image_size=32)
     validate(config)
@@ -157,7 +158,7 @@ def test_a_name_that_was_never_prepared_is_told_what_there_is(reader, folder, tm
     config = default_config()
     config.dataset.update(name="frgd", data_dir=str(tmp_path / "data"))
     with pytest.raises(
-        DatasetError, match=r"frgd/1.0.0: no prepared data set here \(.*data holds frgc\); .*--reader=FILE"
+        DatasetError, match=rf"frgd/{VERSION}: no prepared data set here \(.*data holds frgc\); .*--reader=FILE"
     ):
         load(config.dataset)
 

@@ -20,6 +20,7 @@ from afnet_jax.datasets import digests
 from afnet_jax.datasets.builder import SPLIT
 from afnet_jax.datasets.loading import load
 from afnet_jax.datasets.preparation import prepare
+from afnet_jax.datasets.records import VERSION
 from afnet_jax.errors import DatasetError
 from afnet_jax.file_lock import write_lock
 from afnet_jax.quality.inspection import inspect
@@ -177,7 +178,7 @@ def test_goes_on_where_it_was_stopped(raw, tmp_path, how):
     kept = {path.name: path.stat().st_mtime_ns for path in finished.glob("*.npz")}
     assert 3 <= len(kept) < 12
     subprocess.run([sys.executable, script], check=True, timeout=600, capture_output=True)
-    assert len(examples(tmp_path / "data" / "bu3dfe" / "1.0.0")) == 12
+    assert len(examples(tmp_path / "data" / "bu3dfe" / VERSION)) == 12
 
 
 @pytest.mark.slow
@@ -202,7 +203,7 @@ def test_of_two_at_once_the_second_waits_and_takes_what_is_there(raw, tmp_path, 
     assert second.returncode == 0 and "Traceback" not in errors[1]
     assert ("preparing scans" in errors[1]) == (end == "is killed")  # otherwise there was nothing left to do
     assert end == "is killed" or (first.returncode == 0 and "Traceback" not in errors[0])
-    folder = tmp_path / "data" / "bu3dfe" / "1.0.0"
+    folder = tmp_path / "data" / "bu3dfe" / VERSION
     digests.verify(folder)
     assert len(examples(folder)) == 12
 
@@ -255,13 +256,13 @@ def test_command_line_prepares_samples_and_lists_the_bad_ones(samples, tmp_path)
     scans = len(list(source.glob("*_E_*.bnt")))
     done = run_tool("--database=bosphorus", f"--raw={raw}", f"--data_dir={data_dir}", "--workers=2")
     assert done.returncode == 1 and f"1 of {scans} scans left out" in done.stderr and "Traceback" not in done.stderr
-    assert done.stdout.splitlines()[0] == f"{scans - 1} scans in {data_dir / 'bosphorus' / '1.0.0'}"
+    assert done.stdout.splitlines()[0] == f"{scans - 1} scans in {data_dir / 'bosphorus' / VERSION}"
     assert done.stdout.splitlines()[1:] == ["left out: 1 neutral faces (NE)"]
     assert [row["scan"] for row in rejected(data_dir)] == [bad.stem]
     shutil.copy(source / bad.name, bad)
     done = run_tool("--database=bosphorus", f"--raw={raw}", f"--data_dir={data_dir}", "--workers=1")
     assert done.returncode == 0 and done.stdout.startswith(f"{scans} scans in ")
-    found = examples(data_dir / "bosphorus" / "1.0.0")
+    found = examples(data_dir / "bosphorus" / VERSION)
     words = ["ANGER", "DISGUST", "FEAR", "HAPPY", "SADNESS", "SURPRISE"]  # in the order of the labels
     assert [example["label"] for example in found] == sorted(
         words.index(path.stem.split("_")[2]) for path in source.glob("*_E_*.bnt")
@@ -340,7 +341,7 @@ def test_a_part_follows_its_folder_and_the_last_of_one_name_counts(parts, tmp_pa
 def test_parts_of_other_versions_and_damaged_ones_are_not_mixed(parts, tmp_path):
     folder = prepare_quickly(parts[0], tmp_path / "data").folder
     another_version = functools.partial(prepare, workers=1, preprocess=picky_maps)
-    with pytest.raises(DatasetError, match=r"holds 6 scans of .*part 1, which another version .*; remove .*1.0.0"):
+    with pytest.raises(DatasetError, match=rf"holds 6 scans of .*part 1, which another version .*; remove .*{VERSION}"):
         another_version("bu3dfe", parts[1], tmp_path / "data")
     assert len(examples(folder)) == 6
     assert another_version("bu3dfe", parts[0], tmp_path / "data").prepared == 4

@@ -77,7 +77,7 @@ def test_the_folder_is_held_from_before_the_data_are_loaded(tmp_path, faces, mon
     seen = []
 
     def in_between(name, result):
-        def call(*arguments):
+        def call(*_, **__):
             seen.append(name)
             with pytest.raises(RunError, match="already under way"):
                 RunFolder(tmp_path)

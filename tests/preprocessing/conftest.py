@@ -1,10 +1,3 @@
 """What the tests of preprocessing share."""
 
-import pytest
-
-from tests.support.smooth_face import Face
-
-
-@pytest.fixture(scope="session")
-def face() -> Face:
-    return Face()
+from tests.support.smooth_face import face  # noqa: F401  # a fixture

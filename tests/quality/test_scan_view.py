@@ -88,7 +88,7 @@ def test_the_command_writes_what_can_be_drawn(folder, tmp_path, monkeypatch, cap
     [
         (["face.obj"], 2, "--out"),
         (["face.obj", "--out=look.txt"], 2, "ends in none of .html, .png"),
-        (["face.obj", "--out=look.html", "--landmarks=guess"], 2, "invalid choice"),
+        (["face.obj", "--out=look.html", "--landmarks=guess"], 2, "expected one of auto, given, found"),
         (["face.obj", "--out=look.html", "--reader=none.py"], 1, "no such file, or no .py"),
         (["nowhere.obj", "--out=look.html"], 1, "no such file or folder"),
         ([__file__, "--out=look.html"], 1, "found a .py file, expected"),

@@ -153,14 +153,15 @@ class Reference(nn.Module):
             self.last = nn.ModuleDict({"td": nn.Linear(2 * widths[-1], 6)})
         else:
             self.last = nn.ModuleDict({name: nn.Linear(widths[-1], 6) for name in heads})
+        for name, values in (("mean", [0.485, 0.456, 0.406]), ("deviation", [0.229, 0.224, 0.225])):
+            self.register_buffer(name, torch.tensor(values, dtype=torch.float64).view(1, 3, 1, 1), persistent=False)
 
     def images(self, texture, depth):
         low, high = self.depth_range
         real = next(iter(self.last.values())).weight.dtype
         grey = ((depth.to(real) - low) / (high - low)).clamp(0, 1).nan_to_num(0.0)
         maps = {"t": texture.permute(0, 3, 1, 2).to(real) / 255, "d": grey.permute(0, 3, 1, 2).repeat(1, 3, 1, 1)}
-        mean = torch.tensor([0.485, 0.456, 0.406], dtype=real).view(1, 3, 1, 1)
-        deviation = torch.tensor([0.229, 0.224, 0.225], dtype=real).view(1, 3, 1, 1)
+        mean, deviation = self.mean.to(real), self.deviation.to(real)
         maps = {name: (maps[name] - mean) / deviation for name in self.inputs}
         return {"both": torch.cat([maps["t"], maps["d"]], 1)} if self.meeting == "data" else maps
 

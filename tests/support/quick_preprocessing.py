@@ -8,6 +8,7 @@ import numpy as np
 
 from afnet_jax.errors import AFNetError
 from afnet_jax.preprocessing.face_maps import FaceMaps
+from afnet_jax.preprocessing.point_sample import POINTS, PointSample
 from afnet_jax.scans import Scan
 
 
@@ -30,6 +31,11 @@ def quick_maps(scan: Scan) -> FaceMaps:
         landmarks={name: at for name, at in scan.landmarks.items() if name == "chin"},
         quality={"holes": 0.125, "odd": float("nan")},
         remarks=scan.remarks,
+        points=PointSample(
+            rng.normal(0, 40, (POINTS, 3)).astype(np.float16),
+            rng.integers(0, 256, (POINTS, 3), np.uint8),
+            rng.normal(0, 1, 3),
+        ),
     )
 
 

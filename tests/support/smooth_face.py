@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import pytest
 import scipy.interpolate
 
 from afnet_jax.geometry.alignment import TEMPLATE
@@ -55,3 +56,8 @@ def moved(scan: Scan, rotation: np.ndarray, translation=(0.0, 0.0, 0.0)) -> Scan
     """The same head in another pose."""
     landmarks = {name: rotation @ at + translation for name, at in scan.landmarks.items()}
     return dataclasses.replace(scan, points=scan.points @ rotation.T + translation, landmarks=landmarks)
+
+
+@pytest.fixture(scope="session")
+def face() -> Face:
+    return Face()

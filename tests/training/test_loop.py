@@ -234,6 +234,29 @@ def test_a_call_of_several_steps_gives_the_same_bits(unbroken, faces, tmp_path):
     _assert_same_run(unbroken, tmp_path)
 
 
+def _weights(folder):
+    stored = open_checkpoints(folder)
+    return digest_of_arrays(stored.restore(sorted(stored.trainings()))[0])
+
+
+@pytest.mark.parametrize("changes", [{}, {"train.folds_per_group": "2", "train.steps_per_dispatch": "2"}])
+def test_a_streamed_data_set_gives_the_same_bits(unbroken, faces, tmp_path, changes):
+    train_and_evaluate(make_config(**changes), tmp_path, dataclasses.replace(faces, streamed=True))
+    assert (tmp_path / "predictions.npz").read_bytes() == (unbroken / "predictions.npz").read_bytes()
+    assert _weights(tmp_path) == _weights(unbroken)
+    if not changes:
+        _assert_same_run(unbroken, tmp_path)
+
+
+def test_a_streamed_run_goes_on_within_an_epoch_streamed_or_not(unbroken, faces, tmp_path):
+    streamed = dataclasses.replace(faces, streamed=True)
+    stop_at(streamed, tmp_path, 2)
+    stop_at(streamed, tmp_path, 4)
+    train_and_evaluate(make_config(**{"dataset.placement": "memory"}), tmp_path, faces)
+    _assert_same_run(unbroken, tmp_path)
+    assert _weights(tmp_path) == _weights(unbroken)
+
+
 def test_weights_are_kept_of_the_rounds_that_are_wanted(faces, tmp_path):
     train_and_evaluate(make_config(**{"train.keep_rounds": 0, "train.epochs": 1}), tmp_path, faces)
     assert not list(tmp_path.glob("checkpoints/*/*/")) and len(_predictions(tmp_path)["label"]) == 36
