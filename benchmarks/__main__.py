@@ -126,9 +126,28 @@ def _tables() -> None:
 
     def table(match: re.Match) -> str:
         content = json.loads((_ROOT / match[1]).read_text(encoding="utf-8"))
+        if "items" in content:
+            content = _steps_of(content, match[1])
         return f"<!-- {match[1]} -->\n{_markdown(content)}\n<!-- end -->"
 
     _DOCUMENT.write_text(_TABLE.sub(table, _DOCUMENT.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def _steps_of(content: dict, path: str) -> dict:
+    """The training steps among what `benchmarks.measure_gpu` stored, as rows."""
+    results = {name: item["result"] for name, item in content["items"].items() if item["status"] == "done"}
+    rows = [row for row in results.values() if "ms_per_fold_step" in row and "contender" in row]
+    shortest = min((row["ms_per_fold_step"] for row in rows if row["contender"].startswith("PyTorch")), default=None)
+    rows = [row | {"ratio_to_pytorch": shortest and row["ms_per_fold_step"] / shortest} for row in rows]
+    device, versions = results["machine"]["device"], results["machine"]["packages"]
+    machine = {"device": device, "dtype": content["settings"]["dtype"]}
+    machine |= {name: versions[name] for name in ("jax", "torch") if name in versions}
+    return {
+        "rows": rows,
+        "machine": machine,
+        "program": "python -m benchmarks.measure_gpu",
+        "command": f"--json={path}",
+    }
 
 
 def _markdown(content: dict) -> str:

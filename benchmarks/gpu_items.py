@@ -11,6 +11,7 @@ import collections
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -43,6 +44,18 @@ _PACKAGES = (
 _SUBJECTS = 4
 _ACCURACY_SIZE = 64
 _KERNELS = 80  # of a profile, those that take longest
+# What a kernel is by its name, the first that fits.
+_KINDS = (
+    ("convolution, forward", "fprop"),
+    ("convolution, gradient of kernels", "wgrad|ImplicitGemm"),
+    ("convolution, gradient of features", "dgrad"),
+    ("padding and clearing for convolutions", "Padding|Memset"),
+    ("matmul", "nvjet|gemm"),
+    ("sums, with what is computed on the way", "reduce"),
+    ("elementwise, written fold by fold", "slice_fusion"),
+    ("copy", "Memcpy|copy|transpose"),
+    ("elementwise and others", ""),
+)
 
 
 def machine() -> dict:
@@ -119,7 +132,7 @@ def _main_command(run: Path, settings: dict) -> list[str]:
 
 def prediction(*, workdir: str) -> dict:
     """The networks of `small_run` on raw scans."""
-    scans = sorted((Path(workdir) / "data").rglob("*_F3D.wrl"))[:6]
+    scans = _scans_of_small_run(workdir)[:6]
     start = time.monotonic()
     out = _run([sys.executable, "tools/predict.py", f"--workdir={Path(workdir) / 'run'}", "--json", *map(str, scans)])
     answers = [json.loads(line) for line in out.splitlines()]
@@ -192,8 +205,13 @@ def profile(*, folds: int, image_size: int, batch: int, dtype: str, workdir: str
     with jax.profiler.trace(str(folder)):
         contender.step()
     newest = max(folder.rglob("*.xplane.pb"), key=os.path.getmtime)
+    return {"folds": folds, "steps": contender.steps} | read_profile(newest, folds * contender.steps)
+
+
+def read_profile(path: Path, fold_steps: int) -> dict:
+    """What a trace of so many fold-steps says of the device: ms in all, by kind for a fold-step, by kernel."""
     spent: dict[str, list[float]] = collections.defaultdict(lambda: [0.0, 0])
-    planes = list(jax.profiler.ProfileData.from_file(str(newest)).planes)
+    planes = list(jax.profiler.ProfileData.from_file(str(path)).planes)
     on_device = [plane for plane in planes if plane.name.startswith("/device:")] or planes
     for plane in on_device:
         for line in plane.lines:
@@ -202,13 +220,15 @@ def profile(*, folds: int, image_size: int, batch: int, dtype: str, workdir: str
             for event in line.events:
                 spent[event.name][0] += event.duration_ns / 1e6
                 spent[event.name][1] += 1
+    kinds = dict.fromkeys((kind for kind, _ in _KINDS), 0.0)
+    for name, (ms, _) in spent.items():
+        kinds[next(kind for kind, pattern in _KINDS if re.search(pattern, name))] += ms / fold_steps
     longest = sorted(spent.items(), key=lambda entry: -entry[1][0])[:_KERNELS]
     return {
-        "folds": folds,
-        "steps": contender.steps,
         "ms": sum(ms for ms, _ in spent.values()),
         "calls": sum(calls for _, calls in spent.values()),
         "lines": sorted({line.name for plane in on_device for line in plane.lines})[:20],
+        "ms_per_fold_step": {kind: round(ms, 4) for kind, ms in kinds.items()},
         "kernels": [{"name": name[:120], "ms": round(ms, 3), "calls": calls} for name, (ms, calls) in longest],
     }
 
@@ -218,7 +238,7 @@ def points(*, workdir: str, image_size: int, batch: int, dtype: str, repeats: in
 
     The scans are those of `small_run`, as often as it takes to fill a batch.
     """
-    scans = sorted((Path(workdir) / "data").rglob("*_F3D.wrl"))[:8]
+    scans = _scans_of_small_run(workdir)[:8]
     one_each = [cloud(preprocess(read_scan(path))) for path in scans]
     clouds = stack_clouds([jax.tree.map(lambda part: part[0], one_each[i % len(scans)]) for i in range(batch)])
     found = share_of_a_step(clouds, repeats, image_size=image_size, dtype=dtype, calls=8)
@@ -227,6 +247,18 @@ def points(*, workdir: str, image_size: int, batch: int, dtype: str, repeats: in
     start = time.perf_counter()
     jax.block_until_ready([program(clouds) for _ in range(8 * repeats)])
     return found | {"rendered_scans_per_second": 8 * repeats * batch / (time.perf_counter() - start)}
+
+
+def _scans_of_small_run(workdir: str) -> list[Path]:
+    """Its raw scans.
+
+    Raises:
+        FileNotFoundError: there are none, as on another machine than that of the stored small run.
+    """
+    scans = sorted((Path(workdir) / "data").rglob("*_F3D.wrl"))
+    if not scans:
+        raise FileNotFoundError(f"{workdir}/data: no scans; take 'main and evaluation' first, into a new --json")
+    return scans
 
 
 def _version(name: str) -> str | None:

@@ -95,7 +95,7 @@ def the_same_scan_twice(call, patch):
 def a_file_beside_the_scan_is_missing(call, patch):
     Path("F0007").mkdir()
     path = hand_laid.write_bu3dfe(Path("F0007"))
-    path.with_suffix(".bnd").unlink()
+    path.with_suffix(".bmp").unlink()
     raised(read_scan, path)
 
 

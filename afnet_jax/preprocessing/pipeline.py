@@ -108,7 +108,9 @@ def _posed(
     if not len(scan.points) or not len(scan.triangles):
         raise _fault(scan, "the scan holds no surface, only background")
     if not scan.landmarks:
-        raise _fault(scan, "no landmarks: give them in a file beside the scan (for a mesh NAME.landmarks.json)")
+        raise _fault(
+            scan, "no landmarks: give them in a file beside the scan (.lm3, .bnd; of a mesh NAME.landmarks.json)"
+        )
     clean = clean_surface(scan.points, scan.triangles, config.surface)
     if not clean.triangles.any():
         raise _fault(scan, "no surface is left once outliers are removed")

@@ -65,17 +65,19 @@ def scan_id(path: Path, database: str = "bosphorus") -> ScanId:
 
 
 def read_scan(path: str | Path) -> Scan:
-    """Reads a range grid (.bnt) with the picture (.png) and the landmarks (.lm3) of the same name beside it.
+    """Reads a range grid (.bnt) with the picture (.png) of the same name beside it, and the landmarks (.lm3), if any.
 
     Every grid point that is surface becomes a point, every cell with three or four of them one or two triangles.
     Landmarks come out under the common names; those beyond LANDMARK_NAMES keep the file's.
 
     Raises:
-        ScanError: one of the three files is missing, broken or does not belong to the others.
+        ScanError: grid or picture is missing, or a file is broken or does not belong to the others.
     """
     path = Path(path)
     identity = scan_id(path)
-    landmarks = _read_lm3(with_suffix(path, ".lm3"))
+    lm3 = with_suffix(path, ".lm3")
+    landmarks = _read_lm3(lm3) if lm3.exists() else {}
+    remarks = () if landmarks else (f"no landmark file ({lm3.name}) beside it",)
     raw = bnt.read_grid(path)
     if not raw.surface.any():
         raise ScanError(path, "the range grid holds no surface, only background")
@@ -85,7 +87,7 @@ def read_scan(path: str | Path) -> Scan:
     uv = np.stack([raw.u[raw.surface], raw.v[raw.surface]], axis=1)
     triangles = grid_triangles(grid)
     texture = images.read_rgb(with_suffix(path, ".png"))
-    return validated(Scan(identity, points, triangles, uv, triangles, texture, landmarks, grid=grid, path=path))
+    return validated(Scan(identity, points, triangles, uv, triangles, texture, landmarks, grid, path, remarks))
 
 
 def _read_lm3(path: Path) -> dict[str, np.ndarray]:

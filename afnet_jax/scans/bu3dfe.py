@@ -66,28 +66,33 @@ def scan_id(path: Path, database: str = "bu3dfe") -> ScanId:
 
 
 def read_scan(path: str | Path) -> Scan:
-    """Reads a face mesh (…_F3D.wrl) with the texture that it names and the landmarks (.bnd) beside it.
+    """Reads a face mesh (…_F3D.wrl) with the texture that it names and, if any, the landmarks (.bnd) beside it.
 
     Landmarks come out under the common names and, all 83, under POINT_NAMES.
 
     Raises:
-        ScanError: one of the three files is missing, broken or does not belong to the others.
+        ScanError: mesh or texture is missing, or a file is broken or does not belong to the others.
     """
     path = Path(path)
     identity = scan_id(path)
-    bnd = with_suffix(path, ".bnd")
-    vertices, places = _read_bnd(bnd)
     mesh = face_set.read_face_set(path)
-    if not ((vertices >= 0) & (vertices < len(mesh.points))).all():
-        fault = f"landmarks name vertices {vertices.min():g} to {vertices.max():g}, the mesh has {len(mesh.points)}"
-        raise ScanError(bnd, f"{fault}: are these the landmarks of another mesh (RAW)?")
-    points = dict(zip(POINT_NAMES, places, strict=True))
+    bnd = with_suffix(path, ".bnd")
+    landmarks = _landmarks(bnd, len(mesh.points)) if bnd.exists() else {}
+    remarks = () if landmarks else (f"no landmark file ({bnd.name}) beside it",)
     texture = images.read_rgb(beside(path, mesh.texture))
     uv = np.stack([mesh.uv[:, 0], 1 - mesh.uv[:, 1]], axis=1).astype(np.float32)
+    scan = Scan(identity, mesh.points, mesh.triangles, uv, mesh.uv_triangles, texture, landmarks, None, path, remarks)
+    return validated(scan)
+
+
+def _landmarks(path: Path, num_points: int) -> dict[str, np.ndarray]:
+    vertices, places = _read_bnd(path)
+    if not ((vertices >= 0) & (vertices < num_points)).all():
+        fault = f"landmarks name vertices {vertices.min():g} to {vertices.max():g}, the mesh has {num_points}"
+        raise ScanError(path, f"{fault}: are these the landmarks of another mesh (RAW)?")
+    points = dict(zip(POINT_NAMES, places, strict=True))
     common = {name: np.mean([points[part] for part in parts], axis=0) for name, parts in COMMON.items()}
-    return validated(
-        Scan(identity, mesh.points, mesh.triangles, uv, mesh.uv_triangles, texture, common | points, path=path)
-    )
+    return common | points
 
 
 def _read_bnd(path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -89,19 +89,25 @@ def _tool(monkeypatch, *arguments):
 
 @pytest.mark.slow
 def test_the_command(run_folder, samples, tmp_path, monkeypatch, capsys):
-    """Good scans are answered; one without landmarks is named, and the exit status tells."""
+    """Good scans are answered, also without landmarks; one without its picture is named, and the exit status tells."""
     source = sorted((samples / "bosphorus").glob("*/"))[0]
-    good, without_landmarks = source / f"{source.name}_E_HAPPY_0.bnt", source / f"{source.name}_E_ANGER_0.bnt"
-    for suffix in (".png", ".bnt"):
-        shutil.copy(without_landmarks.with_suffix(suffix), tmp_path)
+    good, without_landmarks, without_picture = (
+        source / f"{source.name}_{kind}_0.bnt" for kind in ("E_HAPPY", "E_ANGER", "N_N")
+    )
+    for scan, suffixes in ((without_landmarks, (".png", ".bnt")), (without_picture, (".lm3", ".bnt"))):
+        for suffix in suffixes:
+            shutil.copy(scan.with_suffix(suffix), tmp_path)
     picture = tmp_path / "faces.png"
     arguments = ["--workdir", run_folder, "--json", good, tmp_path, "--picture", picture]
     assert _tool(monkeypatch, *arguments, "--fold", 0) == 1
     output = capsys.readouterr()
-    assert [json.loads(line)["scan"] for line in output.out.splitlines()] == [good.stem]
-    warning, error = output.err.splitlines()
+    answers = [json.loads(line) for line in output.out.splitlines()]
+    assert [answer["scan"] for answer in answers] == [good.stem, without_landmarks.stem]
+    assert [answer["landmarks"] for answer in answers] == ["given", "found"]
+    warning, *remarks, error = output.err.splitlines()
     assert "synthetic subjects only" in warning
-    assert without_landmarks.stem in error and "lm3" in error
+    assert remarks and f"no landmark file ({without_landmarks.stem}.lm3) beside it" in remarks[0]
+    assert without_picture.stem in error and "png" in error
     assert picture.stat().st_size > 10_000
     assert _tool(monkeypatch, "--workdir", tmp_path, source) == 1
     assert "no run here" in capsys.readouterr().err

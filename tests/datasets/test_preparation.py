@@ -120,11 +120,11 @@ def test_goes_on_past_bad_scans_and_does_only_those_again(raw_bosphorus, tmp_pat
 
 
 def test_refuses_when_nothing_is_left(raw_bosphorus, tmp_path):
-    for path in raw_bosphorus.rglob("*.lm3"):
+    for path in raw_bosphorus.rglob("*.png"):
         path.unlink()
     with pytest.raises(DatasetError, match=r"none of the 6 scans could be prepared; see .*rejected.csv"):
         prepare("bosphorus", raw_bosphorus, tmp_path / "data", workers=1, preprocess=quick_maps)
-    assert all("the landmark file (.lm3) is missing" in row["reason"] for row in rejected(tmp_path / "data"))
+    assert all("is missing; put it beside" in row["reason"] for row in rejected(tmp_path / "data"))
 
 
 def test_refuses_a_folder_without_scans(tmp_path):
@@ -368,7 +368,7 @@ def test_a_data_set_without_a_list_of_sources(raw, parts, tmp_path):
 
 @pytest.mark.slow
 def test_the_list_of_rejected_scans_holds_several_data_sets(parts, raw_bosphorus, tmp_path):
-    for folder, pattern in ((raw_bosphorus, "*ANGER_0.lm3"), (parts[0], "*DI03*.bnd"), (parts[1], "*FE04*.bnd")):
+    for folder, pattern in ((raw_bosphorus, "*ANGER_0.png"), (parts[0], "*DI03*.bmp"), (parts[1], "*FE04*.bmp")):
         (path,) = folder.rglob(pattern)
         path.rename(path.with_suffix(".gone"))
     prepare_quickly(raw_bosphorus, tmp_path / "data", "bosphorus")
@@ -378,7 +378,7 @@ def test_the_list_of_rejected_scans_holds_several_data_sets(parts, raw_bosphorus
     assert listed == {("bosphorus", "bs000_E_ANGER_0"), ("bu3dfe", "F0001_DI03WH"), ("bu3dfe", "F0001_FE04WH")}
     assert [each.scan for each in inspect(tmp_path / "data", "bosphorus").rejected] == ["bs000_E_ANGER_0"]
     (path,) = parts[0].glob("*.gone")
-    path.rename(path.with_suffix(".bnd"))
+    path.rename(path.with_suffix(".bmp"))
     prepare_quickly(parts[0], tmp_path / "data")
     assert {row["scan"] for row in rejected(tmp_path / "data")} == {"bs000_E_ANGER_0", "F0001_FE04WH"}
 

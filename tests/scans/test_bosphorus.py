@@ -102,8 +102,15 @@ def test_refuses_other_names(tmp_path, name):
         bosphorus.read_scan(tmp_path / name)
 
 
+def test_reads_a_scan_without_its_landmark_file(path):
+    path.with_suffix(".lm3").unlink()
+    scan = bosphorus.read_scan(path)
+    assert scan.landmarks == {} and scan.frontal
+    assert scan.remarks == (f"no landmark file ({path.stem}.lm3) beside it",)
+
+
 def test_refuses_missing_files(path):
-    for suffix in (".lm3", ".png", ".bnt"):
+    for suffix in (".png", ".bnt"):
         path.with_suffix(suffix).rename(path.with_suffix(".gone"))
         with pytest.raises(ScanError, match="missing") as caught:
             bosphorus.read_scan(path)

@@ -89,8 +89,15 @@ def edit(path, old: str, new: str, count: int = 1) -> None:
     path.write_text(text.replace(old, new, count))
 
 
+def test_reads_a_scan_without_its_landmark_file(path):
+    path.with_suffix(".bnd").unlink()
+    scan = bu3dfe.read_scan(path)
+    assert scan.landmarks == {} and scan.frontal
+    assert scan.remarks == (f"no landmark file ({path.stem}.bnd) beside it",)
+
+
 def test_refuses_missing_files(path):
-    for suffix in (".bnd", ".bmp", ".wrl"):
+    for suffix in (".bmp", ".wrl"):
         path.with_suffix(suffix).rename(path.with_suffix(".gone"))
         with pytest.raises(ScanError, match="missing") as caught:
             bu3dfe.read_scan(path)

@@ -43,8 +43,8 @@ def tensor(name: str, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def from_reference(name: str) -> str | None:
-    """Name in the PyTorch reference -> name in this project's network; None for the batch counters."""
-    if name.endswith("num_batches_tracked"):
+    """Name in the PyTorch reference -> name in this project's network; None for batch counters and constants."""
+    if name.endswith("num_batches_tracked") or "." not in name:
         return None
     part, branch, *rest = name.split(".")
     last = rest[-1]
