@@ -20,7 +20,7 @@ from afnet_jax.landmarks.views import COARSE_STEP, FINE_STEP
 from afnet_jax.sha256 import digest_of
 
 FILE = Path(__file__).with_name("detector.safetensors")
-DIGEST = "f2d9fd86c83d065f70d034facd95c2e8ace5c604c3648e6cbc531d5e7b6f33a9"  # SHA-256 of FILE
+DIGEST = "baaf79caffbd1e146e05755611a7d8337cb6db15971401916d5205cd0d4f8280"  # SHA-256 of FILE
 
 
 @dataclasses.dataclass(frozen=True)
