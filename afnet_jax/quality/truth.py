@@ -13,7 +13,7 @@ import numpy as np
 
 from afnet_jax.errors import AFNetError
 from afnet_jax.geometry.rendering import Grid, rasterize
-from afnet_jax.scans.scan import Scan
+from afnet_jax.scans.scan import Scan, ScanError
 
 _MARGIN = 30.0  # mm round the landmarks that a mesh as its own truth reaches
 
@@ -76,7 +76,12 @@ def mesh_truth(scan: Scan) -> Truth:
     """Returns the scan's own mesh, with every triangle, as the truth for a scan that has no other.
 
     What the scanner got wrong is then right; what preprocessing loses, or smooths away, is wrong.
+
+    Raises:
+        ScanError: no landmarks came with the scan, so that nothing tells where on the mesh the face is.
     """
+    if not scan.landmarks:
+        raise ScanError(scan.path or scan.id.name, "no landmarks came with the scan: its own mesh is no truth without")
     places = np.stack(list(scan.landmarks.values()))[:, :2]
     low, high = np.floor(places.min(axis=0) - _MARGIN), np.ceil(places.max(axis=0) + _MARGIN)
     width, height = (high - low).astype(int) + 1

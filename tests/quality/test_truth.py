@@ -1,10 +1,14 @@
 """A scan's own mesh as truth, against rays cast one by one."""
 
+import dataclasses
+
 import numpy as np
+import pytest
 
 from afnet_jax.preprocessing import preprocess
 from afnet_jax.quality.evaluation import evaluate
 from afnet_jax.quality.truth import mesh_truth
+from afnet_jax.scans.scan import ScanError
 
 
 def heights_met_by_rays(points, triangles, x, y):
@@ -39,3 +43,8 @@ def test_a_mesh_held_to_itself_has_next_to_no_error_and_no_spikes(face):
     figures = evaluate(scan, preprocess(scan), mesh_truth(scan))
     assert figures["inner_rmse"] < 0.1 and figures["inner_lost"] == 0 and figures["spikes"] == 0
     assert np.isnan(figures["pose_degrees"]) and figures["ssim"] > 0.99
+
+
+def test_a_mesh_without_landmarks_is_no_truth(face):
+    with pytest.raises(ScanError, match="no landmarks came with the scan"):
+        mesh_truth(dataclasses.replace(face.scan(2.0), landmarks={}))
