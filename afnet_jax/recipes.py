@@ -63,21 +63,26 @@ RECIPES: dict[str, dict[str, Any]] = {
         "model.mirror": True,
         **_LOOKS,
     },
-    # The same from pretrained weights, which --config.model.start_from names.
+    # From pretrained weights, which --config.model.start_from names: less augmentation, for the steps are few.
     "finetune": {
         "dataset.image_size": 64,
         "protocol.subjects": 0,
         "protocol.folds": 5,
         "protocol.rounds": 1,
-        "train.epochs": 8,
+        "train.epochs": 24,
         "train.batch_size": 16,
-        "train.learning_rate": 3e-4,
+        "train.learning_rate": 1e-3,
         "train.learning_rate_decay": "cosine",
         "train.warmup": 0.1,
+        "train.averaging": 0.97,
         "train.weight_decay": 0.02,
         "train.label_smoothing": 0.1,
         "model.mirror": True,
-        **_LOOKS,
+        "train.flip": True,
+        "train.max_shift": 2,
+        "train.max_turn": 4.0,
+        "train.max_zoom": 0.05,
+        "train.colour_jitter": 0.15,
     },
 }
 SHIPPED = tuple(sorted([*RECIPES, *(name for name, database in DATABASES.items() if database.settings)]))
