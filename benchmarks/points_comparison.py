@@ -34,6 +34,7 @@ from afnet_jax.maps import Clouds, Maps
 from afnet_jax.paths import user_path
 from afnet_jax.points.augmentation import moved
 from afnet_jax.points.rendering import render_all
+from afnet_jax.scans.scan import LANDMARKS
 
 SIZE = 64
 TURN = 20.0  # degrees at most
@@ -68,13 +69,15 @@ def maps_of(path: Path) -> FaceDataset:
 
 
 def points_of(path: Path) -> FaceDataset:
-    """The raw points: points, colours, centre, to_scan, landmarks (canonical), label, subject, scan_id."""
+    """The raw points: points, colours, centre, to_scan, landmarks (canonical), their names, label, subject, scan_id."""
     with np.load(path) as file:
         order = np.argsort(file["scan_id"])
         rotation = file["to_scan"][:, :3, :3].swapaxes(1, 2)
         offset = np.einsum("nij,nj->ni", rotation, file["centre"] - file["to_scan"][:, :3, 3])
         shuffled = np.random.default_rng(_SHUFFLE).permutation(file["points"].shape[1])
-        parts = (file["points"][:, shuffled], file["colours"][:, shuffled], rotation, offset, file["landmarks"])
+        names = file["landmark_names"].tolist()
+        landmarks = file["landmarks"][:, [names.index(name) for name in LANDMARKS]]
+        parts = (file["points"][:, shuffled], file["colours"][:, shuffled], rotation, offset, landmarks)
         types = (np.float16, np.uint8, np.float32, np.float32, np.float32)
         clouds = Clouds(*(part[order].astype(kind) for part, kind in zip(parts, types, strict=True)))
         return FaceDataset(
