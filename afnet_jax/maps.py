@@ -1,4 +1,4 @@
-"""What the network sees, said once: every input map, and the batch that holds them all.
+"""Defines each input map of the network once, and the batch that holds them all.
 
 A new input is a new field of `Maps`. From its `InputMap` follow its field in a record, its array's shape, how it is
 reduced, mirrored and shifted, and how an exported program describes it.

@@ -58,7 +58,7 @@ def train_face_finder(data: Views, steps: int, seed: int, report: Callable = pri
 
 
 def errors_of(net: LandmarkFinder, data: Views, seed: int) -> np.ndarray:
-    """(N, 22, 3) mm that a trained network is off on views of heads that are disturbed anew, heights included."""
+    """Returns the (N, 22, 3) mm that a trained network is off on its own heads, disturbed anew; heights included."""
     found = []
     for number in range(_MEASURED):
         rng = np.random.default_rng([seed, number, 0x5E])

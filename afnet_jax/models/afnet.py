@@ -147,7 +147,7 @@ class AFNet(nnx.Module):
         return attended
 
     def _fuse(self, x, stage, block, seen):
-        """What the fusion makes of the features of all trunks after a residual block."""
+        """Returns the features of all trunks, fused where the strategy acts after this residual block."""
         if not self.fusion.acts_after(stage, block):
             return x
         place = _place(stage, block)

@@ -23,7 +23,7 @@ MASK_STAGES = (1, 2)  # stages whose resolution has a mask: mask-1 is a quarter 
 
 @dataclasses.dataclass(frozen=True)
 class FusionNeeds:
-    """What a fusion strategy needs of the other fields of an `Architecture`.
+    """Says what a fusion strategy needs of the other fields of an `Architecture`.
 
     Attributes:
         one_modality: it takes one modality; the others take more.

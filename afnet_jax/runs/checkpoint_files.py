@@ -108,7 +108,7 @@ def _make_sure_of_space(path: Path, arrays: Any) -> None:
 
 
 def _spec(folder: Path, leaf: str) -> dict:
-    """Where tensorstore finds an array."""
+    """Tells tensorstore where an array lies."""
     base = {"driver": "file", "path": f"{folder.absolute()}/"}
     return {"driver": "zarr", "kvstore": {"driver": "ocdbt", "base": base, "path": f"{leaf.replace('/', '.')}/"}}
 
