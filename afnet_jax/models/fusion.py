@@ -48,7 +48,7 @@ class Fusion:
         return False
 
     def weights(self, channels: int, *, conv: Callable) -> dict[str, nnx.Module]:
-        """Returns the modules by trunk that one exchange of features of C channels learns, kept as importance weights."""
+        """Returns, by trunk, the modules that one exchange of C channels learns, kept as importance weights."""
         return {}
 
     def exchange(self, x: Features, weights: Mapping[str, nnx.Module]) -> tuple[Features, Features]:
