@@ -34,7 +34,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "dataset.name": "synthetic",
         "dataset.image_size": 64,
         "dataset.synthetic_variety": "wide",
-        "dataset.synthetic_subjects": 2000,
+        "dataset.synthetic_subjects": 3000,
         "protocol.subjects": 0,
         "protocol.folds": 50,
         "protocol.folds_run": 1,
