@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Any
 
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
+from afnet_jax.config_checks import checks_of
 from afnet_jax.errors import ConfigError
 from afnet_jax.models.architecture import VARIANTS, Architecture, architecture_of
-from afnet_jax.scans.databases import DATABASES, is_database_name
+from afnet_jax.scans.databases import DATABASES
 
 # Fields of earlier versions -> what took their place.
 RENAMED = {"train.checkpoint_every": "train.checkpoint_minutes"}
-INPUTS = ("maps", "points")
-MATMUL_PRECISIONS = ("default", "bfloat16", "tensorfloat32", "float32")
 
 
 def default_config(variant: str = "afnet") -> ConfigDict:
@@ -35,6 +33,22 @@ def default_config(variant: str = "afnet") -> ConfigDict:
     # Of weights, data order and augmentation; the protocol draws from a seed of its own.
     config.seed = 0
 
+    _add_dataset(config)
+    _add_protocol(config)
+    _add_model(config, variant)
+    _add_optimization(config)
+    _add_augmentation_of_maps(config)
+    _add_augmentation(config)  # in 3D, where dataset.input is "points"
+    _add_execution(config)
+    _add_processes(config)
+    # Folder to write a jax.profiler trace to, of the first group's second epoch; "" for none.
+    config.profile = ""
+    # Folder of compiled programs that later runs on the same kind of machine start from; "" for none.
+    config.compilation_cache = ""
+    return config.lock()
+
+
+def _add_dataset(config: ConfigDict) -> None:
     config.dataset = ConfigDict()
     # One of afnet_jax/scans/databases.py, or the name that scans of your own were prepared under (docs/own_data.md).
     config.dataset.name = "synthetic"
@@ -58,6 +72,8 @@ def default_config(variant: str = "afnet") -> ConfigDict:
     # to learn from what shall be used on other people (docs/accuracy.md).
     config.dataset.synthetic_variety = "default"
 
+
+def _add_protocol(config: ConfigDict) -> None:
     config.protocol = ConfigDict()
     # Subjects chosen at random among those with all six expressions; 0 for all.
     config.protocol.subjects = 60
@@ -74,6 +90,8 @@ def default_config(variant: str = "afnet") -> ConfigDict:
     # A splits.json of one's own, or of another run, instead of the draw.
     config.protocol.splits = ""
 
+
+def _add_model(config: ConfigDict, variant: str) -> None:
     # What the network is made of: fields and defaults stand in afnet_jax/models/architecture.py.
     config.model = _architecture_fields(VARIANTS[variant])
     # "", or weights to start from: of a finished run of any variant, RUN[:round[:fold]], or a file by
@@ -89,6 +107,8 @@ def default_config(variant: str = "afnet") -> ConfigDict:
     # speed), as "tensorfloat32" is; "float32" for all 23 bits; or "bfloat16". A CPU computes float32 in any case.
     config.model.matmul_precision = "default"
 
+
+def _add_optimization(config: ConfigDict) -> None:
     config.train = ConfigDict()
     # Passes over the training folds.
     config.train.epochs = 70
@@ -115,6 +135,9 @@ def default_config(variant: str = "afnet") -> ConfigDict:
     config.train.beta1 = 0.9
     # Of Adam, decay of the second moment.
     config.train.beta2 = 0.999
+
+
+def _add_augmentation_of_maps(config: ConfigDict) -> None:
     # Augmentation, off as in the paper: faces are mirrored half of the time.
     config.train.flip = False
     # Augmentation: shifted by up to so many pixels each way.
@@ -139,34 +162,6 @@ def default_config(variant: str = "afnet") -> ConfigDict:
     config.train.blur = 0.0
     # Augmentation: a rectangle, its edges up to this share of the image's, cut out of half of the scans.
     config.train.erase = 0.0
-    _add_augmentation(config)  # in 3D, where dataset.input is "points"
-    # Trainings that run side by side: a number, or "auto" for as many as fit the device's memory, up to 20 a device.
-    config.train.folds_per_group = "auto"
-    # How many trainings one call of the compiled program takes: a number, or "auto" (1 per CPU device, all elsewhere).
-    config.train.folds_per_call = "auto"
-    # Steps per call of the compiled program: a number, or "auto" (1 on a CPU, a whole epoch elsewhere).
-    config.train.steps_per_dispatch = "auto"
-    # Minutes of training that a kill may cost: trainings under way are saved so often (docs/reliability.md).
-    config.train.checkpoint_minutes = 10.0
-    # Epochs between evaluations on the test folds, for the curves alone; the last epoch always counts.
-    config.train.evaluate_every = 1
-    # Rounds whose trained weights are kept, from the first on; -1 for all (89 MiB a training). Predictions always are.
-    config.train.keep_rounds = 1
-
-    config.distributed = ConfigDict()
-    # Several processes as one run, each with its own devices, all with the same --workdir: "" for a single process,
-    # "auto" where SLURM, Open MPI or Kubernetes tell JAX of the others, else HOST:PORT of the first.
-    config.distributed.coordinator = ""
-    # How many processes, where coordinator is HOST:PORT.
-    config.distributed.processes = 0
-    # Which of them this one is, from 0, where coordinator is HOST:PORT.
-    config.distributed.process = -1
-
-    # Folder to write a jax.profiler trace to, of the first group's second epoch; "" for none.
-    config.profile = ""
-    # Folder of compiled programs that later runs on the same kind of machine start from; "" for none.
-    config.compilation_cache = ""
-    return config.lock()
 
 
 def _add_augmentation(config: ConfigDict) -> None:
@@ -194,6 +189,33 @@ def _add_augmentation(config: ConfigDict) -> None:
     config.train.augment.light = 0.0
     # Share that each colour's brightness is changed by.
     config.train.augment.colour = 0.0
+
+
+def _add_execution(config: ConfigDict) -> None:
+    """How the work is laid out and saved: what comes out does not depend on it."""
+    # Trainings that run side by side: a number, or "auto" for as many as fit the device's memory, up to 20 a device.
+    config.train.folds_per_group = "auto"
+    # How many trainings one call of the compiled program takes: a number, or "auto" (1 per CPU device, all elsewhere).
+    config.train.folds_per_call = "auto"
+    # Steps per call of the compiled program: a number, or "auto" (1 on a CPU, a whole epoch elsewhere).
+    config.train.steps_per_dispatch = "auto"
+    # Minutes of training that a kill may cost: trainings under way are saved so often (docs/reliability.md).
+    config.train.checkpoint_minutes = 10.0
+    # Epochs between evaluations on the test folds, for the curves alone; the last epoch always counts.
+    config.train.evaluate_every = 1
+    # Rounds whose trained weights are kept, from the first on; -1 for all (89 MiB a training). Predictions always are.
+    config.train.keep_rounds = 1
+
+
+def _add_processes(config: ConfigDict) -> None:
+    config.distributed = ConfigDict()
+    # Several processes as one run, each with its own devices, all with the same --workdir: "" for a single process,
+    # "auto" where SLURM, Open MPI or Kubernetes tell JAX of the others, else HOST:PORT of the first.
+    config.distributed.coordinator = ""
+    # How many processes, where coordinator is HOST:PORT.
+    config.distributed.processes = 0
+    # Which of them this one is, from 0, where coordinator is HOST:PORT.
+    config.distributed.process = -1
 
 
 def database_config(name: str, variant: str = "afnet") -> ConfigDict:
@@ -237,122 +259,9 @@ def validate(config: ConfigDict) -> None:
         ConfigError: names the field, what was expected and what was found.
     """
     architecture_of(config.model)
-    size, train = config.dataset.image_size, config.train
-    name = config.dataset.name
-    checks = [
-        (
-            "dataset.name",
-            name,
-            is_database_name(name),
-            f"one of {', '.join(DATABASES)}, or the name of your own scans: small letters, digits and _",
-        ),
-        ("dataset.image_size", size, 32 <= size <= 224 and size % 32 == 0, "a multiple of 32, from 32 to 224"),
-        (
-            "dataset.placement",
-            config.dataset.placement,
-            config.dataset.placement in ("auto", "memory", "stream"),
-            "auto, memory or stream",
-        ),
-        ("model.dtype", config.model.dtype, config.model.dtype in ("float32", "bfloat16"), "float32 or bfloat16"),
-        (
-            "model.matmul_precision",
-            config.model.matmul_precision,
-            config.model.matmul_precision in MATMUL_PRECISIONS,
-            f"one of {', '.join(MATMUL_PRECISIONS)}",
-        ),
-        (
-            "dataset.synthetic_variety",
-            config.dataset.synthetic_variety,
-            config.dataset.synthetic_variety in ("default", "wide"),
-            "default or wide",
-        ),
-        ("train.max_turn", train.max_turn, 0 <= train.max_turn <= 180, "degrees from 0 to 180"),
-        ("train.gamma", train.gamma, 0 <= train.gamma <= 2, "a power of e from 0 to 2"),
-        ("train.blur", train.blur, 0 <= train.blur <= size / 8, "pixels from 0 to an eighth of the image"),
-        ("train.noise_mm", train.noise_mm, 0 <= train.noise_mm < 50, "mm from 0 to below 50"),
-        ("train.max_shift", train.max_shift, 0 <= train.max_shift < size // 2, "0 or more, below half the image"),
-        ("train.colour_jitter", train.colour_jitter, 0 <= train.colour_jitter < 1, "a share from 0 to below 1"),
-        ("train.learning_rate", train.learning_rate, 0 < train.learning_rate < math.inf, "a positive number"),
-        (
-            "train.learning_rate_decay",
-            train.learning_rate_decay,
-            train.learning_rate_decay in ("none", "cosine"),
-            "none or cosine",
-        ),
-        (
-            "distributed.process",
-            config.distributed.process,
-            config.distributed.coordinator in ("", "auto")
-            or 0 <= config.distributed.process < config.distributed.processes,
-            f"0 or more, below distributed.processes={config.distributed.processes}",
-        ),
-        (
-            "train.checkpoint_minutes",
-            train.checkpoint_minutes,
-            0 < train.checkpoint_minutes < float("inf"),
-            "a positive number of minutes",
-        ),
-        ("train.keep_rounds", train.keep_rounds, train.keep_rounds >= -1, "-1 (all), 0 or more"),
-    ]
-    data, protocol = config.dataset, config.protocol
-    checks.append(("dataset.input", data.input, data.input in INPUTS, f"one of {', '.join(INPUTS)}"))
-    checks += _checks_of_augmentation(train.augment, data.input)
-    in_memory = data.input == "maps" or data.placement != "stream"
-    expected = "'auto' or 'memory' where config.dataset.input is 'points', which are held whole"
-    checks.append(("dataset.placement", data.placement, in_memory, expected))
-    has_points = data.synthetic_variety == "default" or data.input == "maps"
-    expected = "'default' where config.dataset.input is 'points': wide subjects are drawn as maps alone"
-    checks.append(("dataset.synthetic_variety", data.synthetic_variety, has_points, expected))
-    levels = data.levels
-    good = len(levels) > 0 and all(isinstance(level, int) and level > 0 for level in levels)
-    checks.append(("dataset.levels", levels, good, "whole numbers of at least 1, such as 3,4"))
-    for name, number, least in (
-        ("protocol.subjects", protocol.subjects, 0),
-        ("protocol.folds", protocol.folds, 2),
-        ("protocol.rounds", protocol.rounds, 1),
-        ("protocol.folds_run", protocol.folds_run, 0),
-        ("dataset.synthetic_subjects", data.synthetic_subjects, 1),
-        ("dataset.synthetic_seed", data.synthetic_seed, 0),
-        ("protocol.seed", protocol.seed, 0),
-        ("seed", config.seed, 0),
-    ):
-        checks.append((name, number, number >= least, f"{least} or more"))
-    for name in (
-        "beta1",
-        "beta2",
-        "max_zoom",
-        "tint",
-        "noise",
-        "warmup",
-        "weight_decay",
-        "label_smoothing",
-        "averaging",
-    ):
-        checks.append((f"train.{name}", train[name], 0 <= train[name] < 1, "a share from 0 to below 1"))
-    for name in ("grey", "erase", "trunk_rate"):
-        checks.append((f"train.{name}", train[name], 0 <= train[name] <= 1, "a share from 0 to 1"))
-    for name in ("epochs", "batch_size", "evaluate_every"):
-        checks.append((f"train.{name}", train[name], train[name] > 0, "a positive whole number"))
-    for name in ("folds_per_group", "folds_per_call", "steps_per_dispatch"):
-        checks.append((f"train.{name}", train[name], _is_auto_or_positive(train[name]), '"auto" or a positive number'))
-    for name, found, good, expected in checks:
+    for field, found, good, expected in checks_of(config):
         if not good:
-            raise ConfigError(f"config.{name}: expected {expected}, found {found!r}")
-
-
-def _checks_of_augmentation(augment: ConfigDict, source: str) -> list[tuple[str, Any, bool, str]]:
-    """Returns fields, what was found, whether it is good, and what was expected."""
-    limits = {"yaw": 90, "pitch": 90, "roll": 180, "scale": 0.5, "light": 1, "colour": 1}
-    from_maps = (
-        "0 where config.dataset.input is 'maps': only points can be changed in 3D (--config.dataset.input=points)"
-    )
-    checks = []
-    for name, value in augment.items():
-        field, most = f"train.augment.{name}", limits.get(name, 100)
-        checks.append((field, value, 0 <= value <= most, f"a number from 0 to {most}"))
-        if name != "hole_mm":  # which changes nothing where there are no holes
-            checks.append((field, value, source == "points" or not value, from_maps))
-    return checks
+            raise ConfigError(f"config.{field}: expected {expected}, found {found!r}")
 
 
 def flat(tree: dict, prefix: str = "") -> dict[str, Any]:
@@ -361,7 +270,3 @@ def flat(tree: dict, prefix: str = "") -> dict[str, Any]:
     for key, value in tree.items():
         fields.update(flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})
     return fields
-
-
-def _is_auto_or_positive(value: str) -> bool:
-    return value == "auto" or (value.isdecimal() and int(value) > 0)

@@ -17,6 +17,7 @@ FLOORS = (
     ("points",),
     ("datasets", "protocol"),
     ("quality",),
+    ("config_checks",),
     ("config",),
     ("recipes",),
     ("runs",),
@@ -83,14 +84,13 @@ def test_no_module_is_longer_than_400_lines():
 
 
 def test_no_function_is_longer_than_60_lines():
-    """Save where one speaks of every setting, with a sentence for each."""
     long = {
         f"{name}.{node.name}"
         for name, path in modules().items()
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno >= 60
     }
-    assert long <= {"afnet_jax.config.default_config", "afnet_jax.config.validate"}
+    assert not long
 
 
 def imported_rooms(folder: str) -> dict[str, set[str]]:
