@@ -20,3 +20,10 @@ def compilation_cache(tmp_path_factory):
     """Programs compiled by one test serve the others."""
     jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forgotten_programs():
+    """A worker that kept every module's compiled programs would end at 7 GB."""
+    yield
+    jax.clear_caches()
