@@ -81,6 +81,7 @@ _KERNEL = {"AN": (4,), "DI": (9, 10), "FE": (1, 20, 5), "HA": (12,), "SA": (15, 
 _STRENGTH = 0.35, 1.3  # of a whole expression, least and most
 _FINE = 3.0  # nodes: relief of a unit that is finer than this counts as its furrows
 _WIDER, _SPREADABLE = 7.0, (1, 2, 4, 6, 9, 12, 14, 15, 20)  # nodes; units that move both lips alike, or neither
+_CORNER, _OUTER_BROW = (27, MOUTH_LINE, 11, 11), (50, 45, 16, 10)  # x, y, and widths: mm
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,9 +150,10 @@ def _styled_fields(rng: np.random.Generator) -> np.ndarray:
     fields = broad + share.astype(np.float32) * wider
     if rng.random() < 0.4:
         fields += np.float32(rng.uniform(0, 1.2)) * fine
-    corner = bump(27, MOUTH_LINE, 11, 11).astype(np.float32)  # raised with the upper lip in some, and not in others
-    for unit in (9, 10):
-        fields[ALL_UNITS.index(unit), ..., 1] += np.float32(rng.uniform(0, 4)) * corner
+    # Some raise the corners of the mouth with the upper lip, some lower or raise the brow to its outer end.
+    corner, brow = (bump(x, y, across, up).astype(np.float32) for x, y, across, up in (_CORNER, _OUTER_BROW))
+    for unit, part, least, most in ((9, corner, 0, 4), (10, corner, 0, 4), (4, brow, -6, 0), (2, brow, 0, 5)):
+        fields[ALL_UNITS.index(unit), ..., 1] += np.float32(rng.uniform(least, most)) * part
     phase = X / rng.uniform(25, 60) + Y / rng.uniform(-60, 60) + rng.uniform(0, 6.3)
     gain = 1 + rng.uniform(0, 0.3) * np.cos(phase)
     fields *= gain[..., None].astype(np.float32)
