@@ -69,7 +69,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "protocol.subjects": 0,
         "protocol.folds": 5,
         "protocol.rounds": 1,
-        "train.epochs": 24,
+        "train.epochs": 40,
         "train.batch_size": 16,
         "train.learning_rate": 1e-3,
         "train.learning_rate_decay": "cosine",
