@@ -128,8 +128,8 @@ def _add_optimization(config: ConfigDict) -> None:
     config.train.weight_decay = 0.0
     # Share of the target that is spread evenly over all expressions.
     config.train.label_smoothing = 0.0
-    # Tested and kept are the weights' exponential mean over the steps, of this decay (0.99: about the last 100 steps);
-    # 0 for the last weights.
+    # Tested and kept are the weights' exponential mean over the steps, of this decay (0.99: about the last 100 steps;
+    # fewer at first); 0 for the last weights.
     config.train.averaging = 0.0
     # Of Adam, decay of the first moment.
     config.train.beta1 = 0.9

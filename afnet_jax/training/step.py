@@ -122,7 +122,8 @@ class Trainer:
             updates, opt_state = self._optimizer.update(gradients, state.opt_state, state.params)
             params = optax.apply_updates(state.params, updates)
             metrics = StepMetrics(loss, correct, self._norm(gradients))
-            new_state = TrainState(params, batch_stats, opt_state, self._averaged(state.average, params, batch_stats))
+            average = self._averaged(state, params, batch_stats)
+            new_state = TrainState(params, batch_stats, opt_state, average)
         if active is not None:
             new_state = jax.tree.map(lambda new, old: jnp.where(active, new, old), new_state, state)
         return new_state, metrics
@@ -138,12 +139,18 @@ class Trainer:
         targets = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1]), self._train.label_smoothing)
         return optax.softmax_cross_entropy(logits, targets).mean()
 
-    def _averaged(self, average, params, batch_stats):
-        if average is None:
+    def _averaged(self, state: TrainState, params, batch_stats):
+        """The mean over the steps, of which the first are forgotten sooner than config.train.averaging says.
+
+        Otherwise the variance of 1 that normalisation starts from would outweigh, for hundreds of steps, the small
+        ones of deep layers.
+        """
+        if state.average is None:
             return None
-        kept = self._train.averaging
+        (_, done), *_ = optax.tree_utils.tree_get_all_with_path(state.opt_state, "count")
+        kept = jnp.minimum(self._train.averaging, (1 + done) / (10 + done))
         new = {"params": params, "batch_stats": batch_stats}
-        return jax.tree.map(lambda mean, leaf: kept * mean + (1 - kept) * leaf, average, new)
+        return jax.tree.map(lambda mean, leaf: kept * mean + (1 - kept) * leaf, state.average, new)
 
     def _rendered(self, maps: Maps | Clouds) -> Maps:
         return render(maps, *self._view) if isinstance(maps, Clouds) else maps

@@ -19,14 +19,17 @@ def faces():
 
 @pytest.mark.slow
 def test_the_mean_of_the_weights_follows_them_and_is_what_is_tested(faces):
-    trainer = Trainer(make_config(**{"train.averaging": 0.75, "train.learning_rate": 1e-2}))
-    before = trainer.init(jax.random.key(0))
-    after, _ = jax.jit(trainer.train_step)(before, faces, jnp.arange(6), jax.random.key(1))
-    for name in ("params", "batch_stats"):
-        expected = jax.tree.map(lambda a, b: 0.75 * a + 0.25 * b, getattr(before, name), getattr(after, name))
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), after.tested[name], expected)
-    plain = Network(make_config().model).logits(after.average["params"], after.average["batch_stats"], faces.maps)
-    np.testing.assert_allclose(trainer.logits(after, faces, jnp.arange(36)), plain, rtol=1e-5, atol=1e-6)
+    """The decay of step n, from 0, is the least of config.train.averaging and (1 + n) / (10 + n)."""
+    trainer = Trainer(make_config(**{"train.averaging": 0.15, "train.learning_rate": 1e-2}))
+    state, step = trainer.init(jax.random.key(0)), jax.jit(trainer.train_step)
+    expected = state.tested
+    for number, kept in enumerate((1 / 10, 0.15, 0.15)):  # 2 / 11 is more than 0.15
+        state, _ = step(state, faces, jnp.arange(6), jax.random.key(number))
+        now = {"params": state.params, "batch_stats": state.batch_stats}
+        expected = jax.tree.map(lambda mean, leaf, kept=kept: kept * mean + (1 - kept) * leaf, expected, now)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), state.tested, expected)
+    plain = Network(make_config().model).logits(state.average["params"], state.average["batch_stats"], faces.maps)
+    np.testing.assert_allclose(trainer.logits(state, faces, jnp.arange(36)), plain, rtol=1e-5, atol=1e-6)
 
 
 def test_a_face_and_its_mirror_image_are_told_alike(faces):
