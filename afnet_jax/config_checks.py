@@ -25,14 +25,14 @@ class Check(NamedTuple):
 
 def checks_of(config: ConfigDict) -> Iterator[Check]:
     """Yields a check for each setting whose type alone does not say whether it is good, but for the architecture's."""
-    yield from _of_data(config.dataset)
-    yield from _of_protocol(config.protocol)
-    yield from _of_model(config.model)
-    yield from _of_optimization(config.train)
-    yield from _of_augmentation_of_maps(config.train, config.dataset.image_size)
-    yield from _of_augmentation_in_3d(config.train.augment, config.dataset.input)
-    yield from _of_execution(config.train)
-    yield from _of_processes(config.distributed)
+    yield from _data_checks(config.dataset)
+    yield from _protocol_checks(config.protocol)
+    yield from _model_checks(config.model)
+    yield from _optimization_checks(config.train)
+    yield from _map_augmentation_checks(config.train, config.dataset.image_size)
+    yield from _point_augmentation_checks(config.train.augment, config.dataset.input)
+    yield from _execution_checks(config.train)
+    yield from _processes_checks(config.distributed)
     yield _at_least("seed", config.seed, 0)
 
 
@@ -50,7 +50,7 @@ def _share(field: str, found: Any, whole: bool = False) -> Check:
     return Check(field, found, good, "a share from 0 to 1" if whole else "a share from 0 to below 1")
 
 
-def _of_data(data: ConfigDict) -> Iterator[Check]:
+def _data_checks(data: ConfigDict) -> Iterator[Check]:
     names = f"one of {', '.join(DATABASES)}, or the name of your own scans: small letters, digits and _"
     yield Check("dataset.name", data.name, is_database_name(data.name), names)
     size = data.image_size
@@ -69,17 +69,17 @@ def _of_data(data: ConfigDict) -> Iterator[Check]:
     yield _at_least("dataset.synthetic_seed", data.synthetic_seed, 0)
 
 
-def _of_protocol(protocol: ConfigDict) -> Iterator[Check]:
+def _protocol_checks(protocol: ConfigDict) -> Iterator[Check]:
     for name, least in (("subjects", 0), ("folds", 2), ("rounds", 1), ("folds_run", 0), ("seed", 0)):
         yield _at_least(f"protocol.{name}", protocol[name], least)
 
 
-def _of_model(model: ConfigDict) -> Iterator[Check]:
+def _model_checks(model: ConfigDict) -> Iterator[Check]:
     yield _one_of("model.dtype", model.dtype, ("float32", "bfloat16"))
     yield _one_of("model.matmul_precision", model.matmul_precision, MATMUL_PRECISIONS)
 
 
-def _of_optimization(train: ConfigDict) -> Iterator[Check]:
+def _optimization_checks(train: ConfigDict) -> Iterator[Check]:
     for name in ("epochs", "batch_size", "evaluate_every"):
         yield Check(f"train.{name}", train[name], train[name] > 0, "a positive whole number")
     rate = train.learning_rate
@@ -90,7 +90,7 @@ def _of_optimization(train: ConfigDict) -> Iterator[Check]:
     yield _share("train.trunk_rate", train.trunk_rate, whole=True)
 
 
-def _of_augmentation_of_maps(train: ConfigDict, size: int) -> Iterator[Check]:
+def _map_augmentation_checks(train: ConfigDict, size: int) -> Iterator[Check]:
     for name, good, expected in (
         ("max_shift", 0 <= train.max_shift < size // 2, "0 or more, below half the image"),
         ("max_turn", 0 <= train.max_turn <= 180, "degrees from 0 to 180"),
@@ -105,7 +105,7 @@ def _of_augmentation_of_maps(train: ConfigDict, size: int) -> Iterator[Check]:
         yield _share(f"train.{name}", train[name], whole=True)
 
 
-def _of_augmentation_in_3d(augment: ConfigDict, source: str) -> Iterator[Check]:
+def _point_augmentation_checks(augment: ConfigDict, source: str) -> Iterator[Check]:
     limits = {"yaw": 90, "pitch": 90, "roll": 180, "scale": 0.5, "light": 1, "colour": 1}
     from_maps = (
         "0 where config.dataset.input is 'maps': only points can be changed in 3D (--config.dataset.input=points)"
@@ -117,7 +117,7 @@ def _of_augmentation_in_3d(augment: ConfigDict, source: str) -> Iterator[Check]:
             yield Check(field, value, source == "points" or not value, from_maps)
 
 
-def _of_execution(train: ConfigDict) -> Iterator[Check]:
+def _execution_checks(train: ConfigDict) -> Iterator[Check]:
     for name in ("folds_per_group", "folds_per_call", "steps_per_dispatch"):
         value = train[name]
         good = value == "auto" or (value.isdecimal() and int(value) > 0)
@@ -127,7 +127,7 @@ def _of_execution(train: ConfigDict) -> Iterator[Check]:
     yield Check("train.keep_rounds", train.keep_rounds, train.keep_rounds >= -1, "-1 (all), 0 or more")
 
 
-def _of_processes(distributed: ConfigDict) -> Iterator[Check]:
+def _processes_checks(distributed: ConfigDict) -> Iterator[Check]:
     if distributed.coordinator not in ("", "auto"):
         good = 0 <= distributed.process < distributed.processes
         expected = f"0 or more, below distributed.processes={distributed.processes}"

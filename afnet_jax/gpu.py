@@ -10,7 +10,7 @@ from afnet_jax.errors import AFNetError
 
 _OLDEST_DRIVERS = {"12": 525, "13": 580}  # NVIDIA's, by the version of CUDA
 _JAX_LOGGER = "jax._src.xla_bridge"
-_told = False
+_warned = False
 
 
 def report_missing_gpu() -> None:
@@ -51,12 +51,12 @@ def _replace_traceback(record: logging.LogRecord) -> bool:
 
 
 def _tell(reason: str) -> None:
-    global _told
+    global _warned
     platforms, versions = set((_asked_for() or "cuda,cpu").split(",")), _cuda_versions()
     # Where the CPU alone was asked for, that is as it should be; where a GPU alone was, JAX refuses.
-    if _told or not versions or "cpu" not in platforms or not {"cuda", "gpu"} & platforms:
+    if _warned or not versions or "cpu" not in platforms or not {"cuda", "gpu"} & platforms:
         return
-    _told = True
+    _warned = True
     print(
         f"warning: JAX is installed for CUDA {' and '.join(versions)} but cannot use a GPU ({reason}): "
         f"computing on the CPU. {_advice()}. JAX_PLATFORMS=cpu asks for the CPU, without this line",

@@ -180,7 +180,7 @@ def no_internet_for_the_weights(call, patch):
 
 @provoked
 def a_gpu_that_jax_cannot_use(call, patch):
-    patch.setattr(gpu, "_told", False)
+    patch.setattr(gpu, "_warned", False)
     patch.setattr(gpu, "_cuda_versions", lambda: ["13"])
     gpu._tell("it found none")
 

@@ -132,7 +132,7 @@ def _in_memory(
         levels[int(record["level"])] += 1
         if record["level"] in (0, *dataset.levels):
             if dataset.input == "points":
-                records.append(_told(record) | {"cloud": _cloud(record, folder)})
+                records.append(_labels_and_landmarks(record) | {"cloud": _cloud(record, folder)})
             else:
                 records.append(_reduced(record, dataset.image_size, modalities))
     _say_what_is_absent(folder, levels, tuple(dataset.levels))
@@ -251,7 +251,7 @@ def _say_what_is_absent(folder: Path, levels: Counter[int], wanted: tuple[int, .
 
 def _reduced(record: dict, size: int, modalities: Collection[str]) -> dict[str, Any]:
     drawn = {name: record[each.record] for name, each in INPUT_MAPS.items() if each.record}
-    return {"maps": reduce_maps(drawn, float(record["mm_per_pixel"]), size, modalities)} | _told(record)
+    return {"maps": reduce_maps(drawn, float(record["mm_per_pixel"]), size, modalities)} | _labels_and_landmarks(record)
 
 
 def _cloud(record: dict, folder: Path) -> Clouds:
@@ -263,7 +263,7 @@ def _cloud(record: dict, folder: Path) -> Clouds:
     return cloud_of(points_of(record), record["to_scan"], record["landmarks"])
 
 
-def _told(record: dict) -> dict[str, Any]:
+def _labels_and_landmarks(record: dict) -> dict[str, Any]:
     return {
         "label": np.int32(record["label"]),
         "level": np.int64(record["level"]),

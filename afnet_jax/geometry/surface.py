@@ -79,7 +79,7 @@ def clean_surface(points: np.ndarray, triangles: np.ndarray, config: SurfaceConf
     # In a scanner's mesh large triangles are few, and most of them a spike's flanks.
     is_coarse = area[longest > config.max_edge].sum() > config.coarse_share * area.sum()
     slope = config.spike_slope if is_coarse else 0.0
-    offset = _standing_off(points, triangles)
+    offset = _offsets(points, triangles)
     spikes = _too_far_off(offset, points, triangles, bound, slope)
     good = ~spikes
     kept = _whole(good, triangles)
@@ -90,7 +90,7 @@ def clean_surface(points: np.ndarray, triangles: np.ndarray, config: SurfaceConf
         near = _surroundings(spikes, triangles)
         around = triangles[kept & near[triangles].any(axis=1)]
         spikes = near & good
-        spikes &= _too_far_off(_standing_off(points, around), points, around, bound, slope)
+        spikes &= _too_far_off(_offsets(points, around), points, around, bound, slope)
         good &= ~spikes
         kept = _whole(good, triangles)
     limit = max(config.max_edge, config.max_edge_ratio * edge)
@@ -158,18 +158,18 @@ def _neighbours(count: int, triangles: np.ndarray) -> scipy.sparse.csr_array:
     return scipy.sparse.coo_array((np.ones(len(heads)), (heads, tails)), shape=(count, count)).tocsr()
 
 
-def _standing_off(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+def _offsets(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     """(N,) mm along the normal from the median of each point's neighbours; inf for points without triangles."""
     used = np.zeros(len(points), dtype=bool)
     used[triangles] = True
     number = np.cumsum(used) - 1
     distance = np.full(len(points), np.inf)
     if used.any():
-        distance[used] = _distances_from_neighbours(points[used], number[triangles])
+        distance[used] = _offsets_from_neighbours(points[used], number[triangles])
     return distance
 
 
-def _distances_from_neighbours(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+def _offsets_from_neighbours(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     edges = _neighbours(len(points), triangles)
     normals = _smooth_normals(points, triangles, edges)
     degree = np.diff(edges.indptr)

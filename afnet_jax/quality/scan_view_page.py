@@ -90,13 +90,13 @@ def to_figure(views: Sequence[ScanView]) -> Figure:
             for place, name in zip(axes, _PICTURES, strict=False):
                 if name in view.pictures:
                     place.imshow(Image.open(io.BytesIO(view.pictures[name])))
-            axes[-1].text(0, 1, _told(view), va="top", fontsize=7.5, transform=axes[-1].transAxes, parse_math=False)
+            axes[-1].text(0, 1, _caption(view), va="top", fontsize=7.5, transform=axes[-1].transAxes, parse_math=False)
         for axes, name in zip(rows[0], _PICTURES, strict=False):
             axes.set_title(name)
         return figure
 
 
-def _told(view: ScanView) -> str:
+def _caption(view: ScanView) -> str:
     lines = [view.path.name, *(f"{what}: {value}" for what, value in view.facts)]
     lines += [f"! {line}" for line in (*([view.fault] if view.fault else []), *view.remarks)]
     return "\n".join(line for each in lines for line in textwrap.wrap(each, 58, subsequent_indent="   "))

@@ -78,7 +78,7 @@ class _Run:
         self.config, self.folder, self.data = config, folder, data
         folds = self._folds()
         self.trainings = lay_out(folds, self.data.subjects)
-        folder.start(config, folds, data.digest, None if start is None else self._told_of(start, folds))
+        folder.start(config, folds, data.digest, None if start is None else self._record_of_start(start, folds))
         self.shape = common_shape(self.trainings, config.train.batch_size)
         if self.shape.batch < config.train.batch_size:
             say(
@@ -98,7 +98,7 @@ class _Run:
         """ImageNet's weights; none are needed, nor read, where weights to start from were given."""
         return None if self.config.model.start_from else load_pretrained(self.config.model.pretrained)
 
-    def _told_of(self, start: StartingWeights, folds: Sequence[protocol.Fold]) -> dict:
+    def _record_of_start(self, start: StartingWeights, folds: Sequence[protocol.Fold]) -> dict:
         """Tells what of the starting weights this run's network takes and whom they have seen; returns the record."""
         shapes = jax.eval_shape(Network(self.config.model).init, jax.random.key(0))
         fit = start.fit(*shapes)
