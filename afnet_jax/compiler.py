@@ -1,4 +1,4 @@
-"""Whether this installation's XLA computes what it is told: wrong programs have been released.
+"""Checks that this installation's XLA computes correctly: versions that do not have been released.
 
 setup.cfg excludes the version known for it, but only where pip resolves versions: JAX of a cluster's modules or of
 conda, and one upgraded later, come past it, and would be noticed by nothing but wrong accuracies.

@@ -1,4 +1,4 @@
-"""Settings that come with the package beside the databases' own: pretraining, fine-tuning, and the same from nothing.
+"""Shipped settings beside the databases' own: pretraining, fine-tuning, training from random weights.
 
 The paper's settings stay those of `config.default_config` and of the databases; docs/accuracy.md has what was measured.
 """

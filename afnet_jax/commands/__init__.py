@@ -1,1 +1,1 @@
-"""The bodies of the console commands: each module's `main` reads its arguments, calls one function and tells."""
+"""The console commands: each module's `main` reads its arguments, calls one function and prints what came of it."""

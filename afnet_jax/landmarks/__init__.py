@@ -1,4 +1,4 @@
-"""Landmarks of faces that come without: found from the surface alone by two small networks, coarse then fine."""
+"""Finds the landmarks of scans that come without any from the surface alone, by two small networks: coarse and fine."""
 
 from __future__ import annotations
 

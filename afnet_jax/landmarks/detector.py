@@ -1,4 +1,4 @@
-"""Landmarks of a face of which nothing is known: found in a scan's own view or any other, then upright, twice over.
+"""Finds a face and its landmarks in a scan whose pose is unknown: first coarsely, then in upright views.
 
 The coarse network says where in a view a face is and how it is turned. The fine one sees the surface from where that
 face looks and places its landmarks, from which the pose follows anew (`geometry.alignment`); the last views are

@@ -1,4 +1,4 @@
-"""Many ways to show each expression: unlike sets of action units, at any strength, blended, unevenly and in any style.
+"""Many ways to show an expression: various sets of action units, at any strength, blended, asymmetric, in any style.
 
 The default subjects show an expression by one set of units with a few variants. What learns from them alone takes that
 set for the expression. People, and models of faces by others, show it otherwise: by other units, without furrows, with
