@@ -22,6 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from afnet_jax import protocol
+from afnet_jax.analysis.calibration import run_calibration
 from afnet_jax.analysis.run import load_run
 from afnet_jax.analysis.significance import compare, corrected_t_test
 from afnet_jax.config import default_config, validate
@@ -150,6 +151,7 @@ def main() -> None:
         runs[arm] = load_run(arguments.out / arm)
         own = accuracies(runs[arm], folds)
         rows[arm] = _row(own, folds)
+        rows[arm]["calibration_error"] = calibration_error(runs[arm], arguments.rounds)
         rows[arm]["against_landmarks"] = _test(own - linear, folds)
         if len(runs) > 1:
             first = next(iter(runs))
@@ -163,6 +165,11 @@ def accuracies(run, folds: tuple[protocol.Fold, ...]) -> np.ndarray:
     rows = run.predictions
     right = rows["logits"].argmax(-1) == rows["label"]
     return np.array([right[(rows["round"] == f.round) & (rows["fold"] == f.fold)].mean() for f in folds])
+
+
+def calibration_error(run, rounds: int) -> float:
+    """The expected calibration error, each fold's logits divided by a temperature fitted on the others."""
+    return run_calibration(run.predictions, range(rounds))["scaled"]["ece"]
 
 
 def _row(per_fold: np.ndarray, folds: tuple[protocol.Fold, ...]) -> dict[str, Any]:
@@ -188,6 +195,8 @@ def _print(rows: dict[str, Any]) -> None:
         for key, test in row.items():
             if key.startswith("against_"):
                 line += f"   {key.replace('_', ' ')} {test['difference']:+.3f} (p {test['p']:.3f})"
+        if "calibration_error" in row:
+            line += f"   calibration error {row['calibration_error']:.3f}"
         print(line, flush=True)
 
 

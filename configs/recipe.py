@@ -1,4 +1,4 @@
-"""The settings of configs/finetune.py from random weights, with more epochs: augmentation, a schedule, mirror images.
+"""Few people, from random weights: more augmentation than configs/finetune.py, a schedule, mirror images.
 
 python -m afnet_jax.main --config=configs/recipe.py --config.dataset.name=bosphorus --workdir=runs/recipe
 
