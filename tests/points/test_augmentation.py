@@ -153,7 +153,7 @@ def test_a_draw_is_of_its_key_and_not_of_its_neighbours(cloud):
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"dataset.input": "meshes"}, "config.dataset.input: expected one of maps, points, found 'meshes'"),
+        ({"dataset.input": "meshes"}, "config.dataset.input: expected maps or points, found 'meshes'"),
         ({"train.augment.yaw": 20.0}, "config.train.augment.yaw: expected 0 where config.dataset.input is 'maps'"),
         (
             {"dataset.input": "points", "train.augment.yaw": 95.0},
