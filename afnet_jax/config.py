@@ -37,8 +37,8 @@ def default_config(variant: str = "afnet") -> ConfigDict:
     _add_protocol(config)
     _add_model(config, variant)
     _add_optimization(config)
-    _add_augmentation_of_maps(config)
-    _add_augmentation(config)  # in 3D, where dataset.input is "points"
+    _add_map_augmentation(config)
+    _add_point_augmentation(config)  # in 3D, where dataset.input is "points"
     _add_execution(config)
     _add_processes(config)
     # Folder to write a jax.profiler trace to, of the first group's second epoch; "" for none.
@@ -137,7 +137,7 @@ def _add_optimization(config: ConfigDict) -> None:
     config.train.beta2 = 0.999
 
 
-def _add_augmentation_of_maps(config: ConfigDict) -> None:
+def _add_map_augmentation(config: ConfigDict) -> None:
     # Augmentation, off as in the paper: faces are mirrored half of the time.
     config.train.flip = False
     # Augmentation: shifted by up to so many pixels each way.
@@ -164,7 +164,7 @@ def _add_augmentation_of_maps(config: ConfigDict) -> None:
     config.train.erase = 0.0
 
 
-def _add_augmentation(config: ConfigDict) -> None:
+def _add_point_augmentation(config: ConfigDict) -> None:
     """Every field is the most that a scan is changed by, drawn anew each epoch; 0 for not at all, as in the paper."""
     config.train.augment = ConfigDict()
     # Degrees that a head is turned to the side by, either way.
@@ -192,7 +192,7 @@ def _add_augmentation(config: ConfigDict) -> None:
 
 
 def _add_execution(config: ConfigDict) -> None:
-    """How the work is laid out and saved: what comes out does not depend on it."""
+    """Adds how the work is laid out, watched and saved; no training's result depends on these fields."""
     # Trainings that run side by side: a number, or "auto" for as many as fit the device's memory, up to 20 a device.
     config.train.folds_per_group = "auto"
     # How many trainings one call of the compiled program takes: a number, or "auto" (1 per CPU device, all elsewhere).

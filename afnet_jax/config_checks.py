@@ -1,4 +1,4 @@
-"""What each setting of a run may be."""
+"""Checks the settings of a run: each is compared with what it may be, for `config.validate` to refuse."""
 
 from __future__ import annotations
 
@@ -45,6 +45,10 @@ def _at_least(field: str, found: Any, least: int) -> Check:
     return Check(field, found, found >= least, f"{least} or more")
 
 
+def _positive(field: str, found: Any) -> Check:
+    return Check(field, found, found > 0, "a positive whole number")
+
+
 def _share(field: str, found: Any, whole: bool = False) -> Check:
     good = 0 <= found < 1 or (whole and found == 1)
     return Check(field, found, good, "a share from 0 to 1" if whole else "a share from 0 to below 1")
@@ -80,8 +84,8 @@ def _model_checks(model: ConfigDict) -> Iterator[Check]:
 
 
 def _optimization_checks(train: ConfigDict) -> Iterator[Check]:
-    for name in ("epochs", "batch_size", "evaluate_every"):
-        yield Check(f"train.{name}", train[name], train[name] > 0, "a positive whole number")
+    for name in ("epochs", "batch_size"):
+        yield _positive(f"train.{name}", train[name])
     rate = train.learning_rate
     yield Check("train.learning_rate", rate, 0 < rate < math.inf, "a positive number")
     yield _one_of("train.learning_rate_decay", train.learning_rate_decay, ("none", "cosine"))
@@ -124,6 +128,7 @@ def _execution_checks(train: ConfigDict) -> Iterator[Check]:
         yield Check(f"train.{name}", value, good, '"auto" or a positive number')
     minutes = train.checkpoint_minutes
     yield Check("train.checkpoint_minutes", minutes, 0 < minutes < math.inf, "a positive number of minutes")
+    yield _positive("train.evaluate_every", train.evaluate_every)
     yield Check("train.keep_rounds", train.keep_rounds, train.keep_rounds >= -1, "-1 (all), 0 or more")
 
 

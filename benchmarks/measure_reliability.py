@@ -1,4 +1,4 @@
-"""What a run survives, measured: every promise of docs/reliability.md with its figure.
+"""Measures what a run survives: gives the figure of every promise of docs/reliability.md.
 
     python -m benchmarks.measure_reliability kills --count=40
     python -m benchmarks.measure_reliability flips --count=100 --truncations=20

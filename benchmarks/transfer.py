@@ -4,7 +4,8 @@ python -m benchmarks.transfer bosphorus_format.npz --start=pretrained.safetensor
 
 The .npz holds `texture_S`, `depth_S`, `mask1_S` and `mask2_S` (S pixels), `label`, `subject`, `scan_id` and `landmarks`
 (N, K, 3). Each round parts the subjects into five folds; networks and baseline see the same. Every arm is a run in a
-folder of its own, goes on where it stopped, and is compared with the first arm by the corrected resampled t-test.
+folder of its own, goes on where it stopped, and is compared with the first arm by the corrected resampled t-test. The
+calibration error is the expected one after temperature scaling (`analysis.calibration`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a run survives; the same as `python -m benchmarks.measure_reliability`."""
+"""Measures what a run survives; the same as `python -m benchmarks.measure_reliability`."""
 
 import sys
 from pathlib import Path

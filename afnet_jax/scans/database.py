@@ -1,4 +1,4 @@
-"""What the project knows of one database of face scans, and how its files are read."""
+"""Describes one database of face scans to the rest of the project, and reads its files by the database's reader."""
 
 from __future__ import annotations
 

@@ -140,10 +140,10 @@ class Trainer:
         return optax.softmax_cross_entropy(logits, targets).mean()
 
     def _averaged(self, state: TrainState, params, batch_stats):
-        """The mean over the steps, of which the first are forgotten sooner than config.train.averaging says.
+        """Returns the mean over the steps, which forgets the first ones sooner than config.train.averaging says.
 
         Otherwise the variance of 1 that normalisation starts from would outweigh, for hundreds of steps, the small
-        ones of deep layers.
+        ones of the shortcuts: 0.02 stood for 0.002 after 144 steps at a decay of 0.97.
         """
         if state.average is None:
             return None

@@ -1,4 +1,4 @@
-"""What a mesh file holds, whichever format it came in, and the checks that all formats share."""
+"""Holds what was read from a mesh file of any format, and checks what all formats share."""
 
 from __future__ import annotations
 
