@@ -3,8 +3,9 @@
     python -m benchmarks.points_comparison --maps=MAPS.npz --points=POINTS.npz --workdir=DIR --json=FILE [--rounds=3]
 
 Both files hold the same scans of 50 people (fields as `points_of` and `maps_of` below read them). Each arm trains 64 px
-AFNet-M from random weights for equally many steps, on the same 5 subject-disjoint folds of each round, by the recipe of
-configs/synthetic.py with 15 epochs; a round has folds and seeds of its own. The runs stay in the workdir, and go on
+AFNet-M for equally many steps, on the same 5 subject-disjoint folds of each round: from random weights by the recipe of
+configs/synthetic.py with 15 epochs, or from pretrained weights (--start) by that of configs/finetune.py without its
+augmentation of maps. A round has folds and seeds of its own. The runs stay in the workdir, and go on
 where they stopped. Then every network predicts its test scans: as they are, and turned about a random axis by up to 20
 degrees (the same turns for both arms). The network that learned from the host's maps sees turned heads as renderings,
 for a host's map cannot be turned; how it does on renderings of heads as they are is told, too.
@@ -34,7 +35,9 @@ from afnet_jax.maps import Clouds, Maps
 from afnet_jax.paths import user_path
 from afnet_jax.points.augmentation import moved
 from afnet_jax.points.rendering import render_all
+from afnet_jax.recipes import shipped_config
 from afnet_jax.scans.scan import LANDMARKS
+from afnet_jax.sha256 import digest_of_file
 
 SIZE = 64
 TURN = 20.0  # degrees at most
@@ -50,6 +53,13 @@ AUGMENT = {
     "landmarks_mm": 1.5,
     "light": 0.3,
     "colour": 0.15,
+}
+_MAPS_AS_THEY_ARE = {
+    "train.flip": False,
+    "train.max_shift": 0,
+    "train.max_turn": 0.0,
+    "train.max_zoom": 0.0,
+    "train.colour_jitter": 0.0,
 }
 _SHUFFLE = 0
 
@@ -90,9 +100,12 @@ def points_of(path: Path) -> FaceDataset:
         )
 
 
-def config_of(arm: str, rounds: int, epochs: int) -> ConfigDict:
+def config_of(arm: str, rounds: int, epochs: int, start: Path | None, strength: float) -> ConfigDict:
     """Settings of an arm, "maps" or "points"."""
     config = database_config("synthetic")
+    if start:
+        config = shipped_config("finetune")
+        config.update_from_flattened_dict({"model.start_from": str(start), "model.mirror": False, **_MAPS_AS_THEY_ARE})
     config.update_from_flattened_dict(
         {
             "dataset.name": f"{arm}_of_the_same",
@@ -105,8 +118,13 @@ def config_of(arm: str, rounds: int, epochs: int) -> ConfigDict:
         }
     )
     if arm == "points":
-        config.train.augment.update(AUGMENT)
+        config.train.augment.update(strengths(strength))
     return config
+
+
+def strengths(share: float) -> dict[str, float]:
+    """The settings of config.train.augment at this share of AUGMENT; how many holes are torn stays a whole number."""
+    return {name: type(most)(round(share * most, 3)) for name, most in AUGMENT.items()}
 
 
 def turned_maps(clouds: Clouds, degrees: float, seed: int) -> Maps:
@@ -132,15 +150,19 @@ def accuracies(run: Run, data: FaceDataset, maps: Maps) -> dict[tuple[int, int],
     return found
 
 
-def compare(maps: Path, points: Path, workdir: Path, rounds: int, epochs: int) -> dict:
+def compare(
+    maps: Path, points: Path, workdir: Path, rounds: int, epochs: int, start: Path | None, strength: float
+) -> dict:
     data = {"maps": maps_of(maps), "points": points_of(points)}
     assert (data["maps"].scan_ids == data["points"].scan_ids).all(), "the files hold other scans"
     turned = turned_maps(data["points"].clouds, TURN, seed=1)
     views = {"as they are": data["points"].maps, "turned": turned}
-    result: dict = {"rounds": rounds, "epochs": epochs, "augment": AUGMENT, "turn": TURN, "arms": {}}
+    result: dict = {"rounds": rounds, "epochs": epochs, "augment": strengths(strength), "turn": TURN, "arms": {}}
+    if start:
+        result["start_sha256"] = digest_of_file(start)
     scores = {}
     for arm, own in data.items():
-        run = run_experiment(config_of(arm, rounds, epochs), workdir / arm, data=own)
+        run = run_experiment(config_of(arm, rounds, epochs, start, strength), workdir / arm, data=own)
         seen = {"own input": own.maps, **{f"rendered, {name}": view for name, view in views.items()}}
         scores[arm] = {name: accuracies(run, own, view) for name, view in seen.items()}
         result["arms"][arm] = {name: _mean(each) for name, each in scores[arm].items()} | {
@@ -169,11 +191,15 @@ def main() -> int:
         parser.add_argument(f"--{name}", type=user_path, required=True)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--start", type=user_path, metavar="FILE", help="pretrained weights (default: random ones)")
+    parser.add_argument("--strength", type=float, default=1.0, help="share of AUGMENT")
     given = parser.parse_args()
 
     def measure() -> None:
         start_with_huge_pages()  # as every run does
-        result = compare(given.maps, given.points, given.workdir, given.rounds, given.epochs)
+        result = compare(
+            given.maps, given.points, given.workdir, given.rounds, given.epochs, given.start, given.strength
+        )
         given.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
     return report_faults(measure)

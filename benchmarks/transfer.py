@@ -4,8 +4,9 @@ python -m benchmarks.transfer bosphorus_format.npz --start=pretrained.safetensor
 
 The .npz holds `texture_S`, `depth_S`, `mask1_S` and `mask2_S` (S pixels), `label`, `subject`, `scan_id` and `landmarks`
 (N, K, 3). Each round parts the subjects into five folds; networks and baseline see the same. Every arm is a run in a
-folder of its own, goes on where it stopped, and is compared with the first arm by the corrected resampled t-test. The
-calibration error is the expected one after temperature scaling (`analysis.calibration`).
+folder of its own, goes on where it stopped, and is compared with the first arm and with the baseline by the corrected
+resampled t-test; "+ landmarks" is network and baseline together (`analysis.baselines.together`). The calibration error
+is the expected one after temperature scaling (`analysis.calibration`).
 """
 
 from __future__ import annotations
@@ -18,11 +19,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from afnet_jax import protocol
+from afnet_jax.analysis.baselines import predict_folds, together
 from afnet_jax.analysis.calibration import run_calibration
 from afnet_jax.analysis.run import load_run
 from afnet_jax.analysis.significance import compare, corrected_t_test
@@ -72,17 +71,6 @@ def draw_folds(subjects: np.ndarray, rounds: int) -> tuple[protocol.Fold, ...]:
             test = tuple(name for i, name in enumerate(names) if order[i] % FOLDS == fold)
             folds.append(protocol.Fold(round_, fold, tuple(sorted(set(names) - set(test))), tuple(sorted(test))))
     return tuple(folds)
-
-
-def baseline(marks: np.ndarray, data: FaceDataset, folds: tuple[protocol.Fold, ...]) -> np.ndarray:
-    """(folds,) accuracy of logistic regression on the landmarks."""
-    accuracies = []
-    for fold in folds:
-        test = np.isin(data.subjects, fold.test)
-        model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=3000, C=0.1))
-        model.fit(marks[~test], data.labels[~test])
-        accuracies.append((model.predict(marks[test]) == data.labels[test]).mean())
-    return np.array(accuracies)
 
 
 def zero_shot(start: Path, data: FaceDataset) -> np.ndarray:
@@ -135,8 +123,9 @@ def main() -> None:
     folds = draw_folds(data.subjects, arguments.rounds)
     splits = arguments.out / "splits.json"
     splits.write_text(protocol.to_json(folds), encoding="utf-8")
-    linear = baseline(marks, data, folds)
-    rows = {"landmarks": _row(linear, folds)}
+    linear = predict_folds(marks, data, folds)
+    of_marks = accuracies(linear, folds)
+    rows = {"landmarks": _row(of_marks, folds)}
     if arguments.start:  # before anything is trained: what they know already
         right = zero_shot(arguments.start, data)
         of_fold = np.array([right[np.isin(data.subjects, fold.test)].mean() for fold in folds])
@@ -150,10 +139,12 @@ def main() -> None:
         with RunFolder(arguments.out / arm) as folder:
             train_and_evaluate(config, folder, data)
         runs[arm] = load_run(arguments.out / arm)
-        own = accuracies(runs[arm], folds)
+        own = accuracies(runs[arm].predictions, folds)
         rows[arm] = _row(own, folds)
         rows[arm]["calibration_error"] = calibration_error(runs[arm], arguments.rounds)
-        rows[arm]["against_landmarks"] = _test(own - linear, folds)
+        rows[arm]["against_landmarks"] = _test(own - of_marks, folds)
+        joint = accuracies(together(runs[arm].predictions, linear, range(arguments.rounds)), folds)
+        rows[f"{arm} + landmarks"] = _row(joint, folds) | {"against_landmarks": _test(joint - of_marks, folds)}
         if len(runs) > 1:
             first = next(iter(runs))
             rows[arm][f"against_{first}"] = _plain(compare(runs[arm], runs[first]).t_test)
@@ -161,9 +152,8 @@ def main() -> None:
         _print(rows)
 
 
-def accuracies(run, folds: tuple[protocol.Fold, ...]) -> np.ndarray:
-    """(folds,) accuracy of a run in each of its folds."""
-    rows = run.predictions
+def accuracies(rows: dict[str, np.ndarray], folds: tuple[protocol.Fold, ...]) -> np.ndarray:
+    """(folds,) accuracy of predictions, columns of predictions.npz, in each of the folds."""
     right = rows["logits"].argmax(-1) == rows["label"]
     return np.array([right[(rows["round"] == f.round) & (rows["fold"] == f.fold)].mean() for f in folds])
 
@@ -191,8 +181,8 @@ def _plain(test) -> dict[str, Any]:
 
 def _print(rows: dict[str, Any]) -> None:
     for name, row in rows.items():
-        error = row["standard_error"]
-        line = f"{name:10s} {row['accuracy']:.3f}" + ("" if error is None else f" ± {error:.3f}")
+        error = row.get("standard_error")
+        line = f"{name:20s} {row['accuracy']:.3f}" + ("" if error is None else f" ± {error:.3f}")
         for key, test in row.items():
             if key.startswith("against_"):
                 line += f"   {key.replace('_', ' ')} {test['difference']:+.3f} (p {test['p']:.3f})"

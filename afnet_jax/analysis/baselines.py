@@ -9,10 +9,11 @@ from __future__ import annotations
 import dataclasses
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import threadpoolctl
+from scipy.special import log_softmax
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
@@ -22,7 +23,7 @@ from sklearn.preprocessing import StandardScaler
 from afnet_jax.analysis.countdown import Countdown
 from afnet_jax.analysis.metrics import complete_rounds, score
 from afnet_jax.analysis.run import Run
-from afnet_jax.analysis.significance import Comparison, compare_predictions
+from afnet_jax.analysis.significance import Comparison, compare_predictions, rows_of
 from afnet_jax.datasets.loading import FaceDataset
 from afnet_jax.datasets.reduction import area_mean
 from afnet_jax.errors import RunError
@@ -122,6 +123,24 @@ def _fitted(features: np.ndarray, labels: np.ndarray) -> Callable[[np.ndarray], 
     return log_probabilities
 
 
+def together(
+    one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray], rounds: Sequence[int]
+) -> dict[str, np.ndarray]:
+    """Two models of the same splits as one: the product of their probabilities, up to its scale.
+
+    Each was trained without the scans that it tests, and nothing is fitted here, so that it is as honest as they are.
+
+    Args:
+        one, other: columns of predictions.npz, each with a row for every test scan of these rounds.
+        rounds: those that are taken.
+
+    Returns:
+        Columns as in predictions.npz, by round, fold and scan id.
+    """
+    ours, theirs = rows_of(one, rounds), rows_of(other, rounds)
+    return ours | {"logits": log_softmax(ours["logits"], axis=-1) + log_softmax(theirs["logits"], axis=-1)}
+
+
 def run_baselines(run: Run, data: FaceDataset, *, most_rounds: int | None = None) -> dict:
     """Trains the linear models on a run's splits and compares its network with each.
 
@@ -135,7 +154,9 @@ def run_baselines(run: Run, data: FaceDataset, *, most_rounds: int | None = None
         "predictions", their digest, "landmarks_found", the share of scans whose landmarks no file gave, and for each
         model in "models": "features", how many numbers of a scan it sees, "accuracy" as in summary.json, and
         "difference", that of the network less its own, with "t_test" and "bootstrap" of `significance.Comparison`,
-        None where they are not defined. A model whose features the data set lacks has "reason" alone.
+        None where they are not defined. A model whose features the data set lacks has "reason" alone. "together" is the
+        network with the model on landmarks (`together`), None where there is none: "accuracy", "difference" and its
+        tests as for a model, and "over_landmarks", what it has over that model alone.
 
     Raises:
         RunError: no round is complete, or the data set is not the run's.
@@ -148,7 +169,7 @@ def run_baselines(run: Run, data: FaceDataset, *, most_rounds: int | None = None
         raise RunError(f"{run.path}: no round is complete; start the run again to go on")
     folds = [fold for fold in run.splits if fold.round in rounds]
     counted = Countdown("linear models, fits", len(folds) * len(FEATURES))
-    models = {}
+    models, both = {}, None
     for name, see in FEATURES.items():
         try:
             features = see(data)
@@ -163,6 +184,13 @@ def run_baselines(run: Run, data: FaceDataset, *, most_rounds: int | None = None
             "accuracy": score(theirs, rounds)["accuracy"],
             **_as_json(compared),
         }
+        if name == "landmarks":
+            joint = together(predictions, theirs, rounds)
+            both = {
+                "accuracy": score(joint, rounds)["accuracy"],
+                **_as_json(compare_predictions(predictions, joint, run.splits, rounds)),
+                "over_landmarks": _as_json(compare_predictions(joint, theirs, run.splits, rounds)),
+            }
     found = data.landmarks_found
     return {
         "rounds": rounds,
@@ -170,6 +198,7 @@ def run_baselines(run: Run, data: FaceDataset, *, most_rounds: int | None = None
         "predictions": digest_of(predictions["scan_id"], predictions["logits"]),
         "landmarks_found": None if found is None else float(found.mean()),
         "models": models,
+        "together": both,
     }
 
 
@@ -181,7 +210,11 @@ def best_of(baselines: dict) -> tuple[str, dict]:
 
 
 def verdict(baselines: dict) -> str:
-    """Returns one sentence on whether the network earns its cost beside the best of the linear models."""
+    """Returns in a sentence or two whether the network earns its cost beside the best of the linear models."""
+    return " ".join([_beside_the_best(baselines), *_with_landmarks(baselines)])
+
+
+def _beside_the_best(baselines: dict) -> str:
     name, model = best_of(baselines)
     points, p = 100 * model["difference"], model["t_test"]["p"]
     told = f"p = {p:.3f}" if p is not None else "too few folds for a test"
@@ -191,6 +224,17 @@ def verdict(baselines: dict) -> str:
     if points < 0:
         return f"The network does worse than {best}, by {-points:.1f} points ({told})."
     return f"The network does better than {best}, by {points:.1f} points ({told})."
+
+
+def _with_landmarks(baselines: dict) -> list[str]:
+    joint = baselines.get("together")  # which the files of earlier versions lack
+    if joint is None:
+        return []
+    share, alone = 100 * joint["accuracy"]["mean"], joint["over_landmarks"]
+    p = alone["t_test"]["p"]
+    told = f"p = {p:.3f}" if p is not None else "too few folds for a test"
+    points = f"{100 * alone['difference']:+.1f}".replace("-", "−")
+    return [f"Network and landmarks together reach {share:.1f} %, {points} points beside landmarks alone ({told})."]
 
 
 def are_of(stored: dict, run: Run) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import scipy.stats
@@ -83,7 +83,7 @@ def compare(one: Run, other: Run, *, confidence: float = 0.95, resamples: int = 
     rounds = sorted(set(finished[0]) & set(finished[1]))
     if not rounds:
         raise RunError(f"{one.path} and {other.path} share no finished round; finish both")
-    mine, theirs = (_rows(run.predictions, rounds) for run in (one, other))
+    mine, theirs = (rows_of(run.predictions, rounds) for run in (one, other))
     for column in ("round", "fold", "scan_id", "label"):
         if not np.array_equal(mine[column], theirs[column]):
             raise RunError(f"{one.path} and {other.path} tested different scans; compare runs on one data set")
@@ -108,7 +108,7 @@ def compare_predictions(
         rounds: those that are compared; all of their folds are tested.
         confidence, resamples, seed: as `compare`.
     """
-    mine, theirs = _rows(one, rounds), _rows(other, rounds)
+    mine, theirs = rows_of(one, rounds), rows_of(other, rounds)
     right = [(p["logits"].argmax(-1) == p["label"]).astype(float) for p in (mine, theirs)]
     means = [np.mean([r[mine["round"] == k].mean() for k in rounds]) for r in right]
     difference, subjects = right[0] - right[1], mine["subject"]
@@ -124,8 +124,13 @@ def compare_predictions(
     )
 
 
-def _rows(predictions: dict[str, np.ndarray], rounds: Sequence[int]) -> dict[str, np.ndarray]:
-    """The rows of these rounds by round, fold and scan id."""
+def rows_of(predictions: Mapping[str, np.ndarray], rounds: Sequence[int]) -> dict[str, np.ndarray]:
+    """Returns the rows of these rounds by round, fold and scan id.
+
+    Args:
+        predictions: columns of predictions.npz.
+        rounds: those that are taken.
+    """
     order = np.lexsort((predictions["scan_id"], predictions["fold"], predictions["round"]))
     order = order[np.isin(predictions["round"][order], rounds)]
     return {name: column[order] for name, column in predictions.items()}

@@ -207,14 +207,17 @@ def baselines_table(baselines: dict, variant: str) -> Table:
         variant: of the network.
     """
     rows = [(f"network ({variant})", f"{100 * baselines['network']:.2f}", *[_NOTHING] * 3)]
-    for name, model in baselines["models"].items():
+    models = {f"linear, {name}": model for name, model in baselines["models"].items()}
+    if joint := baselines.get("together"):
+        models["network and landmarks"] = joint
+    for name, model in models.items():
         if "reason" in model:
-            rows.append((f"linear, {name}", *[_NOTHING] * 4))
+            rows.append((name, *[_NOTHING] * 4))
             continue
         interval, p = model["t_test"]["interval"], model["t_test"]["p"]
         rows.append(
             (
-                f"linear, {name}",
+                name,
                 f"{100 * model['accuracy']['mean']:.2f}",
                 signed(100 * model["difference"]),
                 _NOTHING if interval is None else f"{signed(100 * interval[0])} to {signed(100 * interval[1])}",

@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
@@ -75,12 +76,26 @@ def test_the_network_is_compared_with_each_on_the_runs_splits(run, placed):
     compared = compare_predictions(run.predictions, theirs, run.splits, [0, 1])
     assert model["t_test"]["p"] == compared.t_test.p and model["bootstrap"]["p"] == compared.bootstrap_p
     assert model["difference"] == pytest.approx(found["network"] - right.mean())
+    joint = found["together"]
+    one, other = (
+        {(r, i): row for r, i, row in zip(p["round"], p["scan_id"], p["logits"], strict=True)}
+        for p in (run.predictions, theirs)
+    )
+    product = {key: softmax(one[key]) * softmax(other[key]) for key in one}
+    label = dict(zip(placed.scan_ids, placed.labels, strict=True))
+    share = np.mean([row.argmax() == label[scan] for (_, scan), row in product.items()])
+    assert joint["accuracy"]["mean"] == pytest.approx(share)
+    assert joint["difference"] == pytest.approx(found["network"] - share)
+    assert joint["over_landmarks"]["difference"] == pytest.approx(share - right.mean())
+    assert f"together reach {100 * share:.1f} %, " in verdict(found)
     first = run_baselines(run, placed, most_rounds=1)
     assert first["rounds"] == [0] and len(first["models"]["depth"]["accuracy"]["per_round"]) == 1
 
 
 def test_what_the_data_set_lacks_is_told(run, faces, placed):
-    assert run_baselines(run, faces)["models"]["landmarks"] == {"reason": "the data set holds no landmarks"}
+    found = run_baselines(run, faces)
+    assert found["models"]["landmarks"] == {"reason": "the data set holds no landmarks"} and found["together"] is None
+    assert "together" not in verdict(found)
     bare = placed.landmarks.copy()
     bare[5] = np.nan
     (reason,) = run_baselines(run, dataclasses.replace(placed, landmarks=bare))["models"]["landmarks"].values()
@@ -124,7 +139,8 @@ def test_the_command_writes_them_into_the_run_and_its_report(tmp_path, placed, c
     done = call(main, f"--workdir={folder}", "--rounds=1")
     assert done.returncode == 0 and load_run(folder).baselines["rounds"] == [0]
     lines = done.stdout.splitlines()
-    assert [line.split("  ")[0] for line in lines[1:-1]] == ["network (afnet)", *(f"linear, {n}" for n in FEATURES)]
+    models = ["network (afnet)", *(f"linear, {n}" for n in FEATURES), "network and landmarks"]
+    assert [line.split("  ")[0] for line in lines[1:-1]] == models
     page = (folder / "report.html").read_text()
     assert lines[-1] in page.replace("&#x27;", "'") and "linear, depth and texture" in page
     assert "Of 25 % of the scans the landmarks were found on the surface" in page and "Round 0 of 2" in page
