@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import io
+import os
 import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,6 +20,7 @@ from afnet_jax.errors import AFNetError
 from afnet_jax.gpu import report_missing_gpu
 
 _KINDS = {"int": "a whole number", "float": "a number"}  # Python's name of a type -> what a user calls it
+_BROKEN_PIPE = 128 + 13  # the exit status that a shell gives a program ended by SIGPIPE
 
 
 def report_faults(main: Callable[[], int | None]) -> int:
@@ -25,7 +28,8 @@ def report_faults(main: Callable[[], int | None]) -> int:
     report_missing_gpu()
     print_whatever_the_locale()
     try:
-        return main() or 0
+        with readers_may_leave():
+            return main() or 0
     except AFNetError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -36,6 +40,19 @@ def report_faults(main: Callable[[], int | None]) -> int:
     except KeyboardInterrupt:
         print("stopped; run the same command again to go on", file=sys.stderr)
         return 130
+
+
+@contextlib.contextmanager
+def readers_may_leave() -> Iterator[None]:
+    """Ends the program in silence where whoever read its output has closed it, as `head` does after ten lines."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered goes there at the end
+        sys.exit(_BROKEN_PIPE)
 
 
 def print_whatever_the_locale() -> None:

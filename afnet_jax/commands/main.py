@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from afnet_jax import __version__
 from afnet_jax.commands import completion
-from afnet_jax.commands.command_line import print_whatever_the_locale
+from afnet_jax.commands.command_line import print_whatever_the_locale, readers_may_leave
 
 
 class _Verb(NamedTuple):
@@ -41,6 +41,11 @@ VERBS = {
 
 
 def main() -> int:
+    with readers_may_leave():
+        return _main()
+
+
+def _main() -> int:
     print_whatever_the_locale()
     verb, *arguments = sys.argv[1:] or ["--help"]
     if completion.is_asked():

@@ -138,7 +138,7 @@ def _download_imagenet() -> Path:
         raise WeightsError(
             f"pretrained='imagenet': {IMAGENET_FILE} of {IMAGENET_REPO} is not in the cache and cannot be downloaded "
             f"({type(error).__name__}): fetch it, or torchvision's resnet18-f37072fd.pth, on another machine and give "
-            f"the file's path as config.model.pretrained"
+            f"the file's path as config.model.pretrained; none starts from random weights"
         ) from error
     if (found := digest_of_file(path)) != published:
         raise WeightsError(

@@ -153,3 +153,18 @@ def test_completion_in_the_shell(typed, expected, tmp_path):
     command = [sys.executable, "-m", "afnet_jax.commands.main"]
     subprocess.run(command, cwd=tmp_path, env=environment, check=True, timeout=120)
     assert {word.strip() for word in (tmp_path / "out").read_text().split("\013")} == expected
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("train", "--help"), ("predict", "--help")])
+def test_who_stops_reading_ends_the_program_in_silence(arguments):
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as nobody:
+        done = subprocess.run(
+            [sys.executable, "-m", "afnet_jax.commands.main", *arguments],
+            stdout=nobody,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        )
+    assert done.returncode in (0, 141) and done.stderr == ""  # argparse takes no notice of it
