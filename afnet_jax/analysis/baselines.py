@@ -111,7 +111,8 @@ def _fitted(features: np.ndarray, labels: np.ndarray) -> Callable[[np.ndarray], 
     # leaves the solution of a regression with an L2 penalty as it is, and makes it several times faster.
     model = make_pipeline(StandardScaler(), PCA(), LogisticRegression(C=0.1, max_iter=3000))
     # One thread: several wait for one another longer than they compute.
-    with warnings.catch_warnings(), threadpoolctl.threadpool_limits(1):
+    # Features that are the same in all scans have no variance to share out.
+    with warnings.catch_warnings(), threadpoolctl.threadpool_limits(1), np.errstate(invalid="ignore"):
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(features, labels)
 

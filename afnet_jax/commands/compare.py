@@ -23,7 +23,10 @@ def _main(arguments: argparse.Namespace) -> None:
 
     run = load_run(arguments.workdir)
     run.summary  # noqa: B018  a run that is not finished is told before its data set is loaded
-    data = load(run.config.dataset, run.config.model.modalities)
+    dataset = run.config.dataset.copy_and_resolve_references()
+    if arguments.data_dir:
+        dataset.data_dir = arguments.data_dir
+    data = load(dataset, run.config.model.modalities)
     baselines = run_baselines(run, data, most_rounds=arguments.rounds)
     write_baselines(run.path, baselines)
     write_report(run, data)
@@ -34,6 +37,11 @@ def _main(arguments: argparse.Namespace) -> None:
 def main() -> int:
     parser = command_parser(__doc__)
     parser.add_argument("--workdir", required=True, metavar="RUN", help="folder of a finished run")
+    parser.add_argument(
+        "--data_dir",
+        metavar="DIR",
+        help="folder of prepared data sets, where the run's own lies by now (default: where it was trained)",
+    )
     parser.add_argument(
         "--rounds", type=positive, metavar="N", help="compare on the first so many complete rounds (default: all)"
     )

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -123,6 +124,14 @@ def test_the_verdict_is_on_the_best_linear_model(difference, p, told):
     assert told in verdict({"models": models})
 
 
+def test_scans_that_are_all_alike_are_no_warning(placed):
+    alike = np.ones_like(FEATURES["depth"](placed))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = predict_folds(alike, placed, splits_of([("12345", "6")]))
+    assert np.isfinite(found["logits"]).all()
+
+
 def test_a_single_fold_has_a_difference_and_no_p(tmp_path, placed):
     run = load_run(write_run(tmp_path, placed, make_config(), splits=splits_of([("12345", "6")])))
     found = run_baselines(run, placed)
@@ -135,8 +144,10 @@ def test_a_single_fold_has_a_difference_and_no_p(tmp_path, placed):
 
 def test_the_command_writes_them_into_the_run_and_its_report(tmp_path, placed, call, monkeypatch):
     folder = write_run(tmp_path, placed, make_config())
-    monkeypatch.setattr("afnet_jax.datasets.loading.load", lambda *_: placed)
-    done = call(main, f"--workdir={folder}", "--rounds=1")
+    asked = []
+    monkeypatch.setattr("afnet_jax.datasets.loading.load", lambda dataset, _: asked.append(dataset.data_dir) or placed)
+    done = call(main, f"--workdir={folder}", "--rounds=1", "--data_dir=elsewhere")
+    assert asked == ["elsewhere"] and load_run(folder).config.dataset.data_dir != "elsewhere"
     assert done.returncode == 0 and load_run(folder).baselines["rounds"] == [0]
     lines = done.stdout.splitlines()
     models = ["network (afnet)", *(f"linear, {n}" for n in FEATURES), "network and landmarks"]
