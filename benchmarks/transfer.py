@@ -91,9 +91,10 @@ def zero_shot(start: Path, data: FaceDataset) -> np.ndarray:
 
 
 def config_of(arm: str, size: int, splits: Path, start: Path | None, changes: dict[str, Any]):
-    """Returns the settings of an arm."""
-    recipe, starts = ARMS[arm]
-    config = default_config()
+    """Returns the settings of an arm, a name in ARMS, with a colon and a variant of the network where it is another."""
+    name, _, variant = arm.partition(":")
+    recipe, starts = ARMS[name]
+    config = default_config(variant or "afnet")
     with config.unlocked():
         config.dataset.image_size = size
         config.protocol.splits = str(splits)
@@ -112,8 +113,8 @@ def main() -> None:
     parser.add_argument("maps", type=Path, help=".npz of prepared maps")
     parser.add_argument("--start", type=Path, help="pretrained weights (.safetensors)")
     parser.add_argument("--out", type=Path, required=True, help="folder for the runs and transfer.json")
-    parser.add_argument("--arms", default="recipe,finetune", help=f"some of {', '.join(ARMS)}; others are compared "
-                        "with the first")  # fmt: skip
+    parser.add_argument("--arms", default="recipe,finetune", help=f"some of {', '.join(ARMS)}, each with a colon and a "
+                        "variant if you like (finetune:texture); others are compared with the first")  # fmt: skip
     parser.add_argument("--rounds", type=int, default=3, help="rounds of five folds, each with seeds of its own")
     parser.add_argument("--size", type=int, default=64, help="edge of the images, pixels")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="changes every arm's config")
@@ -136,9 +137,10 @@ def main() -> None:
     for arm in arguments.arms.split(","):
         changes = {name: json.loads(value) for name, value in (pair.split("=", 1) for pair in arguments.set)}
         config = config_of(arm, arguments.size, splits, arguments.start, changes)
-        with RunFolder(arguments.out / arm) as folder:
+        place = arguments.out / arm.replace(":", "-")
+        with RunFolder(place) as folder:
             train_and_evaluate(config, folder, data)
-        runs[arm] = load_run(arguments.out / arm)
+        runs[arm] = load_run(place)
         own = accuracies(runs[arm].predictions, folds)
         rows[arm] = _row(own, folds)
         rows[arm]["calibration_error"] = calibration_error(runs[arm], arguments.rounds)

@@ -48,7 +48,7 @@ def main() -> int:
     parser.add_argument(
         "scans", nargs="+", metavar="SCAN", help="….obj .ply .glb .stl .bnt, …_F3D.wrl, or a folder of such"
     )
-    parser.add_argument("--out", required=True, metavar="FILE", help="page (.html) or picture (.png) to write")
+    parser.add_argument("--out", default="view.html", metavar="FILE", help="page (.html) or picture (.png) to write")
     parser.add_argument(
         "--landmarks",
         choices=tuple(CHOICES),

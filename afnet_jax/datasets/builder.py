@@ -23,7 +23,7 @@ from afnet_jax.scans.database import Database
 from afnet_jax.scans.scan import EXPRESSIONS, LANDMARKS
 
 SPLIT = "scans"  # folds are drawn later, from the protocol; tfds reserves the name "all"
-SCANS_PER_SHARD = 128  # while tfds writes a file of the data set, it holds the file's scans in memory: 40 MB
+SCANS_PER_SHARD = 64  # while tfds writes a file of the data set, it holds the scans of the file in memory: 20 MB
 
 
 def _floats(*shape: int, dtype: type = np.float32) -> tfds.features.Tensor:

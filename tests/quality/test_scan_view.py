@@ -86,7 +86,7 @@ def test_the_command_writes_what_can_be_drawn(folder, tmp_path, monkeypatch, cap
 @pytest.mark.parametrize(
     ("arguments", "status", "told"),
     [
-        (["face.obj"], 2, "--out"),
+        (["--out=look.html"], 2, "SCAN"),
         (["face.obj", "--out=look.txt"], 2, "ends in none of .html, .png"),
         (["face.obj", "--out=look.html", "--landmarks=guess"], 2, "expected one of auto, given, found"),
         (["face.obj", "--out=look.html", "--reader=none.py"], 1, "no such file, or no .py"),
