@@ -120,10 +120,15 @@ def _turned(scan: Scan, rng: np.random.Generator) -> Scan:
 
 @dataclasses.dataclass
 class Result:
-    """What was found on one scan: errors (22, 3) canonical mm, NaN where not known; the rest NaN where nothing was."""
+    """What was found on one scan, NaN where nothing was.
+
+    Attributes:
+        errors: (22, 3) canonical mm, NaN where not known.
+        turn: (3,) degrees about x, y and z from the pose by given to that by found landmarks.
+    """
 
     errors: np.ndarray
-    degrees: float = np.nan
+    turn: np.ndarray = dataclasses.field(default_factory=lambda: np.full(3, np.nan))
     seconds: float = np.nan
     confidence: float = np.nan
     depth_rmse: float = np.nan
@@ -148,7 +153,7 @@ def _measured(scan: Scan, with_maps: bool, labels: Callable | None = None) -> Re
     for k, name in enumerate(LANDMARKS):
         if name in scan.landmarks:
             result.errors[k] = (found[name] - scan.landmarks[name]) @ given_pose[:3, :3]
-    result.degrees = _angle(given_pose[:3, :3], found_pose[:3, :3])
+    result.turn = _turn(given_pose[:3, :3], found_pose[:3, :3])
     if with_maps:
         a, b = preprocess(scan), preprocess(dataclasses.replace(scan, landmarks=found))
         first, second = a.masks[56] > 0.5, b.masks[56] > 0.5
@@ -175,8 +180,8 @@ def _rms(values: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.square(values))))
 
 
-def _angle(a: np.ndarray, b: np.ndarray) -> float:
-    return float(np.degrees(np.arccos(np.clip((np.trace(a.T @ b) - 1) / 2, -1, 1))))
+def _turn(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return Rotation.from_matrix(a.T @ b).as_rotvec(degrees=True)
 
 
 def _print_landmarks(results: list[Result]) -> None:
@@ -196,7 +201,9 @@ def _print_landmarks(results: list[Result]) -> None:
             )
     for what, values in (("left in", errors), ("taken out", errors - offsets)):
         _print_spread(f"mean error of a scan, offsets {what}, mm", np.nanmean(np.linalg.norm(values, axis=2), axis=1))
-    _print_spread("pose, degrees", np.array([result.degrees for result in found]))
+    turns = np.stack([result.turn for result in found])
+    _print_spread("pose, degrees", np.linalg.norm(turns, axis=1))
+    print("mean turn about x, y, z:", " ".join(f"{value:.2f}" for value in turns.mean(axis=0)))
     _print_spread("CPU seconds", np.array([result.seconds for result in found]))
     _print_spread("confidence", np.array([result.confidence for result in found]))
 
@@ -236,9 +243,8 @@ def _print_mesh(file: str, factor: str) -> None:
         print(f"{path.name} {name:20} {error:5.1f} mm")
     mean = np.mean([error for name, error in errors.items() if "wing" not in name])
     given_pose, found_pose = align(given, frontal=False), align(found, frontal=False)
-    print(
-        f"{path.name}: mean {mean:.2f} mm without the wings; pose {_angle(given_pose[:3, :3], found_pose[:3, :3]):.2f}°"
-    )
+    degrees = np.linalg.norm(_turn(given_pose[:3, :3], found_pose[:3, :3]))
+    print(f"{path.name}: mean {mean:.2f} mm without the wings; pose {degrees:.2f}°")
 
 
 if __name__ == "__main__":
