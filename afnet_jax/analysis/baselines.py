@@ -218,7 +218,7 @@ def verdict(baselines: dict) -> str:
 def _beside_the_best(baselines: dict) -> str:
     name, model = best_of(baselines)
     points, p = 100 * model["difference"], model["t_test"]["p"]
-    told = f"p = {p:.3f}" if p is not None else "too few folds for a test"
+    told = _significance(p)
     best = f"the best linear model, logistic regression on {name}"
     if p is None or p >= SIGNIFICANT:
         return f"The network is not shown to differ from {best}: {points:+.1f} points, {told}.".replace("-", "−")
@@ -232,10 +232,14 @@ def _with_landmarks(baselines: dict) -> list[str]:
     if joint is None:
         return []
     share, alone = 100 * joint["accuracy"]["mean"], joint["over_landmarks"]
-    p = alone["t_test"]["p"]
-    told = f"p = {p:.3f}" if p is not None else "too few folds for a test"
-    points = f"{100 * alone['difference']:+.1f}".replace("-", "−")
+    points, told = f"{100 * alone['difference']:+.1f}".replace("-", "−"), _significance(alone["t_test"]["p"])
     return [f"Network and landmarks together reach {share:.1f} %, {points} points beside landmarks alone ({told})."]
+
+
+def _significance(p: float | None) -> str:
+    if p is None:
+        return "too few folds for a test"
+    return f"p = {p:.3f}" if p >= 0.0005 else "p < 0.001"
 
 
 def are_of(stored: dict, run: Run) -> bool:
