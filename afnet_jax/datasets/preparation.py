@@ -63,12 +63,17 @@ class Preparation:
 
 
 class _Job(NamedTuple):
-    """One scan to be prepared, what it is made from, and the file that will hold its record."""
+    """One scan to be prepared, what it is made from, and the folder of finished scans."""
 
     id: ScanId
     path: Path
     source: Source
-    target: Path
+    finished: Path
+
+    @property
+    def target(self) -> Path:
+        """The file that will hold its record; made when asked for, since a path takes half a kilobyte of memory."""
+        return self.source.finished(self.finished, self.id.name)
 
 
 class _Outcome(NamedTuple):
@@ -151,8 +156,7 @@ def _job(scan_id: ScanId, path: Path, *, raw: str, suffixes: Sequence[str], fini
     files = [with_suffix(path, suffix) for suffix in suffixes]
     stamps = [(file.name, (status := file.stat()).st_size, status.st_mtime_ns) for file in files if file.exists()]
     key = digest_of(f"{code} {path.absolute()} {stamps} {scan_id}")[:16]
-    source = Source(raw, key)
-    return _Job(scan_id, path, source, source.finished(finished, scan_id.name))
+    return _Job(scan_id, path, Source(raw, key), finished)
 
 
 def _code_digest(preprocess: Callable[[Scan], FaceMaps], database: Database) -> str:
@@ -277,9 +281,9 @@ def _write(database: Database, finished: Path, final: Path, sources: Sources) ->
     """Writes the data set aside and moves it into place, digests and all: it is there whole or not at all."""
     from afnet_jax.datasets.builder import write_dataset  # here: the workers, who import this module, need no tfds
 
-    wanted = {source.finished(finished, name) for name, source in sources.scans.items()}
+    wanted = {source.finished(finished, name).name for name, source in sources.scans.items()}
     for path in finished.iterdir():
-        if path not in wanted and not path.is_dir():
+        if path.name not in wanted and not path.is_dir():
             path.unlink()
     aside = finished.with_name(f"{database.name}.writing")
     shutil.rmtree(aside, ignore_errors=True)
