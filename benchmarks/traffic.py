@@ -152,9 +152,9 @@ def _kind(one: Instruction, module: Module) -> str:
     opcodes = {instruction.opcode for instruction in inside}
     if "convolution" in opcodes:
         return "convolution"
-    if target or "dot" in opcodes:
-        return "matmul"
     names = [i.op_name for i in inside if i.op_name and i.opcode not in _MOVES] or [one.op_name]
+    if (target or "dot" in opcodes) and not any("rendering" in name for name in names):
+        return "matmul"
     for scope in ("optimizer", "normalisation", "rendering"):
         if sum(scope in name for name in names) > len(names) / 2:
             return scope

@@ -156,7 +156,8 @@ def _relit(maps: Maps, keys: jax.Array, augment: ConfigDict) -> jax.Array:
         step = grid_of(texture.shape[1]).step
         depth = maps.depth[..., 0].astype(jnp.float32)
         normals = jax.vmap(lambda each: surface_normals({"depth": each}, step))(depth)
-        wide *= 1 + jnp.einsum("bijk,bk->bij", normals[..., :2], lamps)[..., None]
+        across, up = lamps[:, :1, None], lamps[:, 1:, None]
+        wide *= (1 + across * normals[..., 0] + up * normals[..., 1])[..., None]  # no product of matrices: two columns
     if augment.colour:
         wide *= 1 + jax.vmap(lambda key: _uniform(key, augment.colour, 3))(colour_keys)[:, None, None]
     return jnp.round(wide.clip(0, 255)).astype(texture.dtype)

@@ -28,7 +28,7 @@ def face_region(seen: jax.Array, grid: Grid) -> jax.Array:
         (B, W, W) bool.
     """
     reach = round(_GAP / grid.step) or 1
-    seen = kept_apart(seen.astype(jnp.float32))
+    seen = kept_apart(seen.astype(jnp.bfloat16))
     closed = kept_apart(spread_min(spread_max(seen, reach, 0.0), reach, 1.0)) > 0
     cell = grid.size // _CELLS
     occupied = _to_words(closed.reshape(closed.shape[0], _CELLS, cell, _CELLS, cell).any(axis=(2, 4)))
@@ -36,8 +36,8 @@ def face_region(seen: jax.Array, grid: Grid) -> jax.Array:
     outside = _reached(~face & _rim(), ~face)
     closed &= _to_pixels(face, cell)
     # A cell on the face's rim is part face, part outside.
-    near_outside = spread_max(_to_pixels(outside, cell).astype(jnp.float32), cell, 1.0)
-    return kept_apart((closed | (near_outside == 0)).astype(jnp.float32)) > 0
+    near_outside = spread_max(_to_pixels(outside, cell).astype(jnp.bfloat16), cell, 1.0)
+    return kept_apart((closed | (near_outside == 0)).astype(jnp.bfloat16)) > 0
 
 
 def _reached(start: jax.Array, free: jax.Array) -> jax.Array:

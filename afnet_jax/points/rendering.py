@@ -26,7 +26,7 @@ from afnet_jax.preprocessing.pipeline import PreprocessingConfig
 
 _LEAST_EDGE = 128  # pixels of the working grid: 16,384 points then leave few pixels of a face empty
 
-_TOGETHER = 16  # scans of one call
+_TOGETHER = 8  # scans of one call
 
 
 def grid_of(size: int) -> Grid:
@@ -72,12 +72,15 @@ def render(clouds: Clouds, size: int, modalities: Collection[str] = ()) -> Maps:
 
 
 def render_all(clouds: Clouds, size: int, modalities: Collection[str] = ()) -> Maps:
-    """Returns the maps of any number of clouds as NumPy arrays, rendered a few at a time by one compiled program."""
+    """Returns the maps of any number of clouds as NumPy arrays, rendered a few at a time by one compiled program.
+
+    Always as many at a time, the last one again where fewer are left: products of matrices of other sizes would be
+    rounded in another way, and a scan's maps must not depend on how many others are rendered beside it.
+    """
     program = _program(size, tuple(modalities))
     count, parts = len(clouds.points), []
-    together = min(count, _TOGETHER)
-    for start in range(0, count, together):
-        chosen = np.arange(start, start + together).clip(max=count - 1)
+    for start in range(0, count, _TOGETHER):
+        chosen = np.arange(start, start + _TOGETHER).clip(max=count - 1)
         parts.append(program(jax.tree.map(lambda a, chosen=chosen: a[chosen], clouds)))
     return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *parts)
 

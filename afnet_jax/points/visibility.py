@@ -25,13 +25,13 @@ _NOWHERE = np.iinfo(np.int32).max  # no pixel: what is written there is dropped
 
 
 class SeenPoints(NamedTuple):
-    """The point that each pixel sees, planes of (B, W, W) float32; 0 where a pixel sees none.
+    """The point that each pixel sees, planes of (B, W, W) float32 but for the colours; 0 where a pixel sees none.
 
     Attributes:
         weight: 1 where there is a point.
         height: canonical z, mm.
         right, down: pixels from the pixel's centre to the point.
-        colours: (3, B, W, W) RGB in 0 … 255.
+        colours: (3, B, W, W) RGB in 0 … 255, of the type that they are kept in.
     """
 
     weight: jax.Array
@@ -79,7 +79,7 @@ def nearest_points(clouds: Clouds, grid: Grid) -> SeenPoints:
     col, row, height = (jnp.where(known, found[:, k].reshape(known.shape), 0).reshape(shape) for k in range(3))
     known = known.reshape(shape)
     across = jnp.arange(grid.size, dtype=jnp.float32)
-    colours = clouds.colours.reshape(-1, 3)[index.ravel()].astype(jnp.float32)
+    colours = clouds.colours.reshape(-1, 3)[index.ravel()]
     weight = known & ~_is_hidden(height, known, round(_GAP / grid.step) or 1)
     weight = kept_apart(weight.astype(jnp.float32))
     return SeenPoints(

@@ -18,18 +18,18 @@ def surface_normals(maps: Mapping[str, Array], mm_per_pixel: float) -> Array:
     depth = maps["depth"]
     xp = depth.__array_namespace__()
     down, right = (_slope(xp, depth, axis) / mm_per_pixel for axis in (0, 1))
-    normals = xp.stack([-right, down, xp.ones_like(down)], axis=-1)
-    normals = normals / xp.sqrt((normals**2).sum(axis=-1, keepdims=True))
-    return xp.where(xp.isnan(depth)[..., None], 0, normals)
+    length = xp.sqrt(right**2 + down**2 + 1)
+    face = xp.isfinite(depth)
+    return xp.stack([xp.where(face, each / length, 0) for each in (-right, down, xp.ones_like(down))], axis=-1)
 
 
 def _slope(xp: Any, depth: Array, axis: int) -> Array:
     """(S, S) mm per pixel."""
     steps = xp.diff(depth, axis=axis)
     edge = xp.full_like(depth[:1] if axis == 0 else depth[:, :1], np.nan)
-    both = xp.stack([xp.concat(pair, axis=axis) for pair in ((edge, steps), (steps, edge))])
-    known = xp.isfinite(both)
-    return xp.where(known, both, 0).sum(axis=0) / xp.maximum(known.sum(axis=0), 1)
+    before, after = (xp.concat(pair, axis=axis) for pair in ((edge, steps), (steps, edge)))
+    total = xp.where(xp.isfinite(before), before, 0) + xp.where(xp.isfinite(after), after, 0)
+    return total / xp.maximum(xp.isfinite(before) + 1 * xp.isfinite(after), 1)
 
 
 # Name of a map that no record holds -> what computes it of an image's size S: from the reduced maps by name, (S, S)
