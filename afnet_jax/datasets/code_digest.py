@@ -6,13 +6,13 @@ Only what runs enters it: a change of a docstring, a comment or the layout leave
 from __future__ import annotations
 
 import ast
-import importlib.util
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from afnet_jax.sha256 import digest_of
 
 _PACKAGE = __name__.partition(".")[0]
+_ABOVE = Path(__file__).parents[__name__.count(".")]  # the folder that holds the package
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -26,19 +26,19 @@ def code_digest(files: Iterable[Path]) -> str:
     return digest_of("\0".join(sorted(code.values())))
 
 
-def module_file(name: str) -> Path | None:
-    """Returns the file of a module by its dotted name; None where there is no such module, or none of Python."""
-    try:
-        spec = importlib.util.find_spec(name)
-    except ModuleNotFoundError:  # the last part is a function, say, of a module and not of a package
-        return None
-    return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
+def _module_file(name: str) -> Path | None:
+    """Returns the file of a module of this package by its dotted name; None where there is no such module.
+
+    By its path: to ask Python would import the modules above it, and so JAX, which preparing does not need.
+    """
+    place = _ABOVE.joinpath(*name.split("."))
+    return next((file for file in (place / "__init__.py", place.with_suffix(".py")) if file.is_file()), None)
 
 
 def _read(path: Path) -> tuple[str, tuple[Path, ...]]:
     """A file's code in one normal form, and the files of this package that it imports."""
     tree = ast.parse(path.read_bytes())
-    found = (module_file(name) for name in _imported(tree) if name.partition(".")[0] == _PACKAGE)
+    found = (_module_file(name) for name in _imported(tree) if name.partition(".")[0] == _PACKAGE)
     imported = tuple(sorted({each.resolve() for each in found if each}))
     for node in ast.walk(tree):
         if isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:

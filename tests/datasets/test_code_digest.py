@@ -1,5 +1,7 @@
 """The digest tells code from what is only written about it."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,3 +74,20 @@ def test_modules_of_the_package_that_are_imported_count_too(tmp_path, monkeypatc
         with monkeypatch.context() as patch:
             patch.setattr(Path, "read_bytes", lambda p, t=changed: t.encode() if p.name == "scan.py" else read(p))
             assert (code_digest([tmp_path / "module.py"]) == before) is is_same
+
+
+def test_code_is_read_and_not_run():
+    """The files that are digested import JAX, which takes 150 MiB and a second; the digest does without."""
+    told = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys; from pathlib import Path; from afnet_jax.datasets import code_digest as module\n"
+            "files = [Path(module.__file__).parents[1] / 'preprocessing' / 'choice.py']\n"
+            "print(module.code_digest(files) != module.code_digest([Path(module.__file__)]), 'jax' in sys.modules)",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert told.split() == ["True", "False"]
