@@ -12,13 +12,16 @@ from afnet_jax.geometry.rendering import Grid
 from afnet_jax.points.visibility import kept_apart, spread_max, spread_min
 
 _GAP = 2.0  # mm round a pixel within which a surface has points
+_SPECK = 1  # pixels round its middle that a speck covers at most
 _CELLS = 32  # along an edge, 7.35 mm each
 _SWEEPS = 4  # along columns and rows: as many turns as a way from the middle of a face to its rim may take, and more
 _MIDDLE = 6  # cells from the middle of the grid within which a face must begin
 
 
 def face_region(seen: jax.Array, grid: Grid) -> jax.Array:
-    """Returns the part of what is seen that lies before the middle, with cracks closed and interior holes filled.
+    """Returns the part of what is seen that lies before the middle.
+
+    Cracks are closed, specks left out and interior holes filled.
 
     Args:
         seen: (B, W, W) bool, pixels with a point on the surface.
@@ -29,7 +32,9 @@ def face_region(seen: jax.Array, grid: Grid) -> jax.Array:
     """
     reach = round(_GAP / grid.step) or 1
     seen = kept_apart(seen.astype(jnp.bfloat16))
-    closed = kept_apart(spread_min(spread_max(seen, reach, 0.0), reach, 1.0)) > 0
+    # Closed, then opened by a pixel: a spike beyond the rim that lies on the surface's continuation is no face.
+    opened = spread_max(spread_min(spread_max(seen, reach, 0.0), reach + _SPECK, 1.0), _SPECK, 0.0)
+    closed = kept_apart(opened) > 0
     cell = grid.size // _CELLS
     occupied = _to_words(closed.reshape(closed.shape[0], _CELLS, cell, _CELLS, cell).any(axis=(2, 4)))
     face = _reached(occupied & _middle(), occupied)
