@@ -42,7 +42,7 @@ th:first-child, td:first-child { text-align: left; padding-left: 0; } thead th {
 th { font-weight: 600; } tbody th { font-weight: 500; }
 table.words td, table.words th { text-align: left; }
 table.words td { overflow-wrap: anywhere; } table.words tbody th { white-space: nowrap; }
-table.shares td[style] { background: color-mix(in srgb, var(--accent) calc(var(--share) * 55%), transparent);
+table.shares td[style] { background: color-mix(in srgb, var(--accent) calc(var(--share) * 45%), transparent);
   print-color-adjust: exact; -webkit-print-color-adjust: exact; min-width: 3.3rem; }
 td { white-space: nowrap; } table.words td { white-space: normal; }
 @media (max-width: 30rem) { th, td { padding: .3rem .2rem; } table { font-size: .78rem; } table.shares td[style] {
