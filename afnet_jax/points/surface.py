@@ -5,8 +5,8 @@ residuals of the points are averaged by B-spline weights and added as a B-spline
 for stays as the coarser one left it, so that holes are filled as a pyramid's push and pull fills them (Gortler et al.
 1996). Points far off the level before count less and less (weights of Geman & McClure 1985).
 
-A coarse level does not look at every pixel: it sees the points' means over blocks of half its B-splines' spacing, by
-which the first three levels together take less memory traffic than one level on all pixels.
+A coarse level does not look at every pixel: it sees the points' means over blocks of half its B-splines' spacing, so
+that all but the finest level together move fewer bytes than that one.
 
 Shapes: B scans, W pixels along the grid's edge, n B-splines along an axis.
 """
@@ -25,7 +25,7 @@ from afnet_jax.points.visibility import SeenPoints
 
 # Levels of heights, the coarsest first: working pixels between the B-splines; mm along the normal by which a point may
 # stand off the surface of the level before to count a quarter; weight of no change, in points, which keeps a level from
-# following a single point's noise. The finest level of B-splines comes twice, at last with less tolerance.
+# following a single point's noise. The last level but one comes twice, at last with less tolerance.
 _LEVELS = ((16, 1000.0, 1e-3), (8, 40.0, 1e-3), (4, 10.0, 1e-2), (4, 6.0, 1e-2), (2, 4.0, 0.1))
 _PER_BLOCK = 2  # blocks between two B-splines
 _FINEST_OFF, _FINEST_DAMPING = 2.0, 0.5  # of the mean over 3 × 3 pixels that comes last
@@ -146,7 +146,7 @@ def _doubled(levels: Sequence[tuple]) -> list[int]:
 
 
 def _means(seen: SeenPoints) -> SeenPoints:
-    """Blocks of twice the edge, from blocks or pixels."""
+    """Blocks of twice the edge, from blocks or pixels; the colours stay those of the pixels."""
     size = seen.weight.shape[-1]
     off = jnp.arange(size) % 2 - 0.5  # from the middle of the block
     parts = (seen.height, seen.right + off, seen.down + off[:, None])
