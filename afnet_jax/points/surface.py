@@ -31,8 +31,8 @@ _PER_BLOCK = 2  # blocks between two B-splines
 _FINEST_OFF, _FINEST_DAMPING = 2.0, 0.5  # of the mean over 3 × 3 pixels that comes last
 _COLOUR_LEVELS = ((8, 1e-3), (4, 1e-2))
 _FINEST_COLOUR_DAMPING = 0.05
-_GREY = 128.0
-_NEARNESS = 0.25, 1.0, 0.25
+_GREY = 128.0  # the colour where no point is near
+_NEARNESS = 0.25, 1.0, 0.25  # of the pixel before, the pixel itself and the one after, along an axis
 _OUTLIER = 4.0  # mm off the surface along its normal beyond which a point shows no face there
 
 
