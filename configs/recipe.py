@@ -2,7 +2,8 @@
 
 python -m afnet_jax.main --config=configs/recipe.py --config.dataset.name=bosphorus --workdir=runs/recipe
 
-Measured on few people it told less right than milder settings (docs/accuracy.md). The paper's settings are those of configs/bu3dfe.py and bosphorus.py.
+Measured on few people it told less right than milder settings (docs/accuracy.md). The paper's settings are those of
+configs/bu3dfe.py and bosphorus.py.
 """
 
 from ml_collections import ConfigDict
