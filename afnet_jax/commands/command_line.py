@@ -8,6 +8,7 @@ import difflib
 import io
 import os
 import re
+import select
 import shutil
 import sys
 import textwrap
@@ -51,8 +52,17 @@ def readers_may_leave() -> Iterator[None]:
         finally:
             sys.stdout.flush()
     except BrokenPipeError:
+        if not _is_closed():
+            raise  # another pipe, such as one to a process of ours
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered goes there at the end
         sys.exit(_BROKEN_PIPE)
+
+
+def _is_closed() -> bool:
+    """Tells whether stdout is a pipe that nobody reads any more."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), select.POLLOUT)
+    return any(events & select.POLLERR for _, events in poll.poll(0))
 
 
 def print_whatever_the_locale() -> None:

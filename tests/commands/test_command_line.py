@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from afnet_jax.commands import main as console
-from afnet_jax.commands.command_line import command_parser, not_negative, positive
+from afnet_jax.commands.command_line import command_parser, not_negative, positive, report_faults
 
 ROOT = Path(__file__).parents[2]
 
@@ -153,6 +153,14 @@ def test_completion_in_the_shell(typed, expected, tmp_path):
     command = [sys.executable, "-m", "afnet_jax.commands.main"]
     subprocess.run(command, cwd=tmp_path, env=environment, check=True, timeout=120)
     assert {word.strip() for word in (tmp_path / "out").read_text().split("\013")} == expected
+
+
+def test_another_pipe_that_breaks_is_told(capfd):
+    def main():
+        raise BrokenPipeError(32, "Broken pipe")
+
+    assert report_faults(main) == 1
+    assert capfd.readouterr().err == "error: Broken pipe; mend that and run the same command again\n"
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("train", "--help"), ("predict", "--help")])

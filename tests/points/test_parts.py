@@ -122,6 +122,17 @@ def test_a_winding_way_belongs_to_the_region(winding):
     assert (np.asarray(face_region(jnp.asarray(seen)[None], GRID))[0] & seen).sum() == seen.sum()
 
 
+def test_specks_beyond_the_rim_are_no_face():
+    """Points of spikes that happen to lie on the surface's continuation, near enough to share a cell with the face."""
+    row, col = np.mgrid[:128, :128]
+    face = (row - 64) ** 2 + (col - 64) ** 2 < 40**2
+    specks = np.zeros_like(face)
+    specks[[20, 64, 64, 99], [64, 20, 108, 90]] = True
+    assert not (face & specks).any()
+    region = np.asarray(face_region(jnp.asarray(face | specks)[None], GRID))[0]
+    assert not region[specks].any() and (region & face).sum() > 0.99 * face.sum()
+
+
 def test_spreading_is_a_maximum_filter():
     images = np.random.default_rng(0).normal(size=(2, 20, 24)).astype(np.float32)
     found = spread_max(jnp.asarray(images), 2, -9.0)
