@@ -9,43 +9,47 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
-# Mean over synthetic faces of the public ICT-FaceKit model, made symmetric and rounded to 0.5 mm; for a left point
-# x changes its sign. First three columns: mm; last: weight. Eyes and nose keep their place whatever the expression,
-# mouth and chin do not; the brows move too, but by less than they steady the pitch. The wings of the nose stand on
-# steep flanks, where the scan's nearest point slips by a millimetre from one pose to the next. With these weights the
-# pitch of one person varies by 0.65 degrees over the expressions of synthetic subjects
-# (1.4 where the brows hardly count).
+# First three columns: mm, mean over synthetic faces of the public ICT-FaceKit model, symmetric, rounded to 0.5 mm;
+# for a left point x changes its sign. Last three: by how many mm a landmark strays from its place along x, y and z.
+# Eyes and nose keep their place whatever the expression, mouth and chin do not; the brows move too, but by less than
+# they steady the pitch. What marks lie on steep flanks (wings of the nose, outer brows) slips along them, whoever or
+# whatever sets them, and the middle of a brow slips along the brow.
 _HALF = {
-    "brow_outer": (-57.5, 14.5, -11.0, 0.6),
-    "brow_middle": (-37.5, 24.0, 7.5, 0.6),
-    "brow_inner": (-11.0, 22.0, 15.5, 0.6),
-    "eye_outer": (-44.0, 1.0, -4.0, 1.0),
-    "eye_inner": (-18.5, 0.0, 0.0, 1.0),
-    "nose_saddle": (-7.0, 4.0, 10.5, 0.5),
-    "nose_wing": (-19.0, -35.5, 17.0, 0.2),
+    "brow_outer": (-57.5, 14.5, -11.0, 2.2, 2.5, 3.8),
+    "brow_middle": (-37.5, 24.0, 7.5, 3.0, 2.2, 2.3),
+    "brow_inner": (-11.0, 22.0, 15.5, 1.9, 2.7, 1.5),
+    "eye_outer": (-44.0, 1.0, -4.0, 2.2, 2.1, 1.9),
+    "eye_inner": (-18.5, 0.0, 0.0, 1.8, 1.6, 1.3),
+    "nose_saddle": (-7.0, 4.0, 10.5, 1.6, 2.4, 1.8),
+    "nose_wing": (-19.0, -35.5, 17.0, 2.5, 3.0, 4.4),
 }
 _WHOLE = {
-    "nose_tip": (0.0, -28.0, 37.5, 1.0),
-    "mouth_right": (-27.5, -65.0, 5.5, 0.15),
-    "mouth_left": (27.5, -65.0, 5.5, 0.15),
-    "upper_lip_outer": (0.0, -54.0, 24.0, 0.6),
-    "upper_lip_inner": (0.0, -62.5, 20.5, 0.1),
-    "lower_lip_inner": (0.0, -70.0, 18.0, 0.05),
-    "lower_lip_outer": (0.0, -79.5, 21.0, 0.05),
-    "chin": (0.0, -109.5, 10.5, 0.1),
+    "nose_tip": (0.0, -28.0, 37.5, 1.1, 1.4, 1.1),
+    "mouth_right": (-27.5, -65.0, 5.5, 3.4, 3.1, 2.9),
+    "mouth_left": (27.5, -65.0, 5.5, 3.4, 3.1, 2.9),
+    "upper_lip_outer": (0.0, -54.0, 24.0, 1.4, 2.0, 1.6),
+    "upper_lip_inner": (0.0, -62.5, 20.5, 3.2, 3.9, 4.0),
+    "lower_lip_inner": (0.0, -70.0, 18.0, 4.5, 4.7, 4.8),
+    "lower_lip_outer": (0.0, -79.5, 21.0, 4.5, 4.7, 4.7),
+    "chin": (0.0, -109.5, 10.5, 3.3, 3.9, 3.9),
 }
-_SIDED = {f"{side}_{name}": (sign * x, y, z, w) for name, (x, y, z, w) in _HALF.items() for side, sign in
+_SIDED = {f"{side}_{name}": (sign * x, *rest) for name, (x, *rest) in _HALF.items() for side, sign in
           (("right", 1), ("left", -1))}  # fmt: skip
 TEMPLATE: Mapping[str, np.ndarray] = {name: np.array(row[:3]) for name, row in (_SIDED | _WHOLE).items()}
-WEIGHTS: Mapping[str, float] = {name: row[3] for name, row in (_SIDED | _WHOLE).items()}
+# (3,) mm of each landmark, standard deviation from its place in TEMPLATE along each axis of the canonical frame.
+DEVIATIONS: Mapping[str, np.ndarray] = {name: np.array(row[3:]) for name, row in (_SIDED | _WHOLE).items()}
+# Of each landmark where all axes count alike: the inverse of its mean squared deviation.
+WEIGHTS: Mapping[str, float] = {name: float(1 / np.mean(each**2)) for name, each in DEVIATIONS.items()}
 
 _EYE_CORNERS = ("right_eye_outer", "right_eye_inner", "left_eye_inner", "left_eye_outer")
 _BELOW = ("nose_tip", "right_nose_wing", "left_nose_wing", "mouth_right", "mouth_left", "upper_lip_outer")
 _MAX_TURN = 60.0  # degrees from the camera; beyond it half of the face is out of sight
 _MAX_RESIDUAL = 12.0  # mm, weighted RMS to the template; people differ by 3 to 6
 _SIZES = (0.7, 1.4)  # size of a face against the template's
-_SCALE_OF_DOUBT = 6.0  # mm: a landmark this far from its place counts half
+_SCALE_OF_DOUBT = 12.0  # mm: a landmark this far from its place counts half
+_STEPS, _CONVERGED = 20, 1e-7  # at most; radians and mm
 
 
 class AlignmentFault(Exception):
@@ -55,8 +59,9 @@ class AlignmentFault(Exception):
 def align(landmarks: Mapping[str, np.ndarray], frontal: bool = True) -> np.ndarray:
     """Finds the rigid motion from the canonical frame to the scan's.
 
-    Weighted least squares over the landmarks that TEMPLATE knows (Kabsch 1976), repeated with less weight for
-    those that lie far from their place (Cauchy weights), so that one bad landmark does not turn the head.
+    Least squares over the landmarks that TEMPLATE knows, each coordinate in units of its deviation: from the pose of
+    weighted landmarks (Kabsch 1976) by Gauss-Newton steps, with less weight for landmarks that lie far from their
+    place (Cauchy weights), so that one bad landmark does not turn the head.
 
     Args:
         landmarks: name -> (3,) in the scan's frame, mm.
@@ -74,11 +79,8 @@ def align(landmarks: Mapping[str, np.ndarray], frontal: bool = True) -> np.ndarr
     target = np.stack([np.asarray(landmarks[name], dtype=np.float64) for name in names])
     prior = np.array([WEIGHTS[name] for name in names])
     _check_size(source, target, prior)
-    weights = prior
-    for _ in range(5):
-        rotation, translation = _kabsch(source, target, weights)
-        residuals = np.linalg.norm(source @ rotation.T + translation - target, axis=1)
-        weights = prior / (1 + (residuals / _SCALE_OF_DOUBT) ** 2)
+    rotation, translation = _nearest_pose(source, target, np.stack([DEVIATIONS[name] for name in names]), prior)
+    residuals = np.linalg.norm(source @ rotation.T + translation - target, axis=1)
     _check_fit(source, target, prior, residuals, names)
     if frontal:
         _check_turn(rotation)
@@ -90,6 +92,27 @@ def align(landmarks: Mapping[str, np.ndarray], frontal: bool = True) -> np.ndarr
 def to_canonical(points: np.ndarray, to_scan: np.ndarray) -> np.ndarray:
     """Brings (N, 3) or (3,) points of the scan's frame into the canonical one."""
     return (points - to_scan[:3, 3]) @ to_scan[:3, :3]
+
+
+def _nearest_pose(
+    source: np.ndarray, target: np.ndarray, deviations: np.ndarray, prior: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rotation and translation that bring source nearest to target, coordinate by coordinate in source's frame."""
+    rotation, translation = _kabsch(source, target, prior)
+    for _ in range(_STEPS):
+        seen = (target - translation) @ rotation  # in source's frame
+        off = seen - source
+        weights = 1 / deviations**2 / (1 + (np.linalg.norm(off, axis=1, keepdims=True) / _SCALE_OF_DOUBT) ** 2)
+        # What a small turn about each axis and a shift along each do to every coordinate: (K, 3, 6).
+        moved = np.concatenate([np.cross(np.eye(3), seen[:, None]), np.tile(np.eye(3), (len(seen), 1, 1))], axis=1)
+        jacobian = moved.swapaxes(1, 2).reshape(-1, 6)
+        weighted = jacobian * weights.reshape(-1, 1)
+        step = -np.linalg.solve(weighted.T @ jacobian, weighted.T @ off.ravel())
+        rotation = rotation @ Rotation.from_rotvec(-step[:3]).as_matrix()
+        translation = translation - rotation @ step[3:]
+        if np.abs(step).max() < _CONVERGED:
+            break
+    return rotation, translation
 
 
 def _kabsch(
