@@ -3,10 +3,11 @@
     python -m benchmarks.landmarks --samples=FOLDER [--points=FILE.npz] [--mesh=FILE:FACTOR] [--run=RUN] [--turns=3]
 
 FOLDER holds scans that `read_scan` reads, at any depth. FILE.npz holds raw points (N, 16384, 3) less `centre`, NaN
-where a scan has fewer, `landmarks` (N, 22, 3) canonical mm with `landmark_names`, and `to_scan` (N, 4, 4). Beside a
-mesh lies landmarks_mm.json, whose millimetres are the mesh's own coordinates times FACTOR; it is not turned, and its
-nose wings do not count. Face models differ in where a landmark lies by definition: errors are printed with each name's
-mean offset over all scans left in and taken out. With a run, its labels by given and by found landmarks are compared.
+where a scan has fewer, their `colours` (uint8), `landmarks` (N, 22, 3) canonical mm with `landmark_names`, and
+`to_scan` (N, 4, 4). Beside a mesh lies landmarks_mm.json, whose millimetres are the mesh's coordinates times FACTOR;
+it is not turned, and its nose wings do not count. Face models differ in where a landmark lies by definition: errors are
+printed with each name's mean offset over all scans left in and taken out. With a run, its labels by given and by found
+landmarks are compared.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ from afnet_jax.paths import user_path
 from afnet_jax.preprocessing import FaceMaps, preprocess
 from afnet_jax.preprocessing.pipeline import pose_of
 from afnet_jax.scans.databases import is_scan, read_scan, readable_databases
+from afnet_jax.scans.meshes.paint import painted
 from afnet_jax.scans.meshes.reader import READERS
+from afnet_jax.scans.meshes.surface import Part, Surface
 from afnet_jax.scans.raw_folder import files_below
 from afnet_jax.scans.scan import LANDMARKS, Scan, ScanId
 
@@ -84,19 +87,19 @@ def _scans(args: argparse.Namespace) -> Iterator[Scan]:
         yield from (read_scan(path) for path in files_below(folder) if is_scan(path, readable_databases()))
     if args.points:
         with np.load(args.points) as file:
-            data = {
-                name: file[name] for name in ("points", "landmarks", "landmark_names", "to_scan", "centre", "scan_id")
-            }
+            names = ("points", "colours", "landmarks", "landmark_names", "to_scan", "centre", "scan_id")
+            data = {name: file[name] for name in names}
         yield from (_scan_of_points(data, k) for k in range(0, len(data["points"]), args.every))
 
 
 def _scan_of_points(data: dict[str, np.ndarray], k: int) -> Scan:
     """A surface through raw points that were seen along −z, with the landmarks that belong to them."""
-    points = data["points"][k].astype(np.float64)
-    points = points[np.isfinite(points).all(axis=1)]
+    known = np.isfinite(data["points"][k]).all(axis=1)
+    points, colours = data["points"][k][known].astype(np.float64), data["colours"][k][known]
     triangles = scipy.spatial.Delaunay(points[:, :2]).simplices.astype(np.int32)
     flat = np.concatenate([points[:, :2], np.zeros((len(points), 1))], axis=1)
-    triangles = triangles[longest_edges(flat, triangles) < _LONGEST_EDGE]
+    longest = longest_edges(flat, triangles)
+    triangles = triangles[longest < _LONGEST_EDGE]
     u, v = (flat[triangles[:, k]] - flat[triangles[:, 0]] for k in (1, 2))
     clockwise = u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0] < 0
     triangles[clockwise] = triangles[clockwise][:, ::-1]
@@ -106,8 +109,8 @@ def _scan_of_points(data: dict[str, np.ndarray], k: int) -> Scan:
         str(name): at for name, at in zip(data["landmark_names"], places, strict=True) if np.isfinite(at).all()
     }
     identity = ScanId("points", "points", "", None, None, str(data["scan_id"][k]))
-    uv = np.full((len(points), 2), 0.5, np.float32)
-    return Scan(identity, points, triangles, uv, triangles, np.zeros((2, 2, 3), np.uint8), landmarks)
+    uv, uv_triangles, texture = painted(Surface(points, (Part(triangles),), colours=colours), float(np.median(longest)))
+    return Scan(identity, points, triangles, uv, uv_triangles, texture, landmarks)
 
 
 def _turned(scan: Scan, rng: np.random.Generator) -> Scan:
