@@ -12,7 +12,7 @@ from afnet_jax.synthetic import population
 
 # Of the maps that preprocessing makes of a scan: whatever changes them raises it, so that no set of an older version is
 # taken for one of this (tests/datasets/test_synthetic_default.py notices).
-PREPARATION = 1
+PREPARATION = 2
 
 
 def prepare_synthetic(data_dir: Path, subjects: int, seed: int, points: bool = False) -> Path:

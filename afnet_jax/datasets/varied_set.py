@@ -22,7 +22,7 @@ from afnet_jax.machine import usable_cores
 from afnet_jax.maps import INPUT_MAPS
 from afnet_jax.scans.scan import EXPRESSION_CODES
 
-GENERATION = 3  # of the faces: whatever changes any of them raises it
+GENERATION = 4  # of the faces: whatever changes any of them raises it
 _PER_FILE = 50  # subjects
 _STORED = tuple(name for name, each in INPUT_MAPS.items() if each.record)
 

@@ -1,4 +1,4 @@
-"""Finds the landmarks of scans that come without any from the surface alone, by two small networks: coarse and fine."""
+"""Finds the landmarks of scans that come without any: by two small networks on the surface, the brows by colours, too."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def find_landmarks(scan: Scan) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-    """Finds the landmarks of a scan's face by its surface alone.
+    """Finds the landmarks of a scan's face by its surface; where colours show the brows, these by them.
 
     The view along −z is tried first, then views from all sides.
 

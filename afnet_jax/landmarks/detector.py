@@ -2,7 +2,7 @@
 
 The coarse network says where in a view a face is and how it is turned. The fine one sees the surface from where that
 face looks and places its landmarks, from which the pose follows anew (`geometry.alignment`); the last views are
-from that pose.
+from that pose. Where the scan has colours, brows move to where they are seen (`landmarks.brows`).
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ import scipy.ndimage
 from scipy.spatial.transform import Rotation
 
 from afnet_jax.geometry.alignment import AlignmentFault, align, to_canonical
-from afnet_jax.geometry.rendering import Grid
+from afnet_jax.geometry.rendering import Grid, TexturedMesh
 from afnet_jax.geometry.surface import SurfaceConfig, clean_surface
 from afnet_jax.landmarks import views
+from afnet_jax.landmarks.brows import brows_by_colour
 from afnet_jax.landmarks.disturbances import MIRRORED
 from afnet_jax.landmarks.network import CELL, HEIGHT_UNIT
 from afnet_jax.landmarks.plausibility import judged
@@ -44,11 +45,12 @@ class Found:
     """Landmarks of one face.
 
     Attributes:
-        landmarks: name -> (3,) mm in the scan's frame.
+        landmarks: name -> (3,) mm in the frame of the surface that was looked at: the scan's, times `size`.
         confidence: name -> 0 to 1.
-        to_scan: (4, 4) from the canonical frame to the scan's.
+        to_scan: (4, 4) from the canonical frame to that one.
         presence: chance that the upright view shows a face.
-        size: that the surface was looked at in; `to_scan` is in mm of that size.
+        size: by which the scan's coordinates were multiplied.
+        clockwise: the triangles run so as seen from outside.
     """
 
     landmarks: dict[str, np.ndarray]
@@ -56,6 +58,7 @@ class Found:
     to_scan: np.ndarray
     presence: float
     size: float = 1.0
+    clockwise: bool = False
 
     @property
     def mean_confidence(self) -> float:
@@ -64,31 +67,50 @@ class Found:
 
 def find_landmarks(scan: Scan) -> tuple[dict[str, np.ndarray], dict[str, float]]:
     """Does what `afnet_jax.landmarks.find_landmarks` says."""
-    found = find_face(scan.points, scan.triangles, scan.frontal)
+    kept = _surface(scan.points, scan.triangles)
+    found = find_face(scan.points, scan.triangles[kept], scan.frontal)
     if isinstance(found, str):
         reason = f"no face found: {found}; expected one face's surface in mm, or give its landmarks"
         raise ScanError(scan.path or scan.id.name, reason)
-    return found.landmarks, found.confidence
+    if scan.coloured:
+        found = _with_coloured_brows(found, scan, kept)
+    return {name: at / found.size for name, at in found.landmarks.items()}, found.confidence
 
 
 def find_face(points: np.ndarray, triangles: np.ndarray, frontal: bool = True) -> Found | str:
-    """Finds the face of a mesh, (N, 3) mm and (T, 3) indices; where there is none, says why in a few words.
+    """Finds the face of a clean mesh, (N, 3) mm and (T, 3) indices; where there is none, says why in a few words.
 
     Args:
         frontal: as in Scan. Of a mesh that is not, triangles may also run clockwise, and its unit may be a guess:
             it is looked at in other sizes, too.
     """
     points = np.asarray(points, np.float64)
-    triangles = _surface(points, triangles)
     if len(triangles) < _LEAST_TRIANGLES:
         return "the surface is made of loose bits"
     reasons = []
     for size, way in itertools.product((1.0,) if frontal else _SIZES, (1,) if frontal else (1, -1)):
         found = _in_any_view(points * size, triangles[:, ::way])
         if not isinstance(found, str):
-            return dataclasses.replace(found, landmarks={n: at / size for n, at in found.landmarks.items()}, size=size)
+            return dataclasses.replace(found, size=size, clockwise=way < 0)
         reasons.append(found)
     return reasons[0]
+
+
+def _with_coloured_brows(found: Found, scan: Scan, kept: np.ndarray) -> Found:
+    way = -1 if found.clockwise else 1
+    mesh = TexturedMesh(
+        to_canonical(scan.points * found.size, found.to_scan),
+        scan.triangles[kept][:, ::way],
+        scan.uv,
+        scan.uv_triangles[kept][:, ::way],
+        scan.texture,
+    )
+    upright = {name: to_canonical(at, found.to_scan) for name, at in found.landmarks.items()}
+    moved = brows_by_colour(mesh, upright)
+    turn, shift = found.to_scan[:3, :3], found.to_scan[:3, 3]
+    return dataclasses.replace(
+        found, landmarks={**found.landmarks, **{name: turn @ at + shift for name, at in moved.items()}}
+    )
 
 
 def _in_any_view(points: np.ndarray, triangles: np.ndarray) -> Found | str:
@@ -113,14 +135,14 @@ def _in_any_view(points: np.ndarray, triangles: np.ndarray) -> Found | str:
 
 
 def _surface(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """The triangles without spikes and, in a scanner's mesh, without bridges over gaps."""
+    """(T,) bool: the triangles without spikes and, in a scanner's mesh, without bridges over gaps."""
     if not len(triangles):
-        return triangles
+        return np.zeros(0, bool)
     clean = clean_surface(points, triangles, SurfaceConfig())
     kept = clean.triangles
     if clean.area[clean.bridges].sum() > 0.1 * clean.area.sum():
         kept = kept | clean.bridges
-    return triangles[kept]
+    return kept
 
 
 @functools.cache
