@@ -1,4 +1,4 @@
-"""Finds the landmarks of scans that come without any: by two small networks on the surface, the brows by colours, too."""
+"""Finds the landmarks of scans that come without any: two small networks look at the surface, brows move by colours."""
 
 from __future__ import annotations
 

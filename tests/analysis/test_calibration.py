@@ -37,6 +37,7 @@ def test_a_confidence_of_one_has_a_bin():
     assert found.count.tolist() == [0] * (calibration.BINS - 1) + [4] and found.error == 0.25
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("temperature", [0.4, 1.0, 3.0])
 def test_the_temperature_of_overconfident_and_underconfident_networks_is_found(temperature):
     logits, labels = draw(20_000, temperature=temperature)

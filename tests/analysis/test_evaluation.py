@@ -53,6 +53,7 @@ def stub(monkeypatch):
     monkeypatch.setattr(evaluation, "Predictor", _Stub)
 
 
+@pytest.mark.slow
 def test_networks_are_asked_one_by_one_and_together(run, others):
     found = evaluate_on(run, others, BOSPHORUS)
     assert found.asked.all() and found.seen == found.left_out == () and found.folds == (0, 1)

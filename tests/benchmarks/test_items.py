@@ -105,6 +105,7 @@ def test_called_again_it_goes_on(tmp_path):
     assert json.loads((tmp_path / "out" / "found.json").read_text())["items"]["a"]["result"] == {"value": 7}
 
 
+@pytest.mark.slow
 def test_the_plan_and_its_functions_belong_together():
     """The command's own plan: its order, and every function of it with the arguments that it takes."""
     code = (

@@ -62,6 +62,7 @@ def test_a_large_data_set_has_several_files_in_one_order(maps, tmp_path, monkeyp
     assert [example["scan_id"].decode() for example in read_records(folder)] == sorted(each.id.name for each in maps)
 
 
+@pytest.mark.slow
 def test_writing_takes_no_more_memory_for_more_scans(maps, tmp_path, monkeypatch):
     """A record takes 0.2 MB and more; 40 and 160 of them, which are copies, in files of 8."""
     monkeypatch.setattr(builder, "SCANS_PER_SHARD", 8)

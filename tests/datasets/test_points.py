@@ -60,6 +60,7 @@ def earlier(raw, tmp_path, monkeypatch):
     return tmp_path / "data"
 
 
+@pytest.mark.slow
 def test_clouds_are_the_points_of_the_records(prepared, raw):
     data = load(settings(prepared))
     for found, expected in zip(data.clouds, cloud_shapes(12), strict=True):

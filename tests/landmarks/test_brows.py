@@ -14,7 +14,7 @@ PER_MM = 2  # pixels
 
 
 def sheet(moved: dict[str, float], brightness: float = 1.0, dark: float = 0.35) -> TexturedMesh:
-    """A bent sheet with a brow painted so many mm above the template's on each side of `moved`, and a shadow in the eyes.
+    """A bent sheet with dark eyes and, on each side of `moved`, a brow painted so many mm above the template's.
 
     Args:
         moved: side -> mm, up.
@@ -77,5 +77,5 @@ def test_without_dark_brows_none_moves():
 
 def test_a_surface_beside_the_view_has_no_brows():
     mesh = sheet({"right": 0, "left": 0})
-    away = TexturedMesh(mesh.points + [0, 500, 0], mesh.triangles, mesh.uv, mesh.uv_triangles, mesh.texture)
+    away = TexturedMesh(mesh.points + np.array([0, 500, 0]), mesh.triangles, mesh.uv, mesh.uv_triangles, mesh.texture)
     assert brows_by_colour(away, landmarks()) == {}

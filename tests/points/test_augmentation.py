@@ -15,6 +15,8 @@ from afnet_jax.points.visibility import canonical
 from afnet_jax.scans.scan import LANDMARKS
 from benchmarks.programs import AUGMENTED
 
+pytestmark = pytest.mark.slow  # each test compiles a renderer
+
 KEYS = jax.random.split(jax.random.key(0), 6)
 POINTS = 4096
 

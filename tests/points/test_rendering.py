@@ -13,6 +13,8 @@ from afnet_jax.points.rendering import grid_of, render, render_all
 from afnet_jax.preprocessing.pipeline import PreprocessingConfig
 from afnet_jax.quality.evaluation import evaluate, ssim
 
+pytestmark = pytest.mark.slow  # each test compiles a renderer
+
 
 @pytest.fixture(scope="module", params=[64, 224])
 def both(request, scanned, cloud):

@@ -33,6 +33,7 @@ def test_a_way_is_drawn_by_its_seed():
     assert one.lids == same.lids and np.abs(one.moved - other.moved).max() > 1
 
 
+@pytest.mark.slow
 def test_on_average_an_expression_does_what_its_name_says():
     happy, sad, surprised, angry = (_mean_moves(code, MOUTH) for code in ("HA", "SA", "SU", "AN"))
     assert happy[1] > 3 and happy[0] > 2 and sad[1] < -2  # corners of the mouth: up and out, or down

@@ -78,6 +78,7 @@ def test_what_a_shift_brings_in_is_outside_the_face(batch):
     assert (np.asarray(moved.texture)[outside] == 0).all()
 
 
+@pytest.mark.slow
 def test_a_turn_is_what_scipy_makes_of_the_same_angle():
     """Of a smooth image, since both interpolate linearly; the angle is drawn, and found again by the best match."""
     rng = np.random.default_rng(3)

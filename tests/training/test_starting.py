@@ -40,6 +40,7 @@ def _weights(parts, **record):
     return weights_of(*parts, "somewhere", record)
 
 
+@pytest.mark.slow
 def test_a_network_of_the_same_kind_takes_everything(texture):
     settings = small_training.make_config().model
     params, stats = Network(settings, _weights(texture)).init(jax.random.key(0))

@@ -32,6 +32,7 @@ def test_the_mean_of_the_weights_follows_them_and_is_what_is_tested(faces):
     np.testing.assert_allclose(trainer.logits(state, faces, jnp.arange(36)), plain, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_face_and_its_mirror_image_are_told_alike(faces):
     maps = jax.tree.map(lambda m: m[:4], faces.maps)
     config = make_config(**{"model.mirror": True})
