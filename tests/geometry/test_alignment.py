@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import scipy.optimize
 from scipy.spatial.transform import Rotation
 
-from afnet_jax.geometry.alignment import TEMPLATE, AlignmentFault, align, to_canonical
+from afnet_jax.geometry import alignment
+from afnet_jax.geometry.alignment import DEVIATIONS, TEMPLATE, AlignmentFault, align, to_canonical
 
 BOSPHORUS = sorted(TEMPLATE)
 BU3DFE = [name for name in BOSPHORUS if name not in ("nose_tip", "right_nose_saddle", "left_nose_saddle")]
@@ -28,6 +30,36 @@ def test_recovers_a_known_pose_exactly(names, axis, degrees):
 
 def angle(to_scan, rotation):
     return np.degrees(Rotation.from_matrix(to_scan[:3, :3].T @ rotation).magnitude())
+
+
+@pytest.mark.parametrize("names", [BOSPHORUS, BU3DFE])
+def test_is_the_pose_of_least_squares_in_units_of_the_deviations(names, monkeypatch):
+    monkeypatch.setattr(alignment, "_SCALE_OF_DOUBT", 1e9)  # every landmark is believed
+    rng = np.random.default_rng(3)
+    rotation, translation = Rotation.from_rotvec([0.2, -0.3, 0.1]), np.array([20.0, -90, 40])
+    strayed = {name: TEMPLATE[name] + rng.normal(0, DEVIATIONS[name]) for name in names}
+    landmarks = {name: rotation.apply(at) + translation for name, at in strayed.items()}
+    seen, places, deviations = (
+        np.stack([table[name] for name in names]) for table in (landmarks, TEMPLATE, DEVIATIONS)
+    )
+
+    def off(pose):
+        return ((Rotation.from_rotvec(pose[:3]).inv().apply(seen - pose[3:]) - places) / deviations).ravel()
+
+    best = scipy.optimize.least_squares(off, np.zeros(6), x_scale=[1, 1, 1, 100, 100, 100], xtol=1e-14, ftol=1e-14).x
+    to_scan = align(landmarks)
+    np.testing.assert_allclose(to_scan[:3, :3], Rotation.from_rotvec(best[:3]).as_matrix(), atol=1e-5)
+    np.testing.assert_allclose(to_scan[:3, 3], best[3:], atol=1e-3)
+
+
+def test_a_landmark_that_slips_along_a_flank_turns_the_head_less_than_one_that_slips_across_it():
+    turned = []
+    for axis in (0, 2):  # the wings of the nose stand on flanks that run along z
+        landmarks = posed(BOSPHORUS, np.eye(3), np.zeros(3))
+        landmarks["left_nose_wing"] = landmarks["left_nose_wing"] + 4 * np.eye(3)[axis]
+        to_scan = align(landmarks)
+        turned.append(np.linalg.norm(to_scan[:3, 3]) + np.radians(angle(to_scan, np.eye(3))) * 50)
+    assert turned[1] < 0.7 * turned[0]
 
 
 def test_a_wide_open_mouth_hardly_turns_the_head():
