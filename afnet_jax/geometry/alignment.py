@@ -47,6 +47,7 @@ _EYE_CORNERS = ("right_eye_outer", "right_eye_inner", "left_eye_inner", "left_ey
 _BELOW = ("nose_tip", "right_nose_wing", "left_nose_wing", "mouth_right", "mouth_left", "upper_lip_outer")
 _MAX_TURN = 60.0  # degrees from the camera; beyond it half of the face is out of sight
 _MAX_RESIDUAL = 12.0  # mm, weighted RMS to the template; people differ by 3 to 6
+_FURTHEST = 18.0  # mm from the template that one landmark counts for at most
 _SIZES = (0.7, 1.4)  # size of a face against the template's
 _SCALE_OF_DOUBT = 12.0  # mm: a landmark this far from its place counts half
 _STEPS, _CONVERGED = 20, 1e-7  # at most; radians and mm
@@ -153,10 +154,10 @@ def _check_size(source: np.ndarray, target: np.ndarray, weights: np.ndarray) -> 
 
 
 def _check_fit(source, target, prior, residuals, names) -> None:
-    rms = np.sqrt(np.average(residuals**2, weights=prior))
+    rms = _spread(residuals, prior)
     mirrored, shift = _kabsch(source, target, prior, mirror=True)
     mirrored_residuals = np.linalg.norm(source @ mirrored.T + shift - target, axis=1)
-    mirrored_rms = np.sqrt(np.average(mirrored_residuals**2, weights=prior))
+    mirrored_rms = _spread(mirrored_residuals, prior)
     if mirrored_rms < 0.7 * rms and mirrored_rms < _MAX_RESIDUAL:
         raise AlignmentFault("the landmarks fit a mirrored face: left and right, or the sign of an axis, are exchanged")
     if rms > _MAX_RESIDUAL:
@@ -165,6 +166,11 @@ def _check_fit(source, target, prior, residuals, names) -> None:
             f"the landmarks do not form a face: {rms:.1f} mm RMS from the template (at most {_MAX_RESIDUAL:g}), "
             f"worst {worst} with {residuals.max():.0f} mm"
         )
+
+
+def _spread(residuals: np.ndarray, weights: np.ndarray) -> float:
+    """Weighted RMS of residuals, mm, of which none counts as more than _FURTHEST: a chin may drop by 40 mm."""
+    return float(np.sqrt(np.average(np.minimum(residuals, _FURTHEST) ** 2, weights=weights)))
 
 
 def _check_turn(rotation: np.ndarray) -> None:
