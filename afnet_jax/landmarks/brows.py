@@ -23,7 +23,7 @@ _MOVES = np.arange(-13.0, 8.0)  # mm, up: of each of the three landmarks
 _USUAL, _BENT = 5.0, 4.0  # mm: standard deviations of a move, and of its change from one landmark to the next
 _PRIOR = 0.03  # contrast that a move of so much costs
 _LIDS = 8.0  # mm above the corners of the eye: below it, lashes and lids are dark, too
-_LEAST_CONTRAST = 0.12  # of a band to the skin around it, as a share of the skin's brightness
+_LEAST_CONTRAST = 0.14  # of a band to the skin around it, as a share of the skin's brightness
 _LEAST_CHANNEL = 10.0  # of 255: darker skin is no measure
 _SAME_SURFACE = 12.0  # mm between the heights of the old place and the new one
 

@@ -13,6 +13,7 @@ from afnet_jax.landmarks.disturbances import MIRRORED
 from afnet_jax.landmarks.plausibility import Prior
 from afnet_jax.landmarks.subjects import draw_head
 from afnet_jax.scans.scan import LANDMARKS, Scan, ScanError, ScanId
+from afnet_jax.synthetic import make_scan
 
 UNSEEN = 4242  # seed of heads
 
@@ -64,6 +65,19 @@ def test_left_and_right_are_the_subjects():
     found, _ = find_landmarks(turned_head(2, 20, 0, 0))
     upright = {name: (at - align(found)[:3, 3]) @ align(found)[:3, :3] for name, at in found.items()}
     assert upright["right_eye_outer"][0] < upright["right_eye_inner"][0] < upright["left_eye_inner"][0]
+
+
+def test_brows_are_where_a_scan_is_dark_whichever_way_its_triangles_run():
+    scan, _ = make_scan(4, "SU", 4, database="bu3dfe", seed=1)
+    grey = dataclasses.replace(scan, texture=np.full((2, 2, 3), 128, np.uint8))
+    other_way = dataclasses.replace(
+        scan, triangles=scan.triangles[:, ::-1], uv_triangles=scan.uv_triangles[:, ::-1], frontal=False
+    )
+    by_colours, by_surface, found_other_way = (find_landmarks(each)[0] for each in (scan, grey, other_way))
+    moved = {name for name in LANDMARKS if np.linalg.norm(by_colours[name] - by_surface[name]) > 1e-6}
+    assert moved and all("brow" in name for name in moved)
+    for name in LANDMARKS:
+        np.testing.assert_allclose(found_other_way[name], by_colours[name], atol=1e-6)
 
 
 def test_the_same_scan_has_the_same_landmarks():
