@@ -1,9 +1,8 @@
-"""Few people, from random weights: more augmentation than configs/finetune.py, a schedule, mirror images.
+"""Few people, from random weights: faces mirrored, turned and scaled a little, a schedule, mirror images when tested.
 
 python -m afnet_jax.main --config=configs/recipe.py --config.dataset.name=bosphorus --workdir=runs/recipe
 
-Measured on few people it told less right than milder settings (docs/accuracy.md). The paper's settings are those of
-configs/bu3dfe.py and bosphorus.py.
+What it reached is in docs/accuracy.md. The paper's settings are those of configs/bu3dfe.py and bosphorus.py.
 """
 
 from ml_collections import ConfigDict
