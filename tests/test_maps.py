@@ -76,6 +76,7 @@ def test_a_mirrored_face_has_the_normals_of_its_mirrored_depth():
         np.testing.assert_allclose(normals, (mirrored if was_mirrored else plain).normals, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_a_shift_brings_in_no_surface():
     plain = reduce_maps(drawn(dome(EDGE)), STEP, 64, ALL)
     batch = jax.tree.map(lambda m: jnp.stack([m] * 8), plain)
@@ -112,6 +113,7 @@ def _new(modalities: tuple[str, ...]) -> AFNet:
     return AFNet(Architecture(modalities=modalities), rngs=nnx.Rngs(0))
 
 
+@pytest.mark.slow
 def test_a_network_of_texture_and_depth_computes_nothing_of_normals(faces):
     assert VARIANTS["afnet"] == Architecture() == Architecture(modalities=("texture", "depth"))
     for modalities, uses in ((("texture", "depth"), False), (ALL, True)):

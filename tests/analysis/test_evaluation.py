@@ -67,6 +67,7 @@ def test_networks_are_asked_one_by_one_and_together(run, others):
     assert scores(found)["accuracy"]["mean"] == pytest.approx(accuracy_score(others.labels, together.argmax(-1)))
 
 
+@pytest.mark.slow
 def test_no_network_is_asked_about_a_subject_whom_it_learned_from(run, faces, stub):
     found = evaluate_on(run, faces, OWN)
     for fold, asked in zip((f for f in run.splits if f.round == 0), found.asked, strict=True):
@@ -164,6 +165,7 @@ def test_the_page_shows_them(run, others, stub, tmp_path):
     assert len(page.all("table")) == len(page.all("caption"))
 
 
+@pytest.mark.slow
 def test_what_cannot_be_evaluated_is_refused(run, run_folder, others, tmp_path, faces):
     small = dataclasses.replace(others, maps=others.maps._replace(texture=others.maps.texture[:, ::2, ::2]))
     with pytest.raises(RunError, match="take images of 64 x 64 pixels, found 32 x 32"):

@@ -30,6 +30,7 @@ def test_probabilities_are_the_mean_over_the_folds(run, faces, predictor):
     np.testing.assert_allclose(predictor(six), each.mean(0), rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_face_is_the_same_in_any_batch(faces, predictor):
     together = predictor(jax.tree.map(lambda m: m[:20], faces.maps))
     alone = predictor(jax.tree.map(lambda m: m[17:18], faces.maps))

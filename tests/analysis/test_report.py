@@ -15,6 +15,8 @@ from afnet_jax.analysis.summary import summarize
 from afnet_jax.runs.folder import write_baselines
 from tests.support.finished_run import FOLDS, make_config, splits_of, write_run
 
+pytestmark = pytest.mark.slow  # a run is trained first
+
 _VOID = {"meta", "link", "img", "br"}
 
 
@@ -174,7 +176,6 @@ def test_rounds_of_unequal_numbers_of_folds(tmp_path, faces):
         assert rows[f"round {round_}"] == [whole, *folds, *["–"] * nothing]
 
 
-@pytest.mark.slow
 def test_a_round_whose_trainings_were_all_given_up(tmp_path, faces):
     """The others keep their numbers, and what a network looks at is shown for one that has a result."""
     config = make_config(**{"protocol.rounds": 3, "train.keep_rounds": 1})

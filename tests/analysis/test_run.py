@@ -75,6 +75,7 @@ def test_an_unfinished_run(copy):
         run.params(0)
 
 
+@pytest.mark.slow
 def test_a_relative_path_leads_to_the_same_weights(run, monkeypatch):
     monkeypatch.chdir(run.path.parent)
     found, expected = load_run(run.path.name).params(0), run.params(0)

@@ -78,6 +78,7 @@ def test_clouds_are_the_points_of_the_records(prepared, raw):
         assert np.isnan(data.clouds.landmarks[index]).all(axis=1).sum() == 21
 
 
+@pytest.mark.slow
 def test_maps_of_a_data_set_of_points_are_the_rendered_ones(prepared):
     points, maps = load(settings(prepared)), load(settings(prepared, "maps"))
     assert maps.clouds is None and maps.faces.maps is maps.maps

@@ -72,6 +72,7 @@ def test_the_door_makes_of_bytes_and_millimetres_what_imagenet_weights_expect():
     np.testing.assert_array_equal(stacked, np.concatenate([images["texture"], images["depth"]], -1))
 
 
+@pytest.mark.slow
 def test_starting_weights_follow_their_laws(two_folds):
     _, params, stats = two_folds
     flat = {".".join(map(str, path)): np.asarray(leaf[...]) for path, leaf in nnx.to_flat_state(params)}

@@ -58,6 +58,7 @@ def test_lowerings_agree_with_the_library_fold_by_fold(name, geometry):
             np.testing.assert_allclose(got[fold], want, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("geometry", GEOMETRIES)
 def test_one_set_of_weights(geometry):
     inputs, kernel, strides, padding = _problem(geometry)

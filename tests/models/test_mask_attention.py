@@ -84,6 +84,7 @@ def test_rounding_is_no_larger_than_of_the_plain_form(dtype, bar):
         assert ours_ < max(bar, 1.5 * theirs)
 
 
+@pytest.mark.slow
 def test_a_gpu_keeps_nothing_of_the_hidden_layer():
     """What its backward pass reads besides the weights is the mask."""
     mask, *weights = (a[0] for a in draw_arguments(1))

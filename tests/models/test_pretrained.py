@@ -207,6 +207,7 @@ def test_a_damaged_ported_folder_is_refused(safetensors_file, tmp_path):
     assert "expected a whole checkpoint" in refusal(out)
 
 
+@pytest.mark.slow
 def test_trunks_start_from_the_weights(published, safetensors_file, blank_model):
     weights = load_pretrained(safetensors_file)
     model = blank_model("afnet")

@@ -17,6 +17,8 @@ from afnet_jax.preprocessing.pipeline import PreprocessingConfig
 from afnet_jax.scans.scan import LANDMARKS
 from tests.points.conftest import cloud_of_points
 
+pytestmark = pytest.mark.slow  # each test compiles a part of the renderer
+
 GRID = grid_of(128)
 
 
@@ -60,7 +62,6 @@ def test_places_within_pixels_are_kept():
     assert nearest.max() < 1e-3
 
 
-@pytest.mark.slow
 def test_a_plane_is_met_exactly_and_spikes_are_left_out():
     points = scattered(16384)
     points[:, 2] = 5 + 0.5 * points[:, 0] - 0.3 * points[:, 1]
@@ -98,7 +99,6 @@ def test_colours_are_interpolated():
     np.testing.assert_allclose(inner(fitted), inner(expected), atol=1.5)
 
 
-@pytest.mark.slow
 def test_the_region_is_the_middle_part_without_holes():
     rows, cols = np.mgrid[0:128, 0:128]
     face = np.hypot((rows - 60) / 50, (cols - 64) / 38) < 1
@@ -142,7 +142,6 @@ def test_spreading_is_a_maximum_filter():
         np.testing.assert_array_equal(each, scipy.ndimage.maximum_filter(image, 5, mode="constant", cval=-9))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("size", [32, 64, 224])
 def test_masks_are_those_of_preprocessing(size):
     """For faces that differ from one another, turned and with landmarks that are missing."""

@@ -64,6 +64,7 @@ def test_the_same_arguments_give_the_same_scan(database):
     assert truth.depth.shape == truth.valid.shape == truth.rgb.shape[:2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("measure", "code", "sign", "least"),
     [

@@ -10,6 +10,8 @@ from afnet_jax.maps import Maps
 from afnet_jax.training.augmentation import augment
 from tests.support.small_training import make_config
 
+pytestmark = pytest.mark.slow  # each test compiles an augmentation
+
 SIZE = 64
 
 
@@ -78,7 +80,6 @@ def test_what_a_shift_brings_in_is_outside_the_face(batch):
     assert (np.asarray(moved.texture)[outside] == 0).all()
 
 
-@pytest.mark.slow
 def test_a_turn_is_what_scipy_makes_of_the_same_angle():
     """Of a smooth image, since both interpolate linearly; the angle is drawn, and found again by the best match."""
     rng = np.random.default_rng(3)
@@ -225,7 +226,6 @@ def test_each_reach_gives_other_shifts():
     assert reached == list(range(1, 16))
 
 
-@pytest.mark.slow
 def test_shifts_are_drawn_by_the_key_whether_compiled_or_side_by_side():
     faces, keys = _face(64), jax.random.split(jax.random.key(5), 3)
     train = make_config(**{"train.max_shift": 5}).train

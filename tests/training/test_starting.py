@@ -64,12 +64,14 @@ def test_another_variant_takes_what_fits(texture):
     assert "trunks.depth" in told and "importance_weights" in told and "trunks.texture" not in told
 
 
+@pytest.mark.slow
 def test_weights_of_nothing_in_common_are_refused(texture):
     strange = weights_of({"other": {"kernel": np.ones(3)}}, {}, "other.safetensors", {})
     with pytest.raises(WeightsError, match="none fits this network; expected paths such as"):
         strange.fit(*texture)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_file_gives_back_what_was_written(texture, tmp_path, dtype):
     weights = _weights(texture, dataset=DATASET, train=["a"], test=["b"])

@@ -46,6 +46,7 @@ def test_a_face_and_its_mirror_image_are_told_alike(faces):
     np.testing.assert_allclose(both[0], (one + other) / 2, rtol=0, atol=5e-7)
 
 
+@pytest.mark.slow
 def test_smoothed_labels_are_the_cross_entropy_with_them():
     logits, labels = jax.random.normal(jax.random.key(0), (5, 6)), jnp.array([0, 3, 5, 1, 1])
     plain = Trainer(make_config())._cross_entropy(logits, labels)
