@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 # First three columns: mm, mean over synthetic faces of the public ICT-FaceKit model, symmetric, rounded to 0.5 mm;
 # for a left point x changes its sign. Last three: by how many mm a landmark strays from its place along x, y and z.
 # Eyes and nose keep their place whatever the expression, mouth and chin do not; the brows move too, but by less than
-# they steady the pitch. What marks lie on steep flanks (wings of the nose, outer brows) slips along them, whoever or
+# they steady the pitch. Marks on steep flanks (wings of the nose, outer brows) slip along them, whoever or
 # whatever sets them, and the middle of a brow slips along the brow.
 _HALF = {
     "brow_outer": (-57.5, 14.5, -11.0, 2.2, 2.5, 3.8),
@@ -154,10 +154,10 @@ def _check_size(source: np.ndarray, target: np.ndarray, weights: np.ndarray) -> 
 
 
 def _check_fit(source, target, prior, residuals, names) -> None:
-    rms = _spread(residuals, prior)
+    rms = _rms(residuals, prior)
     mirrored, shift = _kabsch(source, target, prior, mirror=True)
     mirrored_residuals = np.linalg.norm(source @ mirrored.T + shift - target, axis=1)
-    mirrored_rms = _spread(mirrored_residuals, prior)
+    mirrored_rms = _rms(mirrored_residuals, prior)
     if mirrored_rms < 0.7 * rms and mirrored_rms < _MAX_RESIDUAL:
         raise AlignmentFault("the landmarks fit a mirrored face: left and right, or the sign of an axis, are exchanged")
     if rms > _MAX_RESIDUAL:
@@ -168,7 +168,7 @@ def _check_fit(source, target, prior, residuals, names) -> None:
         )
 
 
-def _spread(residuals: np.ndarray, weights: np.ndarray) -> float:
+def _rms(residuals: np.ndarray, weights: np.ndarray) -> float:
     """Weighted RMS of residuals, mm, of which none counts as more than _FURTHEST: a chin may drop by 40 mm."""
     return float(np.sqrt(np.average(np.minimum(residuals, _FURTHEST) ** 2, weights=weights)))
 

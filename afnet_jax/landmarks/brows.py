@@ -24,7 +24,7 @@ _USUAL, _BENT = 5.0, 4.0  # mm: standard deviations of a move, and of its change
 _PRIOR = 0.03  # contrast that a move of so much costs
 _LIDS = 8.0  # mm above the corners of the eye: below it, lashes and lids are dark, too
 _LEAST_CONTRAST = 0.14  # of a band to the skin around it, as a share of the skin's brightness
-_LEAST_CHANNEL = 10.0  # of 255: darker skin is no measure
+_LEAST_LIGHT = 10.0  # of 255: darker skin is no measure
 _SAME_SURFACE = 12.0  # mm between the heights of the old place and the new one
 
 
@@ -60,13 +60,13 @@ def _contrast(mesh: TexturedMesh, raster: Raster) -> np.ndarray:
     light = rgb.mean(axis=-1, dtype=np.float64) * seen
 
     def mean(*deviations: float) -> np.ndarray:
-        smooth = (scipy.ndimage.gaussian_filter(image, np.divide(deviations, _GRID.step)) for image in (light, seen))
-        total, share = smooth
+        pixels = np.divide(deviations, _GRID.step)
+        total, share = (scipy.ndimage.gaussian_filter(image, pixels) for image in (light, seen))
         return total / np.maximum(share, 0.05)
 
     darker = mean(_AROUND, _ALONG) - mean(_BAND, _ALONG)
     near_seen = scipy.ndimage.gaussian_filter(seen, _ALONG / _GRID.step) > 0.5
-    return np.where(near_seen, darker / np.maximum(mean(_SKIN, _SKIN), _LEAST_CHANNEL), 0.0)
+    return np.where(near_seen, darker / np.maximum(mean(_SKIN, _SKIN), _LEAST_LIGHT), 0.0)
 
 
 def _best_moves(contrast: np.ndarray, brow: np.ndarray, corners: np.ndarray) -> np.ndarray | None:

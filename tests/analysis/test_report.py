@@ -15,7 +15,7 @@ from afnet_jax.analysis.summary import summarize
 from afnet_jax.runs.folder import write_baselines
 from tests.support.finished_run import FOLDS, make_config, splits_of, write_run
 
-pytestmark = pytest.mark.slow  # a run is trained first
+pytestmark = pytest.mark.slow  # a run and its page are made first
 
 _VOID = {"meta", "link", "img", "br"}
 
