@@ -105,7 +105,7 @@ def _map_augmentation_checks(train: ConfigDict, size: int) -> Iterator[Check]:
         yield Check(f"train.{name}", train[name], good, expected)
     for name in ("colour_jitter", "max_zoom", "tint", "noise"):
         yield _share(f"train.{name}", train[name])
-    for name in ("grey", "erase"):
+    for name in ("grey", "erase", "swap_masks"):
         yield _share(f"train.{name}", train[name], whole=True)
 
 

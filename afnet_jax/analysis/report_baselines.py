@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from afnet_jax.analysis import report_charts
 from afnet_jax.analysis.baselines import are_of, best_of, verdict
+from afnet_jax.analysis.reliance import told
 from afnet_jax.analysis.run import Run
 from afnet_jax.analysis.tables import baselines_table
 from afnet_jax.errors import RunError
@@ -37,8 +38,9 @@ def baselines_section(run: Run) -> str:
         for name, model in stored["models"].items()
         if "reason" in model
     )
+    rests = stored.get("rests_on")  # which `afnet compare` alone finds out
     return (
-        paragraph(verdict(stored))
+        paragraph(verdict(stored) + (f" {told(rests)}" if rests else ""))
         + paragraph(lead, soft=True)
         + figure(chart, f"{stored_rounds(stored, run)}.{_who_placed(stored)}")
         + table(listed.title, listed.columns, listed.rows)

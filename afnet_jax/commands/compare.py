@@ -2,6 +2,7 @@
 
     afnet compare --workdir=runs/synthetic
 
+Then asks what the network rests on: how often it is right where one input of a scan is another scan's.
 Writes baselines.json into the run's folder and shows the models in its report.html. A run does so at its end for its
 first rounds, up to some 20 folds; this command for all that are complete, or the first so many (--rounds).
 """
@@ -15,10 +16,12 @@ from afnet_jax.commands.command_line import command_parser, positive, report_fau
 
 def _main(arguments: argparse.Namespace) -> None:
     from afnet_jax.analysis.baselines import run_baselines, verdict  # not above: --help must not wait for JAX
+    from afnet_jax.analysis.reliance import rests_on, told
     from afnet_jax.analysis.report import write_report
     from afnet_jax.analysis.run import load_run
     from afnet_jax.analysis.tables import baselines_table
     from afnet_jax.datasets.loading import load
+    from afnet_jax.errors import RunError
     from afnet_jax.runs.folder import write_baselines
 
     run = load_run(arguments.workdir)
@@ -28,10 +31,16 @@ def _main(arguments: argparse.Namespace) -> None:
         dataset.data_dir = arguments.data_dir
     data = load(dataset, run.config.model.modalities)
     baselines = run_baselines(run, data, most_rounds=arguments.rounds)
+    try:
+        baselines["rests_on"] = rests_on(run, data)
+        rests = told(baselines["rests_on"])
+    except RunError as error:  # weights that were not kept, or points
+        rests = f"Not told what the network rests on: {error}"
     write_baselines(run.path, baselines)
     write_report(run, data)
     print(baselines_table(baselines, run.config.variant).to_text())
     print(verdict(baselines))
+    print(rests)
 
 
 def main() -> int:

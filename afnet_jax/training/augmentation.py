@@ -1,4 +1,4 @@
-"""Maps changed at random while a network learns: mirrored, turned, shifted, in other light and by other scanners.
+"""Maps changed at random while a network learns: mirrored, turned, shifted, in other light, with others' masks.
 
 Shapes: B scans of a batch, (H, W) of a map.
 """
@@ -26,6 +26,8 @@ def augment(maps: Maps, key: jax.Array, train: ConfigDict) -> Maps:
     flip_key, shift_key, colour_key = jax.random.split(key, 3)
     turn_key, look_key = jax.random.split(jax.random.fold_in(key, 1))
     count = maps.texture.shape[0]
+    if train.swap_masks:
+        maps = _swap_masks(maps, jax.random.fold_in(key, 2), train.swap_masks)
     if train.flip:
         chosen = jax.random.bernoulli(flip_key, shape=(count, 1, 1, 1))
         maps = jax.tree.map(lambda turned, m: jnp.where(chosen, turned, m), mirrored(maps), maps)
@@ -43,6 +45,15 @@ def augment(maps: Maps, key: jax.Array, train: ConfigDict) -> Maps:
         inside = ~jnp.isnan(maps.depth)
         maps = maps._replace(texture=jnp.where(inside, changed, maps.texture))
     return change_appearance(maps, look_key, train)
+
+
+def _swap_masks(maps: Maps, key: jax.Array, share: float) -> Maps:
+    """Gives this share of the scans the masks of the scan before it; a batch has no order.
+
+    By eq. 1 a mask alone says where brows, nose and mouth lie, which is learned long before the images are.
+    """
+    swapped = jax.random.bernoulli(key, share, (maps.texture.shape[0], 1, 1, 1))
+    return _changed(maps, lambda m, each: m if each.scale == 1 else jnp.where(swapped, jnp.roll(m, 1, axis=0), m))
 
 
 def _changed(maps: Maps, change: Callable[[jax.Array, InputMap], jax.Array]) -> Maps:

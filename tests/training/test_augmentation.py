@@ -105,6 +105,21 @@ def test_a_larger_face_is_deeper_in_proportion():
     np.testing.assert_allclose(np.diff(zoomed, axis=2), 1.0, atol=0.05)
 
 
+def test_this_share_of_the_scans_sees_the_masks_of_another():
+    count = 400
+    masks = {
+        f"mask{k}": jnp.arange(count, dtype=jnp.float32)[:, None, None, None] * jnp.ones((SIZE // (4 * k),) * 2 + (1,))
+        for k in (1, 2)
+    }
+    swapped = _augmented(_face(count)._replace(**masks), swap_masks=0.3)
+    whose = np.asarray(swapped.mask1, int)[:, 0, 0, 0]
+    np.testing.assert_array_equal(np.asarray(swapped.mask2, int)[:, 0, 0, 0], whose)  # both of the same scan
+    assert 0.22 < (whose != np.arange(count)).mean() < 0.38
+    assert np.unique(
+        np.asarray(_augmented(_face(4)._replace(**{k: m[:4] for k, m in masks.items()}), swap_masks=1.0).mask1)
+    ).tolist() == [0, 1, 2, 3]
+
+
 LOOKS = {"gamma": 0.5, "tint": 0.3, "grey": 1.0, "noise": 0.1, "noise_mm": 2.0, "blur": 2.0}
 
 
