@@ -150,6 +150,8 @@ def _add_map_augmentation(config: ConfigDict) -> None:
     config.train.max_zoom = 0.0
     # Augmentation: this share of the scans sees the masks of another scan of its batch.
     config.train.swap_masks = 0.0
+    # Augmentation: masks moved as if landmarks were off, each part of a face by itself: deviation in image pixels.
+    config.train.move_masks = 0.0
     # Augmentation: the texture's gamma changed by up to this power of e.
     config.train.gamma = 0.0
     # Augmentation: each of the texture's colours brightened or darkened by up to this share, from 0 to below 1.

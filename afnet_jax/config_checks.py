@@ -99,6 +99,7 @@ def _map_augmentation_checks(train: ConfigDict, size: int) -> Iterator[Check]:
         ("max_shift", 0 <= train.max_shift < size // 2, "0 or more, below half the image"),
         ("max_turn", 0 <= train.max_turn <= 180, "degrees from 0 to 180"),
         ("gamma", 0 <= train.gamma <= 2, "a power of e from 0 to 2"),
+        ("move_masks", 0 <= train.move_masks <= size / 8, "pixels from 0 to an eighth of the image"),
         ("blur", 0 <= train.blur <= size / 8, "pixels from 0 to an eighth of the image"),
         ("noise_mm", 0 <= train.noise_mm < 50, "mm from 0 to below 50"),
     ):

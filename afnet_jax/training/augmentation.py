@@ -28,6 +28,9 @@ def augment(maps: Maps, key: jax.Array, train: ConfigDict) -> Maps:
     count = maps.texture.shape[0]
     if train.swap_masks:
         maps = _swap_masks(maps, jax.random.fold_in(key, 2), train.swap_masks)
+    if train.move_masks:
+        moves = train.move_masks * jax.random.normal(jax.random.fold_in(key, 3), (count, 3, 3, 2))
+        maps = _changed(maps, lambda m, each: m if each.scale == 1 else _bend(m, moves * each.scale))
     if train.flip:
         chosen = jax.random.bernoulli(flip_key, shape=(count, 1, 1, 1))
         maps = jax.tree.map(lambda turned, m: jnp.where(chosen, turned, m), mirrored(maps), maps)
@@ -54,6 +57,19 @@ def _swap_masks(maps: Maps, key: jax.Array, share: float) -> Maps:
     """
     swapped = jax.random.bernoulli(key, share, (maps.texture.shape[0], 1, 1, 1))
     return _changed(maps, lambda m, each: m if each.scale == 1 else jnp.where(swapped, jnp.roll(m, 1, axis=0), m))
+
+
+def _bend(masks: jax.Array, moves: jax.Array) -> jax.Array:
+    """Moves 3 × 3 evenly spread places of (B, H, W, 1) masks by (B, 3, 3, 2) pixels down and right, others between."""
+    count, height, width = masks.shape[:3]
+    fields = jax.image.resize(moves, (count, height, width, 2), "linear")
+    row, col = jnp.meshgrid(jnp.arange(height), jnp.arange(width), indexing="ij")
+
+    def one(mask, field):
+        sources = [row - field[..., 0], col - field[..., 1]]
+        return jax.scipy.ndimage.map_coordinates(mask[..., 0].astype(jnp.float32), sources, order=1)[..., None]
+
+    return jax.vmap(one)(masks, fields).astype(masks.dtype)
 
 
 def _changed(maps: Maps, change: Callable[[jax.Array, InputMap], jax.Array]) -> Maps:

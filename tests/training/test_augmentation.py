@@ -120,6 +120,19 @@ def test_this_share_of_the_scans_sees_the_masks_of_another():
     ).tolist() == [0, 1, 2, 3]
 
 
+def test_masks_move_by_the_deviation_that_was_asked_for_and_images_stay():
+    """A mask that holds each pixel's row shows from which row it came."""
+    count, row = 400, np.broadcast_to(np.arange(16.0)[:, None, None], (16, 16, 1))
+    faces = _face(count)._replace(mask1=jnp.asarray(np.broadcast_to(row, (count, 16, 16, 1)), jnp.float32))
+    moved = _augmented(faces, move_masks=2.0)
+    np.testing.assert_array_equal(moved.texture, faces.texture)
+    np.testing.assert_array_equal(moved.depth, faces.depth)
+    by = SIZE / 16 * (row - np.asarray(moved.mask1))[..., 0]  # pixels of the image
+    above, below = by[:, 2, 2], by[:, 13, 13]  # beside two of the nine places: those between move less
+    np.testing.assert_allclose([above.std(), below.std()], 2.0, rtol=0.15)
+    assert abs(above.mean()) < 0.4 and abs(np.corrcoef(above, below)[0, 1]) < 0.2
+
+
 LOOKS = {"gamma": 0.5, "tint": 0.3, "grey": 1.0, "noise": 0.1, "noise_mm": 2.0, "blur": 2.0}
 
 
