@@ -23,6 +23,7 @@ import numpy as np
 from afnet_jax import protocol
 from afnet_jax.analysis.baselines import predict_folds, together
 from afnet_jax.analysis.calibration import run_calibration
+from afnet_jax.analysis.reliance import exchanged, inputs_of
 from afnet_jax.analysis.run import load_run
 from afnet_jax.analysis.significance import compare, corrected_t_test
 from afnet_jax.config import default_config, validate
@@ -73,8 +74,11 @@ def draw_folds(subjects: np.ndarray, rounds: int) -> tuple[protocol.Fold, ...]:
     return tuple(folds)
 
 
-def zero_shot(start: Path, data: FaceDataset) -> np.ndarray:
-    """(N,) whether each scan is told right by the pretrained network alone, with and without its mirror image."""
+def zero_shot(start: Path, data: FaceDataset) -> dict[str, np.ndarray]:
+    """By row: (N,) whether the pretrained network alone, with and without its mirror image, tells each scan right.
+
+    The further rows give every scan one input of the scan before it, by id.
+    """
     settings = default_config().model
     with settings.unlocked():
         settings.mirror = True
@@ -83,11 +87,19 @@ def zero_shot(start: Path, data: FaceDataset) -> np.ndarray:
     params, stats = Network(settings, load_weights(start)).init(jax.random.key(0))
     assert load_weights(start).fit(*shapes).taken == len(jax.tree.leaves(shapes))
     logits = jax.jit(network.logits)
-    rows = [
-        np.asarray(logits(params, stats, jax.tree.map(lambda m, k=k: jnp.asarray(m[k : k + 30]), data.maps)))
-        for k in range(0, len(data.labels), 30)
-    ]
-    return np.concatenate(rows).argmax(-1) == data.labels
+
+    def right(maps: Maps) -> np.ndarray:
+        rows = [
+            np.asarray(logits(params, stats, jax.tree.map(lambda m, k=k: jnp.asarray(m[k : k + 30]), maps)))
+            for k in range(0, len(data.labels), 30)
+        ]
+        return np.concatenate(rows).argmax(-1) == data.labels
+
+    before = np.roll(np.arange(len(data.labels)), 1)
+    others = inputs_of(settings.modalities).items()
+    return {"zero-shot": right(data.maps)} | {
+        f"another's {name}": right(exchanged(data.maps, inputs, before)) for name, inputs in others
+    }
 
 
 def config_of(arm: str, size: int, splits: Path, start: Path | None, changes: dict[str, Any]):
@@ -128,10 +140,10 @@ def main() -> None:
     of_marks = accuracies(linear, folds)
     rows = {"landmarks": _row(of_marks, folds)}
     if arguments.start:  # before anything is trained: what they know already
-        right = zero_shot(arguments.start, data)
-        of_fold = np.array([right[np.isin(data.subjects, fold.test)].mean() for fold in folds])
-        rows["zero-shot"] = {"accuracy": float(right.mean()), "per_round": [float(right.mean())]}
-        rows["zero-shot"]["standard_error"] = float(of_fold[:FOLDS].std(ddof=1) / FOLDS**0.5)  # over subjects
+        for name, right in zero_shot(arguments.start, data).items():
+            of_fold = np.array([right[np.isin(data.subjects, fold.test)].mean() for fold in folds])
+            rows[name] = {"accuracy": float(right.mean()), "per_round": [float(right.mean())]}
+            rows[name]["standard_error"] = float(of_fold[:FOLDS].std(ddof=1) / FOLDS**0.5)  # over subjects
     _print(rows)
     runs = {}
     for arm in arguments.arms.split(","):
