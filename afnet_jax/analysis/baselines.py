@@ -1,7 +1,7 @@
 """Linear models on the splits of a run: what its network must beat to earn its cost.
 
 Multinomial logistic regression (C = 0.1) on standardised features: the landmarks' places in the canonical frame, which
-no network sees; depth and grey, reduced to 32×32 pixels.
+a network sees as masks alone; depth and grey, reduced to 32×32 pixels.
 """
 
 from __future__ import annotations

@@ -29,9 +29,9 @@ def baselines_section(run: Run) -> str:
     chart = report_charts.bars(title, shares, y_label="accuracy", paler=linear)
     listed = baselines_table(stored, run.config.variant)
     lead = (
-        "Logistic regression on the places of the landmarks, which the network does not see, and on 32×32 pixels of "
-        "depth, of grey, and of both; trained and tested on the same subjects as the network. “Together” is the "
-        "product of the network’s probabilities and those of the regression on landmarks."
+        "Logistic regression on the places of the landmarks, which the network sees as masks alone, and on 32×32 "
+        "pixels of depth, of grey, and of both; trained and tested on the same subjects as the network. “Together” is "
+        "the product of the network’s probabilities and those of the regression on landmarks."
     )
     absent = "".join(
         paragraph(f"No linear model on {name}: {model['reason']}.")

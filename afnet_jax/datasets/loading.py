@@ -45,7 +45,7 @@ class FaceDataset:
         subjects: (N,) str.
         levels: (N,) int64, 0 where the database has none.
         landmarks: (N, 22, 3) float64 canonical mm in the order of LANDMARKS, NaN where a scan has none of that name;
-            no network sees them. None where the data set is not one of records.
+            a network sees their masks alone. None where the data set is not one of records.
         landmarks_found: (N,) bool, whether a scan's landmarks were found on its surface rather than given by a file.
         streamed: whether the maps are too large for the device, or for memory, and are read as they are needed.
         clouds: raw points, where the network's inputs are rendered from them; None where they are maps.

@@ -9,6 +9,7 @@ import pytest
 from afnet_jax.analysis import load_run
 from afnet_jax.analysis.reliance import UNCHANGED, exchanged, inputs_of, rests_on, told
 from afnet_jax.analysis.run import Run
+from afnet_jax.commands.compare import main
 from afnet_jax.errors import RunError
 from tests.support.finished_run import make_config, write_run
 
@@ -74,3 +75,12 @@ def test_weights_that_are_not_there_are_told(tmp_path, faces):
     bare = load_run(write_run(tmp_path / "run", faces, make_config()))
     with pytest.raises(RunError, match="are not stored"):
         rests_on(bare, faces)
+
+
+def test_the_command_tells_it_and_shows_it_in_the_report(tmp_path, faces, call, monkeypatch):
+    folder = write_run(tmp_path, faces, make_config(), weights=True)
+    monkeypatch.setattr("afnet_jax.datasets.loading.load", lambda *_: faces)
+    done = call(main, f"--workdir={folder}")
+    found = load_run(folder).baselines["rests_on"]
+    assert done.returncode == 0 and done.stdout.splitlines()[-1] == told(found)
+    assert told(found) in (folder / "report.html").read_text().replace("&#x27;", "'")
