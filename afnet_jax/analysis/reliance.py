@@ -82,9 +82,6 @@ def _parts(maps: Maps, count: int):
 
 
 def told(found: dict[str, float]) -> str:
-    """Returns in a sentence what exchanging the inputs costs."""
-    costs = [f"{name} {100 * share:.1f} %" for name, share in found.items() if name != UNCHANGED]
-    return (
-        f"Where an input is another face's, the networks are right less often than {100 * found[UNCHANGED]:.1f} %: "
-        + (", ".join(costs) + ".")
-    )
+    """Returns in a sentence what exchanging each input leaves of the accuracy."""
+    shares = [f"{100 * share:.1f} % ({name})" for name, share in found.items() if name != UNCHANGED]
+    return f"With an input of another face the networks' {100 * found[UNCHANGED]:.1f} % become {', '.join(shares)}."

@@ -47,7 +47,7 @@ def test_only_what_a_network_looks_at_costs_accuracy(tmp_path, faces, telling, m
             assert accuracy < 0.5, group
         else:
             assert accuracy == 1, group
-    assert "than 100.0 %" in told(found) and f"{groups[0]} {100 * found[groups[0]]:.1f} %" in told(found)
+    assert "100.0 % become " in told(found) and f"{100 * found[groups[0]]:.1f} % ({groups[0]})" in told(found)
 
 
 def test_the_networks_own_accuracy_is_that_of_their_logits(run, faces):
