@@ -1,4 +1,4 @@
-"""What a run's networks rest on: how often they are right where one of their inputs is another face's.
+"""Tells which inputs a run's networks rest on: how often they are right where one of these is another face's.
 
 By permutation (Breiman 2001; "model reliance", Fisher, Rudin & Dominici 2019): an input that tells nothing can be
 exchanged at no cost. Accuracy alone cannot show it: where the masks of eq. 1 tell the expression, as shapes drawn by
