@@ -157,7 +157,8 @@ def run_baselines(run: Run, data: FaceDataset, *, most_rounds: int | None = None
         "difference", that of the network less its own, with "t_test" and "bootstrap" of `significance.Comparison`,
         None where they are not defined. A model whose features the data set lacks has "reason" alone. "together" is the
         network with the model on landmarks (`together`), None where there is none: "accuracy", "difference" and its
-        tests as for a model, and "over_landmarks", what it has over that model alone. `afnet compare` adds "rests_on" (`reliance.rests_on`).
+        tests as for a model, and "over_landmarks", what it has over that model alone.
+        `afnet compare` adds "rests_on" (`reliance.rests_on`).
 
     Raises:
         RunError: no round is complete, or the data set is not the run's.
