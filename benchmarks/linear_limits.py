@@ -5,7 +5,8 @@ python -m benchmarks.linear_limits bosphorus_format.npz
 Fisher's linear discriminant analysis measures distances by the covariance within the classes, and so counts the ways
 in which people differ for little; its covariance is shrunk towards a sphere by a fixed 0.3. It sees the landmarks, the
 gradients of depth and of grey at every second pixel, and all of them; once more on fewer subjects, which tells what
-more people would bring. Folds, rounds and file are those of `benchmarks.transfer`.
+more people would bring. All scans, tested ones too, say how features are scaled, without their labels. Folds, rounds
+and file are those of `benchmarks.transfer`.
 """
 
 from __future__ import annotations

@@ -6,10 +6,10 @@ Both files hold the same scans of 50 people (fields as `points_of` and `maps_of`
 AFNet-M for equally many steps, on the same 5 subject-disjoint folds of each round: from random weights by the recipe of
 configs/synthetic.py, which mirrors the maps of both arms, turns and scales them a little, or from pretrained weights
 (--start) by that of configs/finetune.py without its augmentation of maps. The points' arm has --augment beside it. A
-round has folds and seeds of its own. The runs stay in the workdir, and go on
-where they stopped. Then every network predicts its test scans: as they are, and turned about a random axis by up to 20
-degrees (the same turns for both arms). The network that learned from the host's maps sees turned heads as renderings,
-for a host's map cannot be turned; how it does on renderings of heads as they are is told, too.
+round has folds and seeds of its own. The runs stay in the workdir, and go on where they stopped. Then every network
+predicts its test scans: as they are, and turned about a random axis by up to 20 degrees (the same turns for both arms).
+The network that learned from the host's maps sees turned heads as renderings, for a host's map cannot be turned; how it
+does on renderings of heads as they are is told, too.
 """
 
 from __future__ import annotations

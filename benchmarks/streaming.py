@@ -58,7 +58,7 @@ def benchmark_streaming(*, scans: int, image_size: int, batch: int, steps: int, 
             "batch": batch,
             "mib_of_maps": scans * scan_bytes(image_size, ()) / 2**20,
             "scans_per_second": steps * batch / statistics.median(seconds),
-            "share_of_memorys_rate": statistics.median(ratios) if name == "stream" else 1.0,
+            "share_of_rate_in_memory": statistics.median(ratios) if name == "stream" else 1.0,
             "standard_error": statistics.stdev(ratios) / repeats**0.5 if name == "stream" else None,
         }
         for name, seconds in taken.items()
