@@ -2,14 +2,15 @@
 
     python -m benchmarks.points_comparison --maps=MAPS.npz --points=POINTS.npz --workdir=DIR --json=FILE [--rounds=3]
 
-Both files hold the same scans of 50 people (fields as `points_of` and `maps_of` below read them). Each arm trains 64 px
-AFNet-M for equally many steps, on the same 5 subject-disjoint folds of each round: from random weights by the recipe of
-configs/synthetic.py, which mirrors the maps of both arms, turns and scales them a little, or from pretrained weights
-(--start) by that of configs/finetune.py without its augmentation of maps. The points' arm has --augment beside it. A
-round has folds and seeds of its own. The runs stay in the workdir, and go on where they stopped. Then every network
-predicts its test scans: as they are, and turned about a random axis by up to 20 degrees (the same turns for both arms).
-The network that learned from the host's maps sees turned heads as renderings, for a host's map cannot be turned; how it
-does on renderings of heads as they are is told, too.
+Both files hold the same scans of 50 people (fields as `points_of` below and `transfer.read_maps` read them). Each arm
+trains 64 px AFNet-M for equally many steps, on the same 5 subject-disjoint folds of each round: from random weights by
+the recipe of configs/synthetic.py, which mirrors the maps of all arms and turns and scales them a little ("mirrored"
+maps are mirrored alone), or from pretrained weights (--start) by that of configs/finetune.py without its augmentation
+of maps. The points' arm has --augment beside it, and is tested against the others and against logistic regression on
+the scans' landmarks. A round has folds and seeds of its own. The runs stay in the workdir, and go on where they
+stopped. Then every network predicts its test scans: as they are, and turned about a random axis by up to 20 degrees
+(the same turns for all arms). The network that learned from the host's maps sees turned heads as renderings, for a
+host's map cannot be turned; how it does on renderings of heads as they are is told, too.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from scipy.spatial.transform import Rotation
 
+from afnet_jax.analysis.baselines import predict_folds
 from afnet_jax.analysis.run import Run
 from afnet_jax.analysis.significance import corrected_t_test
 from afnet_jax.commands.command_line import command_parser, report_faults
@@ -39,6 +41,7 @@ from afnet_jax.points.rendering import render_all
 from afnet_jax.recipes import shipped_config
 from afnet_jax.scans.scan import LANDMARKS
 from afnet_jax.sha256 import digest_of_file
+from benchmarks import transfer
 
 SIZE = 64
 TURN = 20.0  # degrees at most
@@ -75,21 +78,9 @@ _MAPS_AS_THEY_ARE = {
     "train.max_zoom": 0.0,
     "train.colour_jitter": 0.0,
 }
+# Arm -> what it sees.
+_ARMS = {"maps": "maps", "mirrored": "maps", "points": "points"}
 _SHUFFLE = 0
-
-
-def maps_of(path: Path) -> FaceDataset:
-    """The host's maps: texture_64, depth_64, mask1_64, mask2_64, label, subject, scan_id, level."""
-    with np.load(path) as file:
-        maps = Maps(*(file[f"{name}_{SIZE}"] for name in ("texture", "depth", "mask1", "mask2")))
-        order = np.argsort(file["scan_id"])
-        return FaceDataset(
-            jax.tree.map(lambda m: m[order], maps),
-            file["label"].astype(np.int32)[order],
-            file["scan_id"][order],
-            file["subject"][order],
-            np.zeros(len(order), np.int64),
-        )
 
 
 def points_of(path: Path) -> FaceDataset:
@@ -115,22 +106,24 @@ def points_of(path: Path) -> FaceDataset:
 
 
 def config_of(arm: str, rounds: int, epochs: int, start: Path | None, augment: dict[str, float]) -> ConfigDict:
-    """Settings of an arm, "maps" or "points"."""
+    """Settings of an arm, a name in _ARMS."""
     config = database_config("synthetic")
     if start:
         config = shipped_config("finetune")
         config.update_from_flattened_dict({"model.start_from": str(start), "model.mirror": False, **_MAPS_AS_THEY_ARE})
     config.update_from_flattened_dict(
         {
-            "dataset.name": f"{arm}_of_the_same",
+            "dataset.name": f"{_ARMS[arm]}_of_the_same",
             "dataset.image_size": SIZE,
-            "dataset.input": arm,
+            "dataset.input": _ARMS[arm],
             "protocol.rounds": rounds,
             "train.epochs": epochs,
             "train.evaluate_every": epochs,
             "train.keep_rounds": -1,
         }
     )
+    if arm == "mirrored":
+        config.update_from_flattened_dict(_MAPS_AS_THEY_ARE | {"train.flip": True})
     if arm == "points":
         config.train.augment.update(augment)
     return config
@@ -165,9 +158,17 @@ def accuracies(run: Run, data: FaceDataset, maps: Maps) -> dict[tuple[int, int],
 
 
 def compare(
-    maps: Path, points: Path, workdir: Path, rounds: int, epochs: int, start: Path | None, augment: dict[str, float]
+    maps: Path,
+    points: Path,
+    workdir: Path,
+    rounds: int,
+    epochs: int,
+    start: Path | None,
+    augment: dict[str, float],
+    arms: list[str],
 ) -> dict:
-    data = {"maps": maps_of(maps), "points": points_of(points)}
+    of_maps, marks = transfer.read_maps(maps, SIZE)
+    data = {"maps": of_maps, "points": points_of(points)}
     assert (data["maps"].scan_ids == data["points"].scan_ids).all(), "the files hold other scans"
     turned = turned_maps(data["points"].clouds, TURN, seed=1)
     views = {"as they are": data["points"].maps, "turned": turned}
@@ -175,7 +176,8 @@ def compare(
     if start:
         result["start_sha256"] = digest_of_file(start)
     scores = {}
-    for arm, own in data.items():
+    for arm in arms:
+        own = data[_ARMS[arm]]
         run = run_experiment(config_of(arm, rounds, epochs, start, augment), workdir / arm, data=own)
         seen = {"own input": own.maps, **{f"rendered, {name}": view for name, view in views.items()}}
         scores[arm] = {name: accuracies(run, own, view) for name, view in seen.items()}
@@ -187,11 +189,16 @@ def compare(
             result["arms"][arm]["rendered, as they are"] - result["arms"][arm]["rendered, turned"]
         )
         print(json.dumps({arm: result["arms"][arm]}), flush=True)
-    for name in ("own input", "rendered, turned"):
-        keys = sorted(scores["maps"][name])
-        differences = np.array([scores["points"][name][key] - scores["maps"][name][key] for key in keys])
-        result[f"t-test, {name}"] = dataclasses.asdict(corrected_t_test(differences, 1 / 4))
-        print(name, result[f"t-test, {name}"])
+    folds = run.splits
+    linear = transfer.accuracies(predict_folds(marks, data["points"], folds), folds)
+    scores["landmarks"] = {"own input": {(f.round, f.fold): each for f, each in zip(folds, linear, strict=True)}}
+    result["landmarks"] = _mean(scores["landmarks"]["own input"])
+    for other in [arm for arm in arms if arm != "points"] + ["landmarks"]:
+        for name in scores[other].keys() & {"own input", "rendered, turned"}:
+            keys = sorted(scores[other][name])
+            differences = np.array([scores["points"][name][key] - scores[other][name][key] for key in keys])
+            result[f"points against {other}, {name}"] = dataclasses.asdict(corrected_t_test(differences, 1 / 4))
+            print(other, name, result[f"points against {other}, {name}"])
     return result
 
 
@@ -207,13 +214,23 @@ def main() -> int:
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--start", type=user_path, metavar="FILE", help="pretrained weights (default: random ones)")
     parser.add_argument("--augment", choices=list(_AUGMENTATIONS), default="strong", help="what the points undergo")
+    parser.add_argument("--arms", default="maps,points", help=f"some of {', '.join(_ARMS)}; points is one of them")
     parser.add_argument("--strength", type=float, default=1.0, help="share of it")
     given = parser.parse_args()
 
     def measure() -> None:
         start_with_huge_pages()  # as every run does
         augment = strengths(given.augment, given.strength)
-        result = compare(given.maps, given.points, given.workdir, given.rounds, given.epochs, given.start, augment)
+        result = compare(
+            given.maps,
+            given.points,
+            given.workdir,
+            given.rounds,
+            given.epochs,
+            given.start,
+            augment,
+            given.arms.split(","),
+        )
         given.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
     return report_faults(measure)
