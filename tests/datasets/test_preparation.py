@@ -146,7 +146,8 @@ def test_workers_import_neither_jax_nor_tfds():
 
 
 INTERRUPTED = """
-import sys; sys.path.insert(0, {root!r})
+import signal, sys; sys.path.insert(0, {root!r})
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs start with it ignored
 from afnet_jax.datasets.preparation import prepare
 from tests.support.quick_preprocessing import slow_maps
 if __name__ == "__main__":
