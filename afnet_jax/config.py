@@ -196,7 +196,8 @@ def _add_point_augmentation(config: ConfigDict) -> None:
 
 
 def _add_execution(config: ConfigDict) -> None:
-    """Adds how the work is laid out, watched and saved; no training's result depends on these fields."""
+    """Adds how the work is laid out, watched and saved; no training's result depends on these fields, but for
+    rounding on train.folds_per_call."""
     # Trainings that run side by side: a number, or "auto" for as many as fit the device's memory, up to 20 a device.
     config.train.folds_per_group = "auto"
     # How many trainings one call of the compiled program takes: a number, or "auto" (1 per CPU device, all elsewhere).

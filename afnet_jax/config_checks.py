@@ -33,7 +33,8 @@ def checks_of(config: ConfigDict) -> Iterator[Check]:
     yield from _point_augmentation_checks(config.train.augment, config.dataset.input)
     yield from _execution_checks(config.train)
     yield from _processes_checks(config.distributed)
-    yield _at_least("seed", config.seed, 0)
+    # JAX's keys are of 32 bits: a larger seed would repeat the run of a smaller one.
+    yield Check("seed", config.seed, 0 <= config.seed < 2**32, "a whole number from 0 to 4294967295")
 
 
 def _one_of(field: str, found: Any, choices: tuple[str, ...]) -> Check:

@@ -21,6 +21,10 @@ class RunError(AFNetError):
     """A run folder that cannot be continued, evaluated or analysed."""
 
 
+class Interrupted(RunError):
+    """The run was asked to stop, has saved its state and can go on."""
+
+
 class WeightsError(AFNetError):
     """Pretrained weights that are missing, damaged or of another network."""
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from afnet_jax.errors import ConfigError
 from afnet_jax.paths import user_path
+from afnet_jax.scans.scan import EXPRESSIONS
 
 # Streams of random numbers that must not depend on one another.
 _SELECTION, _PARTITION = 0, 1
@@ -38,16 +39,15 @@ class Fold:
     test: tuple[str, ...]
 
 
-def complete_subjects(subjects: Iterable[str], labels: Iterable[int], num_classes: int = 6) -> tuple[str, ...]:
+def complete_subjects(subjects: Iterable[str], labels: Iterable[int]) -> tuple[str, ...]:
     """Ids of those who show every expression (63 of 105 in Bosphorus), sorted.
 
     Args:
         subjects: subject id of each scan.
         labels: label of each scan.
-        num_classes: how many different labels make a subject complete.
     """
     distinct = Counter(subject for subject, _ in set(zip(subjects, labels, strict=True)))
-    return tuple(sorted(subject for subject, count in distinct.items() if count == num_classes))
+    return tuple(sorted(subject for subject, count in distinct.items() if count == len(EXPRESSIONS)))
 
 
 def draw_folds(

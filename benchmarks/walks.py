@@ -30,7 +30,7 @@ import optax
 
 from afnet_jax.config import default_config
 from afnet_jax.datasets.loading import FaceDataset
-from afnet_jax.errors import RunError
+from afnet_jax.errors import Interrupted, RunError
 from afnet_jax.maps import Maps
 from afnet_jax.runs.checkpoint_files import PARTIAL, digest_of_arrays
 from afnet_jax.runs.folder import RunFolder, open_checkpoints
@@ -44,6 +44,7 @@ from afnet_jax.training.step import StepMetrics, TrainState
 _SUBJECTS, _FOLDS, _EPOCHS, _BATCH, _SIZE = 8, 4, 12, 4, 8
 # Those that come early are the more likely, or walks would be short.
 _MOMENTS = ("any",) * 2 + ("checkpoint",) * 4 + ("metrics",) * 4 + ("predictions", "last step")
+_STOPPED = 130  # exit status
 _SECONDS_TO_END = 10.0  # of a process that waits for one that has gone
 
 
@@ -164,7 +165,9 @@ class Stretch:
             if process.is_alive():
                 process.kill()
                 process.join()
-        if not stopped and any(process.exitcode for process in started):
+        # The others of several processes end as they can when the first has gone.
+        good = {0, _STOPPED, -signal.SIGKILL, -(self.stopped_by or 0)}
+        if started[0].exitcode not in good or (not stopped and any(process.exitcode for process in started)):
             raise RunError(f"{workdir}: the run failed; see {workdir}.log")
         return self.moment if stopped else ""
 
@@ -186,8 +189,11 @@ def _run(stretch: Stretch, workdir: Path, process: int, address: str) -> None:
     if stretch.stopped_by is not None and process == 0:
         _lie_in_wait(stretch, workdir)
     processes.join(config.distributed)
-    with RunFolder(workdir, process=jax.process_index(), processes=jax.process_count()) as folder:
-        train_and_evaluate(config, folder, _data(), program=_program)
+    try:
+        with RunFolder(workdir, process=jax.process_index(), processes=jax.process_count()) as folder:
+            train_and_evaluate(config, folder, _data(), program=_program)
+    except (Interrupted, KeyboardInterrupt):
+        sys.exit(_STOPPED)
 
 
 def _lie_in_wait(stretch: Stretch, workdir: Path) -> None:

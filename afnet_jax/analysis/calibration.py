@@ -58,14 +58,21 @@ def _binned(confidence: np.ndarray, right: np.ndarray) -> Reliability:
     return Reliability(mean, share, count)
 
 
-def error_by_chance(probabilities: np.ndarray, *, seed: int = 0) -> float:
+def error_by_chance(probabilities: np.ndarray, scans: np.ndarray, *, seed: int = 0) -> float:
     """The mean calibration error of so many scans whose probabilities are exactly right: what chance alone leaves.
 
-    The error of few scans is never 0. It is computed here of labels drawn from the probabilities themselves.
+    The error of few scans is never 0. It is computed here of labels drawn from the probabilities themselves, one for
+    each scan, however many rounds it was tested in: more rounds bring no more scans.
+
+    Args:
+        probabilities: (N, 6).
+        scans: (N,) ids.
     """
-    confidence = probabilities.max(-1)
-    draws = np.random.default_rng(seed).random((_DRAWS, len(confidence))) < confidence
-    return float(np.mean([_binned(confidence, right).error for right in draws]))
+    confidence, guess = probabilities.max(-1), probabilities.argmax(-1)
+    ids, scan = np.unique(scans, return_inverse=True)
+    steps, rng = probabilities.cumsum(-1)[:, :-1], np.random.default_rng(seed)
+    draws = (rng.random(len(ids))[scan, None] for _ in range(_DRAWS))
+    return float(np.mean([_binned(confidence, (steps < drawn).sum(-1) == guess).error for drawn in draws]))
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
@@ -120,12 +127,13 @@ def scaled_logits(
     return known, predictions["logits"][known].astype(np.float64) / of_row[known, None]
 
 
-def calibration(logits: np.ndarray, labels: np.ndarray) -> dict:
+def calibration(logits: np.ndarray, labels: np.ndarray, scans: np.ndarray) -> dict:
     """The calibration of N decisions, as it stands in a JSON file.
 
     Args:
         logits: (N, 6), divided by their temperatures where there are any.
         labels: (N,) true expressions.
+        scans: (N,) ids; one that several rounds tested stands there as often.
 
     Returns:
         "ece", the expected calibration error; "ece_by_chance", see `error_by_chance`; "nll", the mean negative
@@ -135,7 +143,7 @@ def calibration(logits: np.ndarray, labels: np.ndarray) -> dict:
     found = reliability(probabilities, labels)
     return {
         "ece": found.error,
-        "ece_by_chance": error_by_chance(probabilities),
+        "ece_by_chance": error_by_chance(probabilities, scans),
         "nll": mean_surprise(logits.astype(np.float64), labels),
         "bins": {
             "confidence": [float(c) if n else None for c, n in zip(found.confidence, found.count, strict=True)],
@@ -165,7 +173,7 @@ def run_calibration(predictions: dict[str, np.ndarray], rounds: Sequence[int]) -
     known, scaled = scaled_logits(rows, temperatures)
     per_round = [[t for (of, _), t in temperatures.items() if of == round_] for round_ in rounds]
     return {
-        **calibration(rows["logits"], rows["label"]),
+        **calibration(rows["logits"], rows["label"], rows["scan_id"]),
         "temperatures": per_round if known.all() else None,
-        "scaled": calibration(scaled, rows["label"]) if known.all() else None,
+        "scaled": calibration(scaled, rows["label"], rows["scan_id"]) if known.all() else None,
     }

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from ml_collections import ConfigDict
 
 from afnet_jax.analysis.evaluation import evaluate_on, remarks
-from afnet_jax.analysis.evaluation_page import in_a_line, write_evaluation
+from afnet_jax.analysis.evaluation_page import between, in_a_line, write_evaluation
 from afnet_jax.analysis.report_page import page
 from afnet_jax.analysis.run import Run
 from afnet_jax.analysis.tables import Table
@@ -17,6 +17,7 @@ from afnet_jax.atomic_files import write_atomically, write_json
 from afnet_jax.datasets.loading import FaceDataset, load
 from afnet_jax.errors import DatasetError, RunError
 from afnet_jax.html_page import Section, paragraph, table, text
+from afnet_jax.runs.folder import is_run_folder
 from afnet_jax.scans.databases import is_database_name, title_of
 from afnet_jax.training.progress import say
 
@@ -51,6 +52,8 @@ def evaluate_all(
     for database in data_dirs:
         if not is_database_name(database):
             raise DatasetError(f"--on={database}: expected the name of a data set: small letters, digits and _")
+    if is_run_folder(out):
+        raise RunError(f"--out={out}: holds a run, whose predictions would be lost; give another folder")
     names = _names(runs)
     loaded: dict[str, FaceDataset] = {}
     found = []
@@ -106,7 +109,7 @@ def cross_table(found: Sequence[dict], names: Sequence[str], databases: Sequence
     rows = []
     for place, name in enumerate(names):
         of_run = found[place * len(databases) : (place + 1) * len(databases)]
-        cells = [f"{100 * each['accuracy']['mean']:.1f}{_between(each)}" for each in of_run]
+        cells = [f"{100 * each['accuracy']['mean']:.1f}{between(each, ' ({}–{})')}" for each in of_run]
         rows.append((name, title_of(of_run[0]["trained_on"]), *cells))
     return Table(
         "cross_database",
@@ -114,11 +117,6 @@ def cross_table(found: Sequence[dict], names: Sequence[str], databases: Sequence
         ("run", "trained on", *map(title_of, databases)),
         tuple(rows),
     )
-
-
-def _between(found: dict) -> str:
-    between = found["accuracy"]["interval"]
-    return f" ({100 * between[0]:.1f}–{100 * between[1]:.1f})" if between else ""
 
 
 def _write_table(found: Sequence[dict], names: Sequence[str], databases: Sequence[str], out: Path) -> None:

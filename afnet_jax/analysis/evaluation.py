@@ -15,12 +15,11 @@ from afnet_jax.analysis.countdown import Countdown
 from afnet_jax.analysis.metrics import complete_rounds, score
 from afnet_jax.analysis.prediction import Predictor
 from afnet_jax.analysis.run import Run
-from afnet_jax.analysis.significance import subject_bootstrap
+from afnet_jax.analysis.significance import CONFIDENCE, subject_bootstrap
 from afnet_jax.datasets.loading import FaceDataset
 from afnet_jax.errors import RunError
 from afnet_jax.runs.start import identity
 
-CONFIDENCE = 0.95
 _SCANS_AT_ONCE = 64
 _LEAST = np.finfo(np.float32).tiny  # of a probability, whose logarithm must be finite
 
@@ -192,7 +191,7 @@ def scores(evaluation: Evaluation) -> dict[str, Any]:
     right = of_mean.argmax(-1) == labels
     zeros = np.zeros(len(labels), int)
     scored = score({"round": zeros, "fold": zeros, "label": labels, "logits": of_mean}, [0])
-    interval, _ = subject_bootstrap(right.astype(float), subjects, confidence=CONFIDENCE)
+    interval, _ = subject_bootstrap(right.astype(float), subjects)
     guesses = evaluation.probabilities.argmax(-1)
     return {
         "run": str(evaluation.run.path),
@@ -219,10 +218,10 @@ def scores(evaluation: Evaluation) -> dict[str, Any]:
             for s in np.unique(subjects)
         },
         "calibration": {
-            **calibration(of_mean, labels),
+            **calibration(of_mean, labels, evaluation.scan_ids),
             "temperature": evaluation.temperature,
             "scaled": evaluation.temperature
-            and calibration(evaluation.log_probabilities(evaluation.temperature), labels),
+            and calibration(evaluation.log_probabilities(evaluation.temperature), labels, evaluation.scan_ids),
         },
         "seen_subjects": list(evaluation.seen),
         "left_out_subjects": list(evaluation.left_out),

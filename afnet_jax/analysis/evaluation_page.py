@@ -12,7 +12,7 @@ from afnet_jax.analysis.report_page import page
 from afnet_jax.analysis.report_predictions import Tested, subjects_section
 from afnet_jax.analysis.report_scores import confusion_section, expressions_section, number
 from afnet_jax.atomic_files import write_arrays_atomically, write_atomically, write_json
-from afnet_jax.html_page import Section, key_figures, paragraph, table
+from afnet_jax.html_page import Section, key_figures, paragraph, table, text
 from afnet_jax.scans.databases import is_synthetic, title_of
 
 
@@ -44,17 +44,15 @@ def in_a_line(found: dict) -> str:
     """Returns the result in a line."""
     return (
         f"{100 * found['accuracy']['mean']:.1f} % of {found['scans']} scans of {found['subjects']} subjects of "
-        f"{title_of(found['tested_on'])}{interval(found)}, by {found['networks']} networks trained on "
-        f"{title_of(found['trained_on'])}"
+        f"{title_of(found['tested_on'])}{between(found, ' (95 % interval {} to {})')}, by {found['networks']} networks "
+        f"trained on {title_of(found['trained_on'])}"
     )
 
 
-def interval(found: dict) -> str:
-    """Returns the interval of the accuracy in brackets; nothing where a single subject has none."""
-    between = found["accuracy"]["interval"]
-    if between is None:
-        return ""
-    return f" ({100 * found['accuracy']['confidence']:.0f} % interval {100 * between[0]:.1f} to {100 * between[1]:.1f})"
+def between(found: dict, form: str) -> str:
+    """Returns the ends of the accuracy's interval, %, in this form; nothing where a single subject has none."""
+    ends = found["accuracy"]["interval"]
+    return form.format(*(f"{100 * end:.1f}" for end in ends)) if ends else ""
 
 
 def _page(evaluation: Evaluation, found: dict) -> str:
@@ -71,23 +69,18 @@ def _page(evaluation: Evaluation, found: dict) -> str:
 
 
 def _lead(evaluation: Evaluation, found: dict) -> str:
-    between = found["accuracy"]["interval"]
-    spread = f"{100 * between[0]:.1f} to {100 * between[1]:.1f}, over subjects" if between else "one subject"
+    spread = between(found, "{} to {}, over subjects") or "one subject"
     figures = [
         ("Accuracy", number(found, "accuracy.mean"), spread),
         ("Scans", number(found, "scans", "{:,}", 1), f"{found['subjects']} subjects"),
         ("Networks", number(found, "networks", "{:,}", 1), f"of round {found['round']} of {evaluation.run.path.name}"),
         ("Calibration error", number(found, "calibration.ece", "{:.3f}", 1), "as trained"),
     ]
-    notice = "".join(f'<p class="notice" role="note">{each}.</p>' for each in map(_escaped, remarks(evaluation)))
+    notice = "".join(f'<p class="notice" role="note">{each}.</p>' for each in map(text, remarks(evaluation)))
     caution = ""
     if is_synthetic(found["tested_on"]):
         caution = paragraph("Synthetic subjects: these accuracies say nothing about those on real faces.", soft=True)
     return key_figures(figures) + notice + caution
-
-
-def _escaped(content: str) -> str:
-    return paragraph(content).removeprefix("<p>").removesuffix("</p>")
 
 
 def _networks(evaluation: Evaluation, found: dict) -> str:

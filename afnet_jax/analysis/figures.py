@@ -24,6 +24,8 @@ from afnet_jax.datasets.loading import FaceDataset
 from afnet_jax.datasets.reduction import stack
 from afnet_jax.errors import RunError
 from afnet_jax.maps import Maps
+from afnet_jax.models.architecture import architecture_of
+from afnet_jax.models.fusion import fusion_of
 from afnet_jax.paths import user_path
 from afnet_jax.preprocessing.pipeline import PreprocessingConfig
 from afnet_jax.quality.thumbnails import relief
@@ -33,7 +35,7 @@ _HEAT = matplotlib.colormaps["inferno"]
 _BLUE, _GREY = "#2b6cb0", "#718096"
 _GRID = PreprocessingConfig().grid
 _GRID_WIDTH = _GRID.size * _GRID.step  # mm that the images span, whatever their size
-_MOST_ROWS = 40  # of a picture of predictions
+MOST_ROWS = 40  # of a picture of predictions
 _STYLE: dict[Any, Any] = {"font.size": 9, "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False}
 
 
@@ -138,8 +140,10 @@ def heat_maps(with_ma: Run, without_ma: Run, data: FaceDataset, round: int = 0) 
         "fig_6": one subject by the networks that never saw them; "fig_6_mean": the mean over all folds' subjects.
 
     Raises:
-        RunError: no fold of the round has a result in both runs, or no weights.
+        RunError: no fold of the round has a result in both runs, no weights, or networks of other trunks.
     """
+    if lacking := {"texture", "depth"} - set(fusion_of(architecture_of(with_ma.config.model)).trunks):
+        raise RunError(f"{with_ma.path}: has no trunk of {' or '.join(sorted(lacking))} to look into")
     both = tested_folds(with_ma.predictions) & tested_folds(without_ma.predictions)
     folds = [fold for fold in with_ma.folds(round) if (round, fold) in both]
     if not folds:
@@ -151,8 +155,8 @@ def heat_maps(with_ma: Run, without_ma: Run, data: FaceDataset, round: int = 0) 
         for name, run in (("without MA", without_ma), ("with MA", with_ma))
     }
     size = maps.texture.shape[2]
-    one = {key: heat[0] for key, heat in _enlarged(explained, size).items()}
-    mean = {key: heat.mean(0) for key, heat in _enlarged(explained, size).items()}
+    enlarged = _enlarged(explained, size)
+    one, mean = ({key: take(heat) for key, heat in enlarged.items()} for take in (lambda h: h[0], lambda h: h.mean(0)))
     faces = {"texture": maps.texture[0], "depth": np.stack([surface(d[..., 0]) for d in maps.depth[0]])}
     averages = {
         "texture": maps.texture.astype(float).mean(0).astype(np.uint8),
@@ -212,13 +216,13 @@ def save_prediction_picture(
 
     Args:
         run, round, fold: whose networks; heat is the mean over them.
-        predictions: the first 40 are drawn.
+        predictions: the first MOST_ROWS are drawn.
         path: a .png, .pdf or .svg.
 
     Raises:
         RunError: the picture cannot be written.
     """
-    predictions = predictions[:_MOST_ROWS]
+    predictions = predictions[:MOST_ROWS]
     maps = stack([p.face.maps for p in predictions])
     heat = mean_heat(run, maps, [int(p.probabilities.argmax()) for p in predictions], round=round, fold=fold)
     with matplotlib.rc_context(_STYLE):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -13,6 +14,7 @@ from typing import overload
 
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 
 from afnet_jax.analysis.doubt import SHARE, doubt_below
 from afnet_jax.analysis.run import Run
@@ -98,36 +100,28 @@ class Prediction:
         )
 
 
+@contextlib.contextmanager
 def read_faces(
-    paths: Sequence[Path | ScanError],
-    image_size: int,
-    databases: Sequence[Database] = (),
-    modalities: Collection[str] = (),
-    source: str = "maps",
-) -> Iterator[Face | ScanError]:
+    paths: Sequence[Path | ScanError], config: ConfigDict, databases: Sequence[Database] = ()
+) -> Iterator[Iterator[Face | ScanError]]:
     """Reads and preprocesses scans; one that cannot be used comes out as its error, in its place.
 
-    The work starts in the background at once, beside whatever the caller does until the first face is asked for.
+    The work starts in the background at once, beside whatever the caller does until the first face is asked for, and
+    ends with the `with` block: what is not begun by then never is.
 
     Args:
         paths: of `find_files`.
-        image_size: edge in pixels of the run's images.
+        config: of the run whose networks will see them.
         databases: as in `find_files`.
-        modalities: of the run's networks.
-        source: config.dataset.input of the run.
     """
+    size, modalities = config.dataset.image_size, config.model.modalities
+    make_maps = functools.partial(_MAKERS[config.dataset.input], size=size, modalities=modalities)
     executor = ThreadPoolExecutor(usable_cores())
-    make_maps = functools.partial(_MAKERS[source], size=image_size, modalities=modalities)
-    futures = [executor.submit(_read_face, path, databases, make_maps) for path in paths]
-
-    def in_order():
-        try:
-            for future in futures:
-                yield future.result()
-        finally:
-            executor.shutdown(cancel_futures=True)
-
-    return in_order()
+    try:
+        futures = [executor.submit(_read_face, path, databases, make_maps) for path in paths]
+        yield (future.result() for future in futures)
+    finally:
+        executor.shutdown(cancel_futures=True)
 
 
 def _read_face(
@@ -208,8 +202,8 @@ class Predictor:
         return self.of_each(faces).mean(0) if isinstance(faces, Maps) else self._of_file(user_path(faces))
 
     def _of_file(self, path: Path) -> Prediction:
-        faces = read_faces([path], self._size, modalities=self._run.config.model.modalities)
-        (outcome,) = predict(self, faces)
+        with read_faces([path], self._run.config) as faces:
+            (outcome,) = predict(self, faces)
         if isinstance(outcome, ScanError):
             raise outcome
         return outcome

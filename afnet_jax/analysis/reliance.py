@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from afnet_jax.analysis.countdown import Countdown
+from afnet_jax.analysis.metrics import tested_folds
 from afnet_jax.analysis.run import Run
 from afnet_jax.datasets.loading import FaceDataset
 from afnet_jax.errors import RunError
@@ -39,7 +40,7 @@ def rests_on(run: Run, data: FaceDataset, *, round: int = 0, seed: int = 0) -> d
     """Tests a round's networks on their own test scans, as they are and with inputs of one another.
 
     Args:
-        run: finished, with this round's weights; it learned from maps.
+        run: finished, with this round's weights.
         data: its data set.
         round: whose networks.
         seed: of the orders, one for each fold.
@@ -49,27 +50,28 @@ def rests_on(run: Run, data: FaceDataset, *, round: int = 0, seed: int = 0) -> d
         fold, which shows the same expression one time in six.
 
     Raises:
-        RunError: the weights are not there, or the run learned from points.
+        RunError: the weights are not there, or no training of the round has a result.
     """
-    if not isinstance(data.maps, Maps):
-        raise RunError(f"{run.path}: inputs are exchanged among maps; this run learned from points")
     logits = jax.jit(run.network.logits)
     groups: dict[str, tuple[str, ...]] = {UNCHANGED: (), **inputs_of(run.config.model.modalities)}
     right: dict[str, list[np.ndarray]] = {name: [] for name in groups}
-    folds = [fold for fold in run.splits if fold.round == round]
+    tested = tested_folds(run.predictions)  # trainings that were given up have no finite weights
+    folds = [fold for fold in run.splits if fold.round == round and (round, fold.fold) in tested]
+    if not folds:
+        raise RunError(f"{run.path}: no training of round {round} has a result; all were given up or are not finished")
     counted = Countdown("inputs exchanged, networks", len(folds))
     for fold in folds:
         params, batch_stats = (
             jax.tree.map(lambda leaf: leaf[0], part) for part in run.stacked_weights(round, [fold.fold])
         )
-        tested = np.flatnonzero(np.isin(data.subjects, fold.test))
-        maps = jax.tree.map(lambda column, tested=tested: column[tested], data.maps)
-        order = np.random.default_rng([seed, round, fold.fold]).permutation(len(tested))
+        scans = np.flatnonzero(np.isin(data.subjects, fold.test))
+        maps = jax.tree.map(lambda column, scans=scans: column[scans], data.maps)
+        order = np.random.default_rng([seed, round, fold.fold]).permutation(len(scans))
         for name, inputs in groups.items():
             seen = exchanged(maps, inputs, order)
-            rows = [logits(params, batch_stats, part) for part in _parts(seen, len(tested))]
-            guess = np.concatenate(rows)[: len(tested)].argmax(-1)
-            right[name].append(guess == data.labels[tested])
+            rows = [logits(params, batch_stats, part) for part in _parts(seen, len(scans))]
+            guess = np.concatenate(rows)[: len(scans)].argmax(-1)
+            right[name].append(guess == data.labels[scans])
         counted.add(1)
     return {name: float(np.concatenate(parts).mean()) for name, parts in right.items()}
 

@@ -19,6 +19,9 @@ from afnet_jax.analysis.run import Run
 from afnet_jax.errors import RunError
 from afnet_jax.protocol import Fold
 
+CONFIDENCE = 0.95  # of every interval
+_RESAMPLES = 9999  # of the bootstrap
+
 
 @dataclasses.dataclass(frozen=True)
 class TTest:
@@ -26,7 +29,7 @@ class TTest:
 
     Attributes:
         effect: mean difference over folds.
-        interval: of the effect, at the confidence asked for.
+        interval: of the effect, at CONFIDENCE.
         t, degrees, p: statistic, degrees of freedom, two-sided p.
     """
 
@@ -62,14 +65,11 @@ class Comparison:
         return self.one - self.other
 
 
-def compare(one: Run, other: Run, *, confidence: float = 0.95, resamples: int = 9999, seed: int = 0) -> Comparison:
+def compare(one: Run, other: Run) -> Comparison:
     """Compares two runs on the rounds that both have finished.
 
     Args:
         one, other: the runs; their splits must be the same.
-        confidence: of the intervals.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
 
     Raises:
         RunError: the runs differ in splits or scans, or share no finished round.
@@ -87,7 +87,7 @@ def compare(one: Run, other: Run, *, confidence: float = 0.95, resamples: int = 
     for column in ("round", "fold", "scan_id", "label"):
         if not np.array_equal(mine[column], theirs[column]):
             raise RunError(f"{one.path} and {other.path} tested different scans; compare runs on one data set")
-    return compare_predictions(mine, theirs, one.splits, rounds, confidence=confidence, resamples=resamples, seed=seed)
+    return compare_predictions(mine, theirs, one.splits, rounds)
 
 
 def compare_predictions(
@@ -95,10 +95,6 @@ def compare_predictions(
     other: dict[str, np.ndarray],
     splits: Sequence[Fold],
     rounds: Sequence[int],
-    *,
-    confidence: float = 0.95,
-    resamples: int = 9999,
-    seed: int = 0,
 ) -> Comparison:
     """Compares two models by what they say of the same test scans.
 
@@ -106,19 +102,18 @@ def compare_predictions(
         one, other: columns of predictions.npz, each with a row for every test scan of these rounds.
         splits: the folds of both.
         rounds: those that are compared; all of their folds are tested.
-        confidence, resamples, seed: as `compare`.
     """
     mine, theirs = rows_of(one, rounds), rows_of(other, rounds)
     right = [(p["logits"].argmax(-1) == p["label"]).astype(float) for p in (mine, theirs)]
     means = [np.mean([r[mine["round"] == k].mean() for k in rounds]) for r in right]
     difference, subjects = right[0] - right[1], mine["subject"]
-    interval, p = subject_bootstrap(difference, subjects, confidence=confidence, resamples=resamples, seed=seed)
+    interval, p = subject_bootstrap(difference, subjects)
     return Comparison(
         one=float(means[0]),
         other=float(means[1]),
         rounds=len(rounds),
         subjects=len(np.unique(subjects)),
-        t_test=corrected_t_test(*_fold_differences(difference, mine, rounds, splits), confidence=confidence),
+        t_test=corrected_t_test(*_fold_differences(difference, mine, rounds, splits)),
         bootstrap_interval=interval,
         bootstrap_p=p,
     )
@@ -146,14 +141,13 @@ def _fold_differences(
     return np.array([difference[own].mean() for own in of_fold]), np.array(ratios)
 
 
-def corrected_t_test(differences: np.ndarray, test_to_train: float | np.ndarray, *, confidence: float = 0.95) -> TTest:
+def corrected_t_test(differences: np.ndarray, test_to_train: float | np.ndarray) -> TTest:
     """Corrected resampled t-test: the variance of the mean is (1/n + test/train) s², as folds share training data.
 
     Args:
         differences: (n,) of one fold each, over all folds of all rounds.
         test_to_train: size of a fold's test part for each unit of its training part (1/9 for 10 folds), one for all or
             (n,) of each fold; the correction takes their mean.
-        confidence: of the interval.
 
     Returns:
         The test; statistic, p and interval are NaN for a single difference, which has no variance.
@@ -163,22 +157,19 @@ def corrected_t_test(differences: np.ndarray, test_to_train: float | np.ndarray,
     if degrees == 0:
         return TTest(effect, (math.nan, math.nan), math.nan, 0, math.nan)
     error = float(np.sqrt((1 / len(differences) + np.mean(test_to_train)) * differences.var(ddof=1)))
-    reach = scipy.stats.t.ppf((1 + confidence) / 2, degrees) * error
+    reach = scipy.stats.t.ppf((1 + CONFIDENCE) / 2, degrees) * error
     # Without any variation there is nothing to test: equal is equal, and unequal is unequal.
     t = effect / error if error else (0.0 if effect == 0 else float(np.copysign(np.inf, effect)))
     p = float(2 * scipy.stats.t.sf(abs(t), degrees))
     return TTest(effect, (float(effect - reach), float(effect + reach)), t, degrees, p)
 
 
-def subject_bootstrap(
-    differences: np.ndarray, subjects: np.ndarray, *, confidence: float = 0.95, resamples: int = 9999, seed: int = 0
-) -> tuple[tuple[float, float], float]:
+def subject_bootstrap(differences: np.ndarray, subjects: np.ndarray) -> tuple[tuple[float, float], float]:
     """Percentile interval and two-sided p of a mean difference, whole subjects drawn with replacement.
 
     Args:
         differences: (rows,) of one scan in one round each.
         subjects: (rows,) who it was.
-        confidence, resamples, seed: of the bootstrap.
 
     Returns:
         The interval and p; NaN for a single subject, of whom nothing can be drawn anew.
@@ -193,11 +184,11 @@ def subject_bootstrap(
         paired=True,
         vectorized=True,
         batch=999,
-        n_resamples=resamples,
-        confidence_level=confidence,
+        n_resamples=_RESAMPLES,
+        confidence_level=CONFIDENCE,
         method="percentile",
-        rng=np.random.default_rng(seed),
+        rng=np.random.default_rng(0),
     )
     tails = [(drawn.bootstrap_distribution <= 0).sum(), (drawn.bootstrap_distribution >= 0).sum()]
-    p = min(1.0, 2 * (min(tails) + 1) / (resamples + 1))
+    p = min(1.0, 2 * (min(tails) + 1) / (_RESAMPLES + 1))
     return (float(drawn.confidence_interval.low), float(drawn.confidence_interval.high)), float(p)

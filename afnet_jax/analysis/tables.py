@@ -72,7 +72,7 @@ class Table:
         file = io.StringIO()
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(self.columns)
-        writer.writerows([["" if cell == _NOTHING else cell for cell in row] for row in self.rows])
+        writer.writerows([["" if cell == _NOTHING else cell.replace("−", "-") for cell in row] for row in self.rows])
         return file.getvalue()
 
 
@@ -81,7 +81,8 @@ def _padded(line: Sequence[str], widths: Sequence[int]) -> list[str]:
 
 
 def _latex(text: str) -> str:
-    for plain, marked in (("%", r"\%"), ("_", r"\_"), ("&", r"\&"), ("±", r"$\pm$"), ("–", "--"), ("−", "$-$")):
+    marks = {"%": r"\%", "_": r"\_", "&": r"\&", "±": r"$\pm$", "–": "--", "−": "$-$", "<": "$<$"}
+    for plain, marked in marks.items():
         text = text.replace(plain, marked)
     return text
 
@@ -128,6 +129,11 @@ def _gap(run: Run | None, expected: float | None) -> str:
 def signed(value: float) -> str:
     """-1.234 -> "−1.23"."""
     return f"{round(value, 2) + 0.0:+.2f}".replace("-", "−")  # + 0.0: no minus before zero
+
+
+def p_value(p: float) -> str:
+    """0.1234 -> "0.123"; "< 0.001" of what would be rounded to 0."""
+    return f"{p:.3f}" if p >= 0.0005 else "< 0.001"
 
 
 def paper_tables(runs: Mapping[str, Run], database: str) -> list[Table]:
@@ -186,7 +192,7 @@ def variants_table(runs: Mapping[str, Run], comparisons: Mapping[str, Comparison
             against = (
                 signed(-100 * compared.difference),
                 f"{signed(-100 * high)} to {signed(-100 * low)}" if tested else _NOTHING,
-                f"{compared.t_test.p:.3f}" if tested else _NOTHING,
+                p_value(compared.t_test.p) if tested else _NOTHING,
             )
         rows.append(
             (variant, f"{size['count']:,}", percent(size["mib"]), duration(seconds["total"]), accuracy(run), *against)
@@ -221,7 +227,7 @@ def baselines_table(baselines: dict, variant: str) -> Table:
                 f"{100 * model['accuracy']['mean']:.2f}",
                 signed(100 * model["difference"]),
                 _NOTHING if interval is None else f"{signed(100 * interval[0])} to {signed(100 * interval[1])}",
-                _NOTHING if p is None else f"{p:.3f}",
+                _NOTHING if p is None else p_value(p),
             )
         )
     rounds = len(baselines["rounds"])

@@ -1,4 +1,4 @@
-"""Start and end of every command: status 0 on success, 1 on a fault with one line, 2 on wrong arguments."""
+"""Start and end of every command: status 0 on success, 1 on a fault with one line, 2 on wrong use, 130 when stopped."""
 
 from __future__ import annotations
 
@@ -17,20 +17,24 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from afnet_jax.commands import completion
-from afnet_jax.errors import AFNetError
+from afnet_jax.errors import AFNetError, Interrupted
 from afnet_jax.gpu import report_missing_gpu
 
 _KINDS = {"int": "a whole number", "float": "a number"}  # Python's name of a type -> what a user calls it
+_STOPPED = 128 + 2  # as a shell tells it of a program that SIGINT ended
 _BROKEN_PIPE = 128 + 13  # the exit status that a shell gives a program ended by SIGPIPE
 
 
 def report_faults(main: Callable[[], int | None]) -> int:
-    """Calls `main` and turns a fault of the user's into one line on stderr and exit status 1."""
+    """Calls `main`; a fault of the user's becomes one line on stderr and exit status 1, a stopped run 130."""
     report_missing_gpu()
     print_whatever_the_locale()
     try:
         with readers_may_leave():
             return main() or 0
+    except Interrupted as stopped:
+        print(stopped, file=sys.stderr)
+        return _STOPPED
     except AFNetError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -40,7 +44,7 @@ def report_faults(main: Callable[[], int | None]) -> int:
         return 1
     except KeyboardInterrupt:
         print("stopped; run the same command again to go on", file=sys.stderr)
-        return 130
+        return _STOPPED
 
 
 @contextlib.contextmanager
@@ -50,7 +54,8 @@ def readers_may_leave() -> Iterator[None]:
         try:
             yield
         finally:
-            sys.stdout.flush()
+            if sys.stdout is not None:  # the caller has closed it
+                sys.stdout.flush()
     except BrokenPipeError:
         if not _is_closed():
             raise  # another pipe, such as one to a process of ours

@@ -34,7 +34,7 @@ def _main(arguments: argparse.Namespace) -> None:
     try:
         baselines["rests_on"] = rests_on(run, data)
         rests = told(baselines["rests_on"])
-    except RunError as error:  # weights that were not kept, or points
+    except RunError as error:  # weights that were not kept
         rests = f"Not told what the network rests on: {error}"
     write_baselines(run.path, baselines)
     write_report(run, data)

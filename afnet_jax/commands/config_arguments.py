@@ -150,7 +150,7 @@ def _overridden(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:
     flags.FLAGS.mark_as_parsed()  # libraries may ask for flags of theirs
     known = flags.FlagValues()
     known.set_gnu_getopt(True)
-    argv = ["", *overrides]
+    argv = ["", *(_quoted(argument, fields) for argument in overrides)]
     try:
         config_flags.DEFINE_config_dict("config", config, flag_values=known, sys_argv=argv)
         stray = known(argv)[1:]
@@ -159,6 +159,14 @@ def _overridden(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:
     if stray:
         raise ConfigError(f"unexpected argument {stray[0]!r}")
     return config
+
+
+def _quoted(argument: str, fields: dict[str, Any]) -> str:
+    """Returns "…=texture,depth", a list of words as --help shows it, with the quotes that ml_collections needs."""
+    name, _, value = argument.partition("=")
+    default = fields.get(name.removeprefix("--config."))
+    words = isinstance(default, tuple) and any(isinstance(each, str) for each in default)
+    return f"{name}={tuple(value.split(','))!r}" if words and value[:1] not in ("", "(", "[", "'", '"') else argument
 
 
 def _check_field(argument: str, fields: dict[str, Any]) -> None:

@@ -33,27 +33,28 @@ def _main(arguments: argparse.Namespace) -> int:
         for fault in paths:
             print(f"error: {fault}", file=sys.stderr)
         return 1
-    data = run.config.dataset
-    faces = read_faces(paths, data.image_size, databases, run.config.model.modalities, data.input)
     found, rejected = [], 0
-    predictor = Predictor(run, round=arguments.round, fold=arguments.fold)
-    if predictor.synthetic_only:
-        print(f"warning: {run.path}: {_SYNTHETIC}", file=sys.stderr)
-    for outcome in predict(predictor, faces):
-        if not isinstance(outcome, Prediction):
-            print(f"error: {outcome}", file=sys.stderr)
-            rejected += 1
-            continue
-        found.append(outcome)
-        for remark in outcome.face.remarks:
-            print(f"warning: {outcome.face.path}: {remark}", file=sys.stderr)
-        if arguments.json:
-            print(outcome.to_json(), flush=True)
+    with read_faces(paths, run.config, databases) as faces:
+        predictor = Predictor(run, round=arguments.round, fold=arguments.fold)
+        if predictor.synthetic_only:
+            print(f"warning: {run.path}: {_SYNTHETIC}", file=sys.stderr)
+        for outcome in predict(predictor, faces):
+            if not isinstance(outcome, Prediction):
+                print(f"error: {outcome}", file=sys.stderr)
+                rejected += 1
+                continue
+            found.append(outcome)
+            for remark in outcome.face.remarks:
+                print(f"warning: {outcome.face.path}: {remark}", file=sys.stderr)
+            if arguments.json:
+                print(outcome.to_json(), flush=True)
     if found and not arguments.json:
         print(to_table(found))
     if found and arguments.picture:
-        from afnet_jax.analysis.figures import save_prediction_picture
+        from afnet_jax.analysis.figures import MOST_ROWS, save_prediction_picture
 
+        if len(found) > MOST_ROWS:
+            print(f"warning: {arguments.picture}: shows the first {MOST_ROWS} of {len(found)} scans", file=sys.stderr)
         save_prediction_picture(run, found, arguments.picture, round=arguments.round, fold=arguments.fold)
     return 1 if rejected else 0
 
@@ -75,6 +76,8 @@ def main() -> int:
     )
     parser.add_argument("--json", action="store_true", help="one line of JSON for each scan")
     parser.add_argument("--reader", metavar="FILE.py", help="reads scans of your own (docs/own_data.md)")
-    parser.add_argument("--picture", metavar="FILE.png", help="texture, depth and Grad-CAM of each scan in one picture")
+    parser.add_argument(
+        "--picture", metavar="FILE.png", help="one picture of texture, depth and Grad-CAM of each scan, at most 40"
+    )
     parsed = parser.parse_args()
     return report_faults(lambda: _main(parsed))

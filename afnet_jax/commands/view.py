@@ -22,7 +22,7 @@ _SUFFIXES = (".html", ".png")
 
 def _main(arguments: argparse.Namespace) -> int:
     from afnet_jax.quality.scan_view import view_scans  # not above: --help must not wait for them
-    from afnet_jax.quality.scan_view_page import write_views
+    from afnet_jax.quality.scan_view_page import MOST_ROWS, write_views
     from afnet_jax.scans.databases import readable_databases
     from afnet_jax.scans.scan_files import find_files
 
@@ -39,7 +39,10 @@ def _main(arguments: argparse.Namespace) -> int:
         if view.fault:
             print(f"error: {view.path}: {view.fault}", file=sys.stderr)
     if any(view.pictures for view in views):
-        print(write_views(views, arguments.out))
+        path, drawn = write_views(views, arguments.out), sum(bool(view.pictures) for view in views)
+        if path.suffix.lower() == ".png" and drawn > MOST_ROWS:
+            print(f"warning: {path}: shows the first {MOST_ROWS} of {drawn} scans; a page shows all", file=sys.stderr)
+        print(path)
     return 1 if any(view.fault for view in views) else 0
 
 
@@ -48,7 +51,12 @@ def main() -> int:
     parser.add_argument(
         "scans", nargs="+", metavar="SCAN", help="….obj .ply .glb .stl .bnt, …_F3D.wrl, or a folder of such"
     )
-    parser.add_argument("--out", default="view.html", metavar="FILE", help="page (.html) or picture (.png) to write")
+    parser.add_argument(
+        "--out",
+        default="view.html",
+        metavar="FILE",
+        help="page (.html) to write, or picture of at most 40 scans (.png)",
+    )
     parser.add_argument(
         "--landmarks",
         choices=tuple(CHOICES),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import jax
 from ml_collections import ConfigDict
 
 from afnet_jax.analysis import figures, tables
@@ -51,7 +52,8 @@ def reproduce(
     make_ready(config)
     workdir, data = user_path(workdir), load_data(config) if data is None else data
     runs = run_variants(configs, workdir, data)
-    draw(runs, workdir / "paper", data)
+    if jax.process_index() == 0:
+        draw(runs, workdir / "paper", data)
     return runs
 
 
@@ -77,7 +79,7 @@ def with_variant(config: ConfigDict, variant: str) -> ConfigDict:
 
 
 def _open_or_train(config: ConfigDict, path: Path, data: FaceDataset) -> Run:
-    if run := _finished(config, path):
+    if run := _finished(config, path, data):
         say("  finished before")
         return run
     try:
@@ -88,11 +90,12 @@ def _open_or_train(config: ConfigDict, path: Path, data: FaceDataset) -> Run:
         return error.run
 
 
-def _finished(config: ConfigDict, path: Path) -> Run | None:
-    """Returns the run of these settings if it has come to its end in this folder."""
+def _finished(config: ConfigDict, path: Path, data: FaceDataset) -> Run | None:
+    """Returns the run of these settings and data if it has come to its end in this folder."""
     try:
         run = load_run(path)
-        return run if run.summary["complete"] and same_settings(run.config, config) else None
+        same = same_settings(run.config, config) and run.environment.get("data_sha256") == data.digest
+        return run if run.summary["complete"] and same else None
     except RunError:
         return None  # not begun, or not finished
 
@@ -126,7 +129,14 @@ def _comparisons(runs: dict[str, Run]) -> dict:
     scored = {variant: run for variant, run in runs.items() if run.summary["accuracy"]["mean"] is not None}
     if "afnet" not in scored:
         return {}
-    return {variant: compare(runs["afnet"], run) for variant, run in scored.items() if variant != "afnet"}
+    found = {}
+    for variant, run in scored.items():
+        if variant != "afnet":
+            try:
+                found[variant] = compare(runs["afnet"], run)
+            except RunError as error:  # no round that both have finished
+                say(f"{variant} is not compared with afnet: {error}")
+    return found
 
 
 def _figures(runs: dict[str, Run], database: str, data: FaceDataset) -> dict:

@@ -113,8 +113,8 @@ class _Geometry(NamedTuple):
 
     strides: tuple[int, int]
     padding: tuple[tuple[int, int], tuple[int, int]]
-    platform: str = "cpu"
-    precision: str | lax.Precision | None = None
+    platform: str
+    precision: str | lax.Precision | None
 
     def output_size(self, inputs, kernel) -> tuple[int, int]:
         rows, cols = (

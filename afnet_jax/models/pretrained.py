@@ -32,11 +32,14 @@ class PretrainedTrunk:
 
     Attributes:
         tensors: float32 arrays by name, see `weight_files.read_weights`.
-        source: where they came from, for the record.
     """
 
     tensors: Mapping[str, np.ndarray]
-    source: str
+
+    @property
+    def sha256(self) -> str:
+        """Digest of all names and values, for a run's record: the same whichever file they were read from."""
+        return digest_of(*(name + _tensor_digest(self.tensors[name]) for name in sorted(self.tensors)))
 
     def apply(self, model: AFNet) -> None:
         """Starts every trunk of a network from these weights, in place: all trunks from the same.
@@ -67,9 +70,9 @@ def load_pretrained(source: str | Path) -> PretrainedTrunk | None:
     if source == "none":
         return None
     if source == "imagenet":
-        return PretrainedTrunk(read_weights(_download_imagenet()), f"{IMAGENET_REPO}/{IMAGENET_FILE}")
+        return PretrainedTrunk(read_weights(_download_imagenet()))
     path = user_path(source)
-    return _load_ported(path) if path.is_dir() else PretrainedTrunk(read_weights(path), str(path))
+    return _load_ported(path) if path.is_dir() else PretrainedTrunk(read_weights(path))
 
 
 def save_ported(weights: str | Path, out: str | Path) -> PretrainedTrunk:
@@ -93,7 +96,7 @@ def save_ported(weights: str | Path, out: str | Path) -> PretrainedTrunk:
         "tensors": {name: _tensor_digest(tensor) for name, tensor in tensors.items()},
     }
     (out / _DIGESTS).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    return PretrainedTrunk(tensors, weights.name)
+    return PretrainedTrunk(tensors)
 
 
 def _load_ported(folder: Path) -> PretrainedTrunk:
@@ -101,7 +104,7 @@ def _load_ported(folder: Path) -> PretrainedTrunk:
 
     try:
         record = json.loads((folder / _DIGESTS).read_text(encoding="utf-8"))
-        source, digests = record["source"], dict(record["tensors"])
+        digests = dict(record["tensors"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise WeightsError(
             f"{folder}: expected a folder written by afnet port-imagenet, found no readable {_DIGESTS} in it"
@@ -120,7 +123,7 @@ def _load_ported(folder: Path) -> PretrainedTrunk:
                 f"{folder}: tensor {name}: expected SHA-256 {digests.get(name)}, found {found}: port the weights anew"
             )
     check_tensors(folder, tensors)
-    return PretrainedTrunk(tensors, source)
+    return PretrainedTrunk(tensors)
 
 
 def _tensor_digest(tensor: np.ndarray) -> str:

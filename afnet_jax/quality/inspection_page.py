@@ -101,9 +101,9 @@ def _key(inspection: Inspection) -> str:
 
 
 def _odd(inspection: Inspection) -> str:
-    if len(inspection.scans) < FEWEST:
-        return paragraph(f"Fewer than {FEWEST} scans: too few to tell what is odd among them.")
     if not inspection.oddities:
+        if len(inspection.scans) < FEWEST:
+            return paragraph(f"Fewer than {FEWEST} scans: too few to tell what is odd among them.")
         return paragraph(f"None: no figure is more than {ODD} robust deviations off the median of its expression.")
     scans = {scan.scan_id: scan for scan in inspection.scans}
     items = "".join(_item(scans[name], inspection, linked=True) for name in inspection.oddities)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from afnet_jax.atomic_files import UNREADABLE_ARRAYS, read_arrays
 from afnet_jax.errors import AFNetError
 from afnet_jax.geometry.rendering import Grid, rasterize
 from afnet_jax.scans.scan import Scan, ScanError
@@ -63,12 +64,12 @@ def read_truth(path: str | Path) -> Truth:
         AFNetError: the file is missing or is none.
     """
     try:
-        with np.load(path) as file:
-            depth = np.where(file["valid"], file["depth"], np.nan).astype(np.float64)
-            return Truth(depth, file["rgb"], float(file["x0"]), float(file["y0"]), file["rotation"])
+        file = read_arrays(Path(path))
+        depth = np.where(file["valid"], file["depth"], np.nan).astype(np.float64)
+        return Truth(depth, file["rgb"], float(file["x0"]), float(file["y0"]), file["rotation"])
     except FileNotFoundError:
         raise AFNetError(f"{path}: no truth beside the scan; only synthetic subjects have one") from None
-    except (KeyError, ValueError, OSError) as fault:
+    except UNREADABLE_ARRAYS as fault:
         raise AFNetError(f"{path}: expected a truth (depth, rgb, valid, x0, y0, rotation): {fault}") from None
 
 

@@ -22,9 +22,9 @@ from absl import logging
 
 from afnet_jax.errors import RunError
 from afnet_jax.runs import checkpoint_files
+from afnet_jax.runs.predictions import Key
 from afnet_jax.sha256 import digest_of
 
-Key = tuple[int, int]  # round and fold of a training
 WEIGHTS = ("params", "batch_stats")  # what a finished training keeps
 _KEPT = 2  # checkpoints of a training under way
 
@@ -38,7 +38,7 @@ class Checkpoint:
         trainings: (round, fold) of each row of its arrays.
         step: steps that each of them has behind it.
         final: whether it holds finished weights alone, from which training does not resume.
-        epoch: the epoch under way, see `Progress`.
+        epoch: the epoch under way, see `EpochRows`.
         failed: "round/fold" -> {"epoch", "step"} of those whose numbers stopped being finite.
     """
 
@@ -151,14 +151,12 @@ class Checkpoints:
         if newest[0] is None:
             return None
         columns: list[tuple[dict, dict, dict]] = [({}, {}, {}) for _ in trainings]
-        weights_alone = any(c is not None and c.final for c in newest)
         for checkpoint in dict.fromkeys(newest):
             assert checkpoint is not None  # trainings that have reached the same
             try:
                 arrays, record = checkpoint_files.restore_checkpoint(checkpoint.path)
             except RunError as error:
                 raise DamagedCheckpoint(checkpoint, str(error)) from error
-            arrays = {name: arrays[name] for name in WEIGHTS} if weights_alone else arrays
             for column, (training, source) in enumerate(zip(trainings, newest, strict=True)):
                 if source is checkpoint:
                     columns[column] = _column(arrays, record, checkpoint.trainings.index(training))
@@ -170,11 +168,17 @@ class Checkpoints:
         """Finished weights of one training, from whichever checkpoint of them is good; None where none is stored.
 
         Raises:
-            RunError: all that there are, are damaged.
+            RunError: all that there are, are damaged, or this training was given up.
         """
-        fault = None
+        fault, (round_, fold) = None, training
         for checkpoint in self._of(training):
             if checkpoint.final:
+                if given_up := checkpoint.failed.get(f"{round_}/{fold}"):
+                    raise RunError(
+                        f"{checkpoint.path}: round {round_} fold {fold} was given up at epoch {given_up['epoch'] + 1}, "
+                        f"where its numbers were no longer finite: take another fold, or train again with a lower "
+                        f"--config.train.learning_rate"
+                    )
                 try:
                     arrays = self._weights_of(checkpoint.path)
                 except RunError as error:

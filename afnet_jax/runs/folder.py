@@ -27,12 +27,11 @@ from afnet_jax.runs import predictions
 from afnet_jax.runs.checkpoints import Checkpoints, label, remove_half_written
 from afnet_jax.runs.lock import Lock
 from afnet_jax.runs.metrics import MetricsWriter, gather_metrics
-from afnet_jax.runs.predictions import GroupPredictions
+from afnet_jax.runs.predictions import GroupPredictions, Key
 from afnet_jax.runs.tensorboard import draw_metrics
 
-Key = tuple[int, int]  # round and fold of a training
-
-# What may differ when a run goes on: it changes where and how fast things are computed, not what comes out.
+# What may differ when a run goes on: it changes where and how fast things are computed; what comes out stays the same,
+# to rounding where another number of trainings shares a call.
 _MAY_CHANGE = (
     "dataset.data_dir",
     "dataset.placement",
@@ -48,6 +47,7 @@ _MAY_CHANGE = (
     "compilation_cache",
 )
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy", "tensorflow-datasets")
+_PRETRAINED = "pretrained weights (sha256)"
 _ESTIMATE, _SUMMARY, _BASELINES = "estimate.json", "summary.json", "baselines.json"
 
 
@@ -88,6 +88,7 @@ class RunFolder:
         folds: Sequence[protocol.Fold],
         data_digest: str,
         started_from: dict[str, Any] | None = None,
+        pretrained_sha256: str | None = None,
     ) -> None:
         """Stores the settings of a new run, or checks that they agree with those of the run in the folder.
 
@@ -97,13 +98,16 @@ class RunFolder:
             data_digest: SHA-256 of the data set's arrays.
             started_from: "source", "sha256" and more of the weights that config.model.start_from names; None where it
                 names none, or where nothing will start.
+            pretrained_sha256: likewise of config.model.pretrained.
 
         Raises:
             RunError: the folder holds a run with another config, other data, splits or version; names what differs.
         """
         begun = {
             "config.json": _settings(config),
-            "environment.json": _environment(data_digest) | ({"start_from": started_from} if started_from else {}),
+            "environment.json": _environment(data_digest)
+            | ({"start_from": started_from} if started_from else {})
+            | ({"pretrained_sha256": pretrained_sha256} if pretrained_sha256 else {}),
             "splits.json": json.loads(protocol.to_json(folds)),
         }
         if (self.path / "splits.json").exists():  # the last one that is written
@@ -112,6 +116,9 @@ class RunFolder:
             if started_from:
                 told = _starting_weights(self._read("environment.json"))
                 self._refuse_difference("environment.json", told, _starting_weights(begun["environment.json"]))
+            if pretrained_sha256:
+                told = {_PRETRAINED: self._read("environment.json").get("pretrained_sha256", pretrained_sha256)}
+                self._refuse_difference("environment.json", told, {_PRETRAINED: pretrained_sha256})
             return
         if self._process == 0:
             for name, content in begun.items():
@@ -156,12 +163,13 @@ class RunFolder:
         return list(predictions.read_group_predictions(self._checkpoints, _name_damaged))
 
     def write_estimate(self, content: dict) -> None:
-        """Stores how long the whole run was estimated to take."""
-        write_json(self.path / _ESTIMATE, content)
+        """Stores how long the run was estimated to take at first; the first of several processes alone does."""
+        if self._process == 0 and not (self.path / _ESTIMATE).exists():
+            write_json(self.path / _ESTIMATE, content)
 
 
 def _name_damaged(path: Path, reason: str) -> None:
-    logging.warning("%s: damaged (%s); these trainings go on from their checkpoints", path, reason)
+    logging.warning("%s: damaged (%s); these trainings go on from what is stored of them", path, reason)
 
 
 def open_checkpoints(run_folder: Path) -> Checkpoints:
@@ -264,6 +272,8 @@ def _environment(data_digest: str) -> dict:
 
 
 def _git_commit() -> str | None:
+    if not (Path(__file__).parents[2] / ".git").exists():
+        return None  # installed from a wheel, perhaps within another project's repository
     try:
         found = subprocess.run(
             ["git", "rev-parse", "HEAD"],
@@ -274,5 +284,5 @@ def _git_commit() -> str | None:
             check=True,
         )
     except (OSError, subprocess.SubprocessError):
-        return None  # installed from a wheel
+        return None  # no git, or a damaged repository
     return found.stdout.strip()

@@ -151,14 +151,14 @@ def unit_fields() -> np.ndarray:
     return np.stack([fields.get(unit, _nothing)() for unit in UNITS]).astype(np.float32)
 
 
-def _field(across: np.ndarray | float = 0.0, up: np.ndarray | float = 0.0, forward: np.ndarray | float = 0.0):
+def movement(across: np.ndarray | float = 0.0, up: np.ndarray | float = 0.0, forward: np.ndarray | float = 0.0):
     """(R, C, 3) of a movement away from the middle, up, and towards the camera."""
     outwards = np.tanh(X / 5) * across
     return np.stack([np.broadcast_to(part, SHAPE) for part in (outwards, up, forward)], axis=-1)
 
 
 def _nothing() -> np.ndarray:
-    return _field()
+    return movement()
 
 
 def upper_lip() -> np.ndarray:
@@ -176,68 +176,68 @@ def _forehead_lines(x: float, width: float) -> np.ndarray:
 
 
 def _inner_brow_raiser() -> np.ndarray:
-    return _field(up=8.0 * bump(12, 49, 11, 11), forward=1.3 * _forehead_lines(0, 14) + 1.0 * bump(12, 54, 8, 6))
+    return movement(up=8.0 * bump(12, 49, 11, 11), forward=1.3 * _forehead_lines(0, 14) + 1.0 * bump(12, 54, 8, 6))
 
 
 def _outer_brow_raiser() -> np.ndarray:
-    return _field(up=7.5 * bump(43, 48, 14, 10), forward=1.3 * _forehead_lines(34, 12))
+    return movement(up=7.5 * bump(43, 48, 14, 10), forward=1.3 * _forehead_lines(34, 12))
 
 
 def _brow_lowerer() -> np.ndarray:
     frown = furrow(((5, 37), (6, 58)), 2.2)
     lowered = bump(19, 47, 15, 9)
-    return _field(-3.0 * bump(14, 47, 10, 9), -6.5 * lowered, 2.5 * bump(14, 46, 7, 5) - 3.2 * frown)
+    return movement(-3.0 * bump(14, 47, 10, 9), -6.5 * lowered, 2.5 * bump(14, 46, 7, 5) - 3.2 * frown)
 
 
 def _cheek_raiser() -> np.ndarray:
     crows_feet = sum(furrow(((48, 28), (60, 28 + dy)), 1.5) for dy in (-10, 0, 10))
     raised = bump(38, 6, 16, 10)
-    return _field(up=4.5 * raised, forward=3.0 * raised - 1.6 * crows_feet - 1.0 * furrow(((20, 19), (42, 17)), 2.0))
+    return movement(up=4.5 * raised, forward=3.0 * raised - 1.6 * crows_feet - 1.0 * furrow(((20, 19), (42, 17)), 2.0))
 
 
 def _nose_wrinkler() -> np.ndarray:
     lines = sum(furrow(((0, 19 + k), (14, 15 + k)), 1.5) for k in (0, 7, 14))
     up = 5.0 * bump(14, -1, 9, 9) - 4.0 * bump(13, 45, 12, 8) + 2.5 * upper_lip() + 2.0 * bump(26, 2, 10, 10)
     forward = -2.2 * lines + 2.0 * bump(16, 2, 5, 6) - 2.4 * furrow(((18, 8), (25, -8)), 2.2)
-    return _field(1.5 * bump(14, -4, 6, 6), up, forward)
+    return movement(1.5 * bump(14, -4, 6, 6), up, forward)
 
 
 def _upper_lip_raiser() -> np.ndarray:
     up = 6.0 * upper_lip() + 2.5 * bump(22, -22, 12, 9)
-    return _field(up=up, forward=1.5 * upper_lip() - 3.0 * furrow(((18, 2), (26, -12), (31, -26)), 2.4))
+    return movement(up=up, forward=1.5 * upper_lip() - 3.0 * furrow(((18, 2), (26, -12), (31, -26)), 2.4))
 
 
 def _lip_corner_puller() -> np.ndarray:
     corner, cheek = bump(27, MOUTH_LINE, 10, 11), bump(40, -6, 14, 11)
     crease = furrow(((19, 0), (31, -14), (40, -32)), 2.2)
-    return _field(8.5 * corner, 9.0 * corner + 2.5 * cheek, -5.0 * corner + 4.5 * cheek - 3.6 * crease)
+    return movement(8.5 * corner, 9.0 * corner + 2.5 * cheek, -5.0 * corner + 4.5 * cheek - 3.6 * crease)
 
 
 def _lip_corner_depressor() -> np.ndarray:
     corner = bump(27, MOUTH_LINE - 2, 10, 9)
     crease = furrow(((29, -46), (33, -60)), 2.0)
-    return _field(1.0 * corner, -8.5 * corner + 1.2 * bump(0, MOUTH_LINE, 9, 8), -1.5 * corner - 3.0 * crease)
+    return movement(1.0 * corner, -8.5 * corner + 1.2 * bump(0, MOUTH_LINE, 9, 8), -1.5 * corner - 3.0 * crease)
 
 
 def _chin_raiser() -> np.ndarray:
     up = 5.0 * bump(0, -66, 17, 11) + 2.5 * bump(0, MOUTH_LINE - 4, 15, 6)
-    return _field(up=up, forward=3.0 * bump(0, -46, 14, 5) + 1.5 * bump(0, -68, 11, 7) - 3.0 * bump(0, -56, 14, 3))
+    return movement(up=up, forward=3.0 * bump(0, -46, 14, 5) + 1.5 * bump(0, -68, 11, 7) - 3.0 * bump(0, -56, 14, 3))
 
 
 def _lip_stretcher() -> np.ndarray:
     corner = bump(27, MOUTH_LINE - 3, 12, 12)
-    return _field(8.5 * corner, -2.5 * corner, -3.0 * corner - 3.0 * furrow(((37, -30), (39, -50)), 2.4))
+    return movement(8.5 * corner, -2.5 * corner, -3.0 * corner - 3.0 * furrow(((37, -30), (39, -50)), 2.4))
 
 
 def _lip_tightener() -> np.ndarray:
     away = (Y - MOUTH_LINE) / 6
     thin = -3.2 * away * np.exp(-0.5 * away**2) * np.exp(-0.5 * (X / 20) ** 2)
     bulge = 2.6 * bump(0, -27, 16, 3.5) + 2.4 * bump(0, -52, 15, 3.5)
-    return _field(-3.5 * bump(25, MOUTH_LINE, 10, 10), thin, bulge - 2.5 * bump(0, MOUTH_LINE, 18, 6))
+    return movement(-3.5 * bump(25, MOUTH_LINE, 10, 10), thin, bulge - 2.5 * bump(0, MOUTH_LINE, 18, 6))
 
 
 def _lips_part() -> np.ndarray:
-    return _field(up=2.2 * upper_lip() - 5.5 * lower_lip())
+    return movement(up=2.2 * upper_lip() - 5.5 * lower_lip())
 
 
 def _jaw_drop() -> np.ndarray:
@@ -246,4 +246,4 @@ def _jaw_drop() -> np.ndarray:
     cut = MOUTH_PROFILE * np.exp(-0.5 * ((Y - MOUTH_LINE) / 22) ** 2)
     share = np.where(ABOVE_MOUTH, along * (1 - cut), along + (1 - along) * cut)
     share = share * np.exp(-0.5 * (np.abs(X) / 62) ** 6)
-    return _field(-3.5 * bump(27, MOUTH_LINE, 11, 12), -17.0 * share, -5.0 * share)
+    return movement(-3.5 * bump(27, MOUTH_LINE, 11, 12), -17.0 * share, -5.0 * share)

@@ -165,8 +165,10 @@ def write_people(
         The scans' paths, for `read_scan`.
 
     Raises:
-        ScanError: the folder holds other files, or subjects of another seed.
+        ScanError: the folder holds other files, or subjects of another seed, or there are no names for so many.
     """
+    if database == "bosphorus" and subjects > 1000:
+        raise ScanError(folder, f"{subjects} subjects: Bosphorus' names end with bs999; ask for at most 1000")
     folder = user_path(folder)
     _claim(folder, {"database": database, "seed": seed, "clean": clean, "generation": GENERATION})
     job = functools.partial(

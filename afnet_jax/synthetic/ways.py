@@ -15,8 +15,17 @@ import numpy as np
 import scipy.ndimage
 
 from afnet_jax.scans.scan import EXPRESSION_CODES
-from afnet_jax.synthetic.expression import LOWER_LID, UNITS, UPPER_LID, lower_lip, moved_by, unit_fields, upper_lip
-from afnet_jax.synthetic.template import MOUTH_LINE, SHAPE, X, Y, bump
+from afnet_jax.synthetic.expression import (
+    LOWER_LID,
+    UNITS,
+    UPPER_LID,
+    lower_lip,
+    moved_by,
+    movement,
+    unit_fields,
+    upper_lip,
+)
+from afnet_jax.synthetic.template import MOUTH_LINE, X, Y, bump
 
 # Units beside `expression.UNITS`, which the default subjects do not use: dimpler, lower lip depressor, lip funneler.
 FURTHER = (14, 16, 22)
@@ -178,20 +187,15 @@ def _parts_of_fields() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return broad, fields - broad, np.where(can, spread - broad, 0).astype(np.float32)
 
 
-def _vector(across=0.0, up=0.0, forward=0.0) -> np.ndarray:
-    outwards = np.tanh(X / 5) * across
-    return np.stack([np.broadcast_to(part, SHAPE) for part in (outwards, up, forward)], axis=-1)
-
-
 def _dimpler() -> np.ndarray:
     corner = bump(27, MOUTH_LINE, 8, 8)
-    return _vector(4.0 * corner, 1.0 * corner, -4.0 * corner)
+    return movement(4.0 * corner, 1.0 * corner, -4.0 * corner)
 
 
 def _lip_lowerer() -> np.ndarray:
-    return _vector(up=-5.0 * lower_lip(), forward=0.8 * lower_lip())
+    return movement(up=-5.0 * lower_lip(), forward=0.8 * lower_lip())
 
 
 def _funneler() -> np.ndarray:
     corner, lips = bump(27, MOUTH_LINE, 11, 10), bump(0, MOUTH_LINE, 17, 10)
-    return _vector(-6.0 * corner, 1.5 * upper_lip() - 2.5 * lower_lip(), 4.5 * lips)
+    return movement(-6.0 * corner, 1.5 * upper_lip() - 2.5 * lower_lip(), 4.5 * lips)

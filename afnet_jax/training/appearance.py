@@ -29,6 +29,8 @@ def change_appearance(maps: Maps, key: jax.Array, train: ConfigDict) -> Maps:
         hole = _holes(erase_key, depth.shape, train.erase)
         texture = jnp.where(hole, jnp.zeros((), texture.dtype), texture)
         depth = jnp.where(hole, jnp.asarray(jnp.nan, depth.dtype), depth)
+        if maps.normals is not None:
+            maps = maps._replace(normals=jnp.where(hole, jnp.zeros((), maps.normals.dtype), maps.normals))
     return maps._replace(texture=texture, depth=depth)
 
 

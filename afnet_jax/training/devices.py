@@ -234,7 +234,8 @@ class GroupProgram:
         The clock of compiling runs apart.
         """
         mesh = call % len(self.meshes)
-        shapes = (name, mesh, *((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(args)))
+        # What goes on from finished weights brings no optimizer's state.
+        shapes = (name, mesh, jax.tree.structure(part), *((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(args)))
         if shapes not in self._compiled:
             say(f"compiling the {_WHAT[name]} program …")
             start = time.monotonic()

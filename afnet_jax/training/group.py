@@ -13,7 +13,7 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
-from afnet_jax.errors import RunError
+from afnet_jax.errors import Interrupted
 from afnet_jax.paths import user_path
 from afnet_jax.runs.checkpoints import EpochRows
 from afnet_jax.runs.predictions import GroupPredictions
@@ -22,10 +22,6 @@ from afnet_jax.training.devices import GroupProgram, steps_per_dispatch
 from afnet_jax.training.plan import Shape, Training, epoch_batches, fill, test_batches
 from afnet_jax.training.progress import Progress, duration, say
 from afnet_jax.training.saving import Saving
-
-
-class Interrupted(RunError):
-    """The run was asked to stop, has saved its state and can go on."""
 
 
 class StopRequest:
@@ -231,7 +227,7 @@ class GroupTraining:
                     "train_accuracy": [float(train_accuracy[i]) for i in members],
                     "test_accuracy": [test_accuracy and test_accuracy[i] for i in members],
                     "seconds": epoch.seconds * len(members) / len(self._group),
-                    "compile_seconds": self._program.take_compile_seconds() * (round_ == self._group[0].round),
+                    "compile_seconds": self._program.take_compile_seconds(),  # all in the first round's line
                 }
             )
         self._saving.folder.metrics.append(lines)

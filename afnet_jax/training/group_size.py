@@ -25,6 +25,7 @@ from afnet_jax.models.parameters import audit
 MOST_PER_DEVICE = 20
 
 _STATE_BYTES_PER_PARAMETER = 12  # float32: the weight and Adam's two moments
+_AVERAGE_BYTES_PER_PARAMETER = 4  # where weights are averaged
 # Beside the state while a step runs. Bytes per parameter, by the type of the computation: the gradient, and the kernels
 # in the computation's type and layout.
 _WORKING_BYTES_PER_PARAMETER = {"float32": 6.4, "bfloat16": 12.0}
@@ -73,6 +74,7 @@ def folds_per_group(
         dtype="float32" if on_cpu else config.model.dtype,
         batch=batch,
         size=config.dataset.image_size,
+        averaged=bool(config.train.averaging),
     )
     if on_cpu:  # a checkpoint is put together beside the state
         held, room = 2 * held, _SHARE_OF_CPU * usable_memory() / count
@@ -91,7 +93,9 @@ def data_room() -> float:
     return min(_device_memory(jax.local_devices()[0]) / 2, usable_memory() / 4)
 
 
-def training_bytes(network: Architecture, *, dtype: str, batch: int, size: int) -> tuple[float, float]:
+def training_bytes(
+    network: Architecture, *, dtype: str, batch: int, size: int, averaged: bool = False
+) -> tuple[float, float]:
     """Device memory that one training takes.
 
     Args:
@@ -99,6 +103,7 @@ def training_bytes(network: Architecture, *, dtype: str, batch: int, size: int) 
         dtype: of the computation, config.model.dtype.
         batch: scans of a batch.
         size: edge of the images, pixels.
+        averaged: whether a mean of the weights is held beside them (config.train.averaging).
 
     Returns:
         Bytes of its state, held from step to step, and bytes that it works with within a step.
@@ -113,7 +118,7 @@ def training_bytes(network: Architecture, *, dtype: str, batch: int, size: int) 
     pixels = len(fusion_of(network).trunks) * batch * size**2
     activations = _BYTES[dtype] * (_VALUES_PER_PIXEL + attention) * pixels
     working = _WORKING_BYTES_PER_PARAMETER[dtype] * parameters + activations
-    return _STATE_BYTES_PER_PARAMETER * parameters, working
+    return (_STATE_BYTES_PER_PARAMETER + averaged * _AVERAGE_BYTES_PER_PARAMETER) * parameters, working
 
 
 def _fitting(room: float, held: float, working: float, per_call: int) -> int:

@@ -17,7 +17,7 @@ from afnet_jax.models.network import Network
 from afnet_jax.models.pretrained import PretrainedTrunk, load_pretrained
 from afnet_jax.models.starting_weights import StartingWeights
 from afnet_jax.runs.checkpoints import WEIGHTS, DamagedCheckpoint
-from afnet_jax.runs.folder import RunFolder
+from afnet_jax.runs.folder import RunFolder, is_run_folder
 from afnet_jax.runs.predictions import GroupPredictions, pool, write_predictions
 from afnet_jax.runs.start import load_start, seen_before
 from afnet_jax.training import devices, processes
@@ -52,7 +52,9 @@ def train_and_evaluate(
         RunError: the folder holds another run.
         Interrupted: stopped by SIGINT or SIGTERM, after saving.
     """
-    run = _Run(config, folder, data, program, start=load_start(config.model.start_from))
+    start = load_start(config.model.start_from)
+    pretrained = None if start else load_pretrained(config.model.pretrained)
+    run = _Run(config, folder, data, program, start, pretrained)
     with StopRequest() as stop:
         run.train(stop)
 
@@ -61,8 +63,10 @@ def evaluate(config: ConfigDict, folder: RunFolder, data: FaceDataset) -> None:
     """Predicts the test scans anew from the stored checkpoints, all folds of a group at once, and writes predictions.
 
     Raises:
-        RunError: a training whose weights were not kept, or are damaged.
+        RunError: no run in the folder, or none of its weights were kept.
     """
+    if not is_run_folder(folder.path):
+        raise RunError(f"{folder.path}: no run here (no config.json); give the folder that a run had as --workdir")
     _Run(config, folder, data).evaluate()
 
 
@@ -74,11 +78,14 @@ class _Run:
         data: FaceDataset,
         program: Callable[..., devices.GroupProgram] = devices.GroupProgram,
         start: StartingWeights | None = None,
+        pretrained: PretrainedTrunk | None = None,
     ):
         self.config, self.folder, self.data = config, folder, data
         folds = self._folds()
         self.trainings = lay_out(folds, self.data.subjects)
-        folder.start(config, folds, data.digest, None if start is None else self._record_of_start(start, folds))
+        record = None if start is None else self._record_of_start(start, folds)
+        with processes.first_alone("the run's settings are stored"):  # for the others to compare with theirs
+            folder.start(config, folds, data.digest, record, None if pretrained is None else pretrained.sha256)
         self.shape = common_shape(self.trainings, config.train.batch_size)
         if self.shape.batch < config.train.batch_size:
             say(
@@ -87,16 +94,12 @@ class _Run:
             )
         steps = config.train.epochs * self.shape.steps
         self.program = program(
-            Trainer(config, start or self._pretrained(), steps=steps),
+            Trainer(config, start or pretrained, steps=steps),
             data.faces,
             seed=config.seed,
             folds_per_call=config.train.folds_per_call,
             streamed=data.streamed,
         )
-
-    def _pretrained(self) -> PretrainedTrunk | None:
-        """ImageNet's weights; none are needed, nor read, where weights to start from were given."""
-        return None if self.config.model.start_from else load_pretrained(self.config.model.pretrained)
 
     def _record_of_start(self, start: StartingWeights, folds: Sequence[protocol.Fold]) -> dict:
         """Tells what of the starting weights this run's network takes and whom they have seen; returns the record."""
@@ -240,7 +243,8 @@ class _Run:
             assert restored is not None  # they are stored
             arrays, epoch, failed = restored
             places = self.program.places(len(group), size)
-            state = self.program.from_arrays({name: filled(arrays[name], places) for name in WEIGHTS})
+            weights = arrays.get("average") or arrays  # of what is under way the mean is tested, too
+            state = self.program.from_arrays({name: filled(weights[name], places) for name in WEIGHTS})
             logits = self.program.evaluate(state, test_batches(fill(group, places), self.shape))
             if epoch.number == self.config.train.epochs:
                 parts.append(GroupPredictions.of([t.key for t in group], [t.test for t in group], logits, failed))

@@ -1,7 +1,7 @@
 """The plan of a run: which trainings run side by side, and the scans of each batch.
 
-Everything here is a function of (seed, round, fold, epoch) and the data set, so that a training's result does not
-depend on what runs beside it.
+Everything here is a function of (seed, round, fold, epoch), the data set, and the sizes of the run's smallest and
+largest fold (`common_shape`), so that a training's result does not depend on what runs beside it.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ class Progress:
         self.trainings = trainings
         self.estimated = False
         self._total = total
+        self._skipped = 0
         self._done = 0
         self._seconds = 0.0
         self._last_line = time.monotonic()
@@ -46,8 +47,8 @@ class Progress:
 
     @property
     def seconds_in_all(self) -> float:
-        """Estimate of the same for the whole run."""
-        return self._total / self.rate if self.rate else float("nan")
+        """Estimate of the same for all of these trainings, from their start."""
+        return (self._total + self._skipped) / self.rate if self.rate else float("nan")
 
     def add(self, scans: int, seconds: float) -> None:
         """Counts a step's scans."""
@@ -57,6 +58,7 @@ class Progress:
     def skip(self, scans: int) -> None:
         """Leaves out scans of an earlier process."""
         self._total -= scans
+        self._skipped += scans
 
     def within_epoch(self, where: str, step: int, steps: int) -> None:
         """A line within a long epoch, if the last one is some while ago."""

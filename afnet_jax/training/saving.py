@@ -38,7 +38,7 @@ class Saving:
         """Saves trainings under way. Nobody may alter what is given.
 
         Raises:
-            RunError: what was saved before could not be written.
+            RunError, OSError: what was saved before could not be written.
         """
         self.clock.state_taken()
 
@@ -62,7 +62,7 @@ class Saving:
             epoch, step: behind all of them.
 
         Raises:
-            RunError: what was saved before could not be written.
+            RunError, OSError: what was saved before could not be written.
         """
         self.clock.state_taken()
 
@@ -80,7 +80,7 @@ class Saving:
         """Returns when everything is on the disk.
 
         Raises:
-            RunError: it could not be written.
+            RunError, OSError: it could not be written.
         """
         self._writer.wait()
 

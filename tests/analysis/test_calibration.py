@@ -55,8 +55,17 @@ def test_chance_leaves_an_error_where_probabilities_are_exactly_right():
             logits, labels = draw(scans, seed=seed)
             probabilities = scipy.special.softmax(logits, axis=-1)
             errors.append(calibration.reliability(probabilities, labels).error)
-        expected = calibration.error_by_chance(scipy.special.softmax(draw(scans, seed=99)[0], axis=-1))
+        probabilities = scipy.special.softmax(draw(scans, seed=99)[0], axis=-1)
+        expected = calibration.error_by_chance(probabilities, np.arange(scans))
         assert expected == pytest.approx(np.mean(errors), rel=0.15)
+
+
+def test_more_rounds_of_the_same_scans_leave_as_much_to_chance():
+    """A scan has one true label, however often it is tested."""
+    probabilities = scipy.special.softmax(draw(500, seed=1)[0], axis=-1)
+    once = calibration.error_by_chance(probabilities, np.arange(500))
+    often = calibration.error_by_chance(np.tile(probabilities, (20, 1)), np.tile(np.arange(500), 20))
+    assert often == pytest.approx(once, rel=1e-9)
 
 
 def test_no_label_of_a_tested_scan_enters_its_temperature(predictions):

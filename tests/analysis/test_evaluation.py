@@ -258,6 +258,14 @@ def test_faults(on, told, run_folder, call, tmp_path):
     assert done.returncode == 1 and told in done.stderr and done.stderr.count("\n") == 1
 
 
+def test_a_runs_own_folder_is_not_written_into(run_folder, call, tmp_path):
+    before = (run_folder / "predictions.npz").read_bytes()
+    given = (f"--workdir={run_folder}", "--on=bosphorus", f"--data_dir={tmp_path}", f"--out={run_folder}")
+    done = call(command.main, *given)
+    assert done.returncode == 1 and "holds a run, whose predictions would be lost" in done.stderr
+    assert (run_folder / "predictions.npz").read_bytes() == before
+
+
 def test_with_a_config_the_runs_own_checkpoints_are_tested(call, monkeypatch, tmp_path):
     seen = []
     monkeypatch.setattr(train, "main", lambda: seen.append(list(command.sys.argv)) or 0)

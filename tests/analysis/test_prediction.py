@@ -2,6 +2,7 @@ import importlib.util
 import json
 import shutil
 import sys
+import time
 from pathlib import Path
 
 import jax
@@ -10,6 +11,7 @@ import pytest
 
 from afnet_jax.analysis.gradcam import explain
 from afnet_jax.analysis.prediction import Face, Prediction, Predictor, predict, read_faces
+from afnet_jax.config import default_config
 from afnet_jax.datasets.reduction import stack
 from afnet_jax.errors import RunError
 from afnet_jax.scans import ScanError, bosphorus
@@ -138,9 +140,10 @@ def good(tmp_path) -> Path:
     return bosphorus.write_scan(make_scan(0, "HA", None, database="bosphorus", seed=1)[0], tmp_path / "good")
 
 
-def test_a_file_is_answered_in_one_call(predictor, good):
+def test_a_file_is_answered_in_one_call(run, predictor, good):
     answered = predictor(str(good))
-    (face,) = read_faces([good], 64)
+    with read_faces([good], run.config) as faces:
+        (face,) = faces
     np.testing.assert_allclose(answered.probabilities, predictor(stack([face.maps]))[0], rtol=1e-5)
     assert answered.face.path == good and isinstance(answered, Prediction)
     with pytest.raises(ScanError, match="missing"):
@@ -168,5 +171,19 @@ def test_an_exception_of_preprocessing_is_that_scans_fault(good, monkeypatch):
         raise ZeroDivisionError("division by zero")
 
     monkeypatch.setattr("afnet_jax.analysis.prediction.preprocess", fails)
-    (outcome,) = read_faces([good], 64)
+    with read_faces([good], default_config()) as faces:
+        (outcome,) = faces
     assert isinstance(outcome, ScanError) and "unexpected ZeroDivisionError: division by zero" in str(outcome)
+
+
+def test_what_is_not_begun_when_a_fault_ends_it_never_is(monkeypatch):
+    made = []
+
+    def slowly(path, *_):
+        time.sleep(0.05)
+        made.append(path)
+
+    monkeypatch.setattr("afnet_jax.analysis.prediction._read_face", slowly)
+    with pytest.raises(RunError), read_faces([Path(str(k)) for k in range(1000)], default_config()):
+        raise RunError("no such fold")
+    assert len(made) < 100

@@ -11,6 +11,7 @@ import pytest
 
 from afnet_jax.commands import main as console
 from afnet_jax.commands.command_line import command_parser, not_negative, positive, report_faults
+from afnet_jax.errors import Interrupted
 
 ROOT = Path(__file__).parents[2]
 
@@ -176,3 +177,16 @@ def test_who_stops_reading_ends_the_program_in_silence(arguments):
             cwd=ROOT,
         )
     assert done.returncode in (0, 141) and done.stderr == ""  # argparse takes no notice of it
+
+
+def test_a_run_that_is_stopped_ends_as_docs_settings_md_says(capfd):
+    def main():
+        raise Interrupted("stopped by SIGTERM; run the same command again to go on")
+
+    assert report_faults(main) == 130
+    assert capfd.readouterr().err == "stopped by SIGTERM; run the same command again to go on\n"
+
+
+def test_a_closed_stdout_is_no_fault(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    assert report_faults(lambda: 0) == 0

@@ -64,6 +64,8 @@ def test_help_shows_each_field_with_its_default():
             "model.modalities",
             ("texture", "depth", "normals"),
         ),
+        (["--config.model.modalities=depth"], "model.modalities", ("depth",)),
+        (["--config.model.modalities=texture,depth"], "model.modalities", ("texture", "depth")),
         (["--config.model.mask_hidden_width=32"], "model.mask_hidden_width", 32),
         (["--config.dataset.data_dir=a b/ü"], "dataset.data_dir", "a b/ü"),
         (["--config.train.folds_per_group=4"], "train.folds_per_group", "4"),

@@ -5,6 +5,7 @@ import csv
 import dataclasses
 import json
 import statistics
+import types
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from sklearn.metrics import confusion_matrix
 
 from afnet_jax.analysis import figures, load_run, paper
 from afnet_jax.analysis.summary import summarize
-from afnet_jax.analysis.tables import Table, paper_tables, signed
+from afnet_jax.analysis.tables import Table, p_value, paper_tables, signed
+from afnet_jax.config import default_config
 from afnet_jax.errors import ConfigError, RunError
 from afnet_jax.experiments import paper as experiments
 from afnet_jax.experiments.paper import reproduce, with_variant
@@ -209,6 +211,8 @@ def test_tables_escape_what_latex_takes_for_its_own():
     assert r"50 \% $\pm$ 1" in table.to_latex() and r"a\_b & c \\" in table.to_latex()
     assert r"x \& y & -- \\" in table.to_latex()
     assert table.to_csv() == "a_b,c\nx & y,\n"
+    below = Table("t", "p", ("p",), ((signed(-1.2),), (p_value(1e-5),)))
+    assert below.to_csv() == "p\n-1.20\n< 0.001\n" and "$<$ 0.001" in below.to_latex()
     assert signed(-0.001) == "+0.00" and signed(-1.5) == "−1.50"
 
 
@@ -224,6 +228,12 @@ def test_heat_maps_of_all_folds(run, faces):
 
 
 @pytest.mark.slow
+def test_networks_without_both_trunks_have_no_fig_6(run, faces):
+    stacked = types.SimpleNamespace(path="stacked", config=with_variant(default_config(), "s1"))
+    with pytest.raises(RunError, match="has no trunk of depth or texture to look into"):
+        figures.heat_maps(stacked, run, faces)
+
+
 def test_heat_maps_leave_out_folds_that_were_given_up(tmp_path, faces):
     whole = load_run(write_run(tmp_path / "whole", faces, make_config(), weights=True))
     lost = load_run(write_run(tmp_path / "lost", faces, make_config(), weights=True, given_up=[(0, 0)]))

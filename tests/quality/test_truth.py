@@ -5,9 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
+from afnet_jax.errors import AFNetError
 from afnet_jax.preprocessing import preprocess
 from afnet_jax.quality.evaluation import evaluate
-from afnet_jax.quality.truth import mesh_truth
+from afnet_jax.quality.truth import mesh_truth, read_truth
 from afnet_jax.scans.scan import ScanError
 
 
@@ -48,3 +49,11 @@ def test_a_mesh_held_to_itself_has_next_to_no_error_and_no_spikes(face):
 def test_a_mesh_without_landmarks_is_no_truth(face):
     with pytest.raises(ScanError, match="no landmarks came with the scan"):
         mesh_truth(dataclasses.replace(face.scan(2.0), landmarks={}))
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut short"])
+def test_a_damaged_truth_is_told(content, tmp_path):
+    path = tmp_path / "a_truth.npz"
+    path.write_bytes(content)
+    with pytest.raises(AFNetError, match=r"a_truth\.npz: expected a truth"):
+        read_truth(path)

@@ -100,3 +100,19 @@ def test_nan_is_no_estimate(tmp_path):
         folder.write_estimate({"seconds": float("nan")})
     assert not (tmp_path / "estimate.json").exists()
     folder.close()
+
+
+def test_the_first_estimate_stays(tmp_path):
+    with RunFolder(tmp_path) as folder:
+        folder.write_estimate({"seconds": 100.0})
+        folder.write_estimate({"seconds": 10.0})  # of a stopped run that goes on
+    assert json.loads((tmp_path / "estimate.json").read_text()) == {"seconds": 100.0}
+
+
+def test_other_pretrained_weights_are_refused(tmp_path):
+    with RunFolder(tmp_path) as folder:
+        folder.start(default_config(), FOLDS, "digest", pretrained_sha256="ab" * 32)
+        folder.start(default_config(), FOLDS, "digest", pretrained_sha256="ab" * 32)
+        folder.start(default_config(), FOLDS, "digest")  # tested anew, which needs none
+        with pytest.raises(RunError, match=r"pretrained weights \(sha256\) was"):
+            folder.start(default_config(), FOLDS, "digest", pretrained_sha256="cd" * 32)

@@ -8,11 +8,11 @@ import pytest
 
 from afnet_jax.config import default_config
 from afnet_jax.datasets.loading import FaceDataset
+from afnet_jax.errors import Interrupted
 from afnet_jax.maps import Maps
 from afnet_jax.runs.folder import RunFolder
 from afnet_jax.training import loop
 from afnet_jax.training.devices import GroupProgram
-from afnet_jax.training.group import Interrupted
 
 SIZE = 32
 

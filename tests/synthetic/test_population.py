@@ -152,3 +152,9 @@ def test_a_strangers_folder_is_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(ScanError, match="other than synthetic subjects"):
         write_people(tmp_path, database="bu3dfe", subjects=1, seed=5, workers=1)
+
+
+def test_more_people_than_the_database_has_names_for_are_refused(tmp_path):
+    with pytest.raises(ScanError, match="at most 1000"):
+        write_people(tmp_path, database="bosphorus", subjects=1001, seed=5, workers=1)
+    assert not list(tmp_path.iterdir())

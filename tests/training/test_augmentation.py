@@ -167,11 +167,13 @@ def test_noise_is_of_the_deviation_that_was_asked_for():
     assert 3.5 < spread.max() < 4.2 and spread.min() < 0.5  # each scan draws its own, from none to all of it
 
 
-def test_what_is_cut_out_is_a_hole_in_texture_and_depth():
+def test_what_is_cut_out_is_a_hole_in_every_image():
     faces = _face(32)
+    faces = faces._replace(normals=jnp.ones((*faces.depth.shape[:3], 3), jnp.float16))
     changed = _augmented(faces, erase=0.4)
     hole = np.isnan(np.asarray(changed.depth))[..., 0]
     assert (np.asarray(changed.texture)[hole] == 0).all()
+    np.testing.assert_array_equal(np.asarray(changed.normals)[..., 0] == 0, hole)
     share = hole.mean((1, 2))
     assert 0.25 < (share > 0).mean() < 0.75 and share.max() <= 0.41**2
     rest = ~hole

@@ -1,6 +1,7 @@
 """Whole runs on a tiny data set: what comes out, what survives an interruption, what is refused."""
 
 import dataclasses
+import errno
 import json
 import shutil
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from afnet_jax.analysis import load_run
-from afnet_jax.errors import ConfigError, RunError
+from afnet_jax.errors import ConfigError, Interrupted, RunError
 from afnet_jax.runs import checkpoint_files
 from afnet_jax.runs.checkpoint_files import digest_of_arrays
 from afnet_jax.runs.checkpoints import Checkpoints, EpochRows
@@ -17,7 +18,6 @@ from afnet_jax.runs.folder import RunFolder, open_checkpoints
 from afnet_jax.runs.metrics import MetricsWriter
 from afnet_jax.training.checkpoint_clock import CheckpointClock
 from afnet_jax.training.devices import GroupProgram
-from afnet_jax.training.group import Interrupted
 from tests.support.small_training import evaluate, make_config, make_faces, stop_at, train_and_evaluate
 
 pytestmark = pytest.mark.slow
@@ -89,6 +89,26 @@ def saved_each_epoch(monkeypatch):
         return len(calls) % 4 == 0
 
     monkeypatch.setattr(CheckpointClock, "due", due)
+
+
+def test_a_disk_that_fills_before_a_groups_predictions_costs_nothing_but_them(unbroken, faces, tmp_path, monkeypatch):
+    """What goes on from finished weights is tested by a program of its own, which must not serve the other groups."""
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    config = make_config(**{"train.folds_per_group": "1"})
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
+        patch.setattr(RunFolder, "write_group_predictions", full)
+        train_and_evaluate(config, tmp_path, faces)
+    train_and_evaluate(config, tmp_path, faces)
+    _assert_same_run(unbroken, tmp_path)
+
+
+def test_evaluation_begins_no_run(faces, tmp_path):
+    with pytest.raises(RunError, match="no run here"):
+        evaluate(make_config(), tmp_path, faces)
+    assert not (tmp_path / "config.json").exists()
 
 
 @pytest.mark.parametrize("call", range(1, 4))
@@ -287,6 +307,9 @@ def test_trainings_whose_numbers_break_are_given_up_and_the_others_stay(unbroken
     np.testing.assert_array_equal(found["logits"][healthy], expected["logits"][expected["fold"] == 1][healthy])
     (part,) = RunFolder(tmp_path).group_predictions()
     assert set(part.failed) == {"0/0", "0/2"} and all(place["epoch"] == 0 for place in part.failed.values())
+    with pytest.raises(RunError, match="round 0 fold 2 was given up at epoch 1"):
+        open_checkpoints(tmp_path).weights((0, 2))
+    assert open_checkpoints(tmp_path).weights((0, 1)) is not None
 
 
 def test_another_config_is_not_mixed_in(unbroken, faces):
