@@ -14,7 +14,8 @@ import numpy as np
 
 from afnet_jax.errors import RunError
 
-UNREADABLE_ARRAYS = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile)
+# RuntimeError: a flipped bit calls a member of the archive encrypted, or compressed in an unknown way.
+UNREADABLE_ARRAYS = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, RuntimeError)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ PACKAGE = ROOT / "afnet_jax"
 # Rooms from the ground up: each imports from those before it and from itself alone.
 FLOORS = (
     ("errors", "file_lock", "html_page", "huge_pages", "machine", "maps", "sha256"),
-    ("atomic_files", "compiler", "gpu", "paths"),
+    ("atomic_files", "compiler", "gpu", "paths", "workers"),
     ("scans",),
     ("geometry", "models", "synthetic"),
     ("landmarks",),

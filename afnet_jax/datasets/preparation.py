@@ -8,17 +8,12 @@ import dataclasses
 import functools
 import inspect
 import itertools
-import multiprocessing
 import os
 import shutil
-import signal
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import NamedTuple
 
-import threadpoolctl
 from tqdm import tqdm
 
 from afnet_jax.atomic_files import write_arrays_atomically
@@ -39,6 +34,7 @@ from afnet_jax.scans.databases import database_of
 from afnet_jax.scans.files import with_suffix
 from afnet_jax.scans.raw_folder import survey_scans
 from afnet_jax.sha256 import digest_of
+from afnet_jax.workers import worker_processes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,8 +106,8 @@ def prepare(
 
     Raises:
         ScanError: the raw folder is missing or holds no such scans.
-        DatasetError: an unknown database, not one scan could be prepared, a worker was killed, or the data set holds
-            scans of other folders that are damaged or of another version.
+        AFNetError: an unknown database, not one scan could be prepared, a worker process was killed, or the data set
+            holds scans of other folders that are damaged or of another version.
     """
     raw, data_dir = user_path(raw), user_path(data_dir)
     reader = user_path(reader).absolute() if reader else None
@@ -122,19 +118,19 @@ def prepare(
     make_job = functools.partial(_job, raw=place, suffixes=source.reader.SUFFIXES, finished=finished, code=code)
     jobs = [make_job(scan_id, path) for scan_id, path in survey.scans]
     with write_lock(lock_file(data_dir, database), being_prepared(data_dir, database)):
-        final, there = data_dir / database / VERSION, dataset_folder(data_dir, database)
-        before = read_sources(there)
+        _put_back(_set_aside(finished), final := data_dir / database / VERSION)
+        before = read_sources(there := dataset_folder(data_dir, database))
         kept = scans_to_keep(before, there, place, code, [job.id.name for job in jobs])
         if _is_made_from(Sources(code, kept | {job.id.name: job.source for job in jobs}), final):
+            _list_rejected(data_dir, jobs, raw, [])
+            _remove(finished)
             return Preparation(final, len(jobs), (), len(kept), survey.left_out)
         finished.mkdir(parents=True, exist_ok=True)
+        _take_unchanged(final, jobs, before, finished)
         make_record = functools.partial(_finish, preprocess=preprocess, reader=reader, naming=naming)
         outcomes = _finish_all(jobs, workers or usable_cores(), make_record)
-        rejected = [outcome.rejection for outcome in outcomes.values() if outcome.rejection]
-        listed = read_rejected(data_dir / REJECTED) or ()
-        write_rejected(data_dir / REJECTED, [*_of_others(listed, jobs, raw), *rejected])
-        if len(rejected) == len(jobs):
-            raise DatasetError(f"{raw}: none of the {len(jobs)} scans could be prepared; see {data_dir / REJECTED}")
+        rejected = [each.rejection for each in outcomes.values() if each.rejection]
+        _list_rejected(data_dir, jobs, raw, rejected)
         fit = {job.id.name: job.source for job in jobs if job.target.exists()}
         # A scan that is rejected now leaves one of the same name from another folder where it is.
         kept = scans_to_keep(before, there, place, code, fit) if before.code == code else {}
@@ -145,8 +141,16 @@ def prepare(
     return Preparation(final, len(fit), tuple(rejected), len(kept), survey.left_out, _by_remark(outcomes))
 
 
+def _take_unchanged(final: Path, jobs: list[_Job], before: Sources, finished: Path) -> None:
+    """Takes from the data set what was made of the same files by the same code."""
+    unchanged = {job.id.name: job.source for job in jobs if before.scans.get(job.id.name) == job.source}
+    with contextlib.suppress(DatasetError):  # there is none, or a damaged one: its scans are prepared again
+        digests.verify(final)
+        extract(final, unchanged, finished)
+
+
 def _remove(finished: Path) -> None:
-    shutil.rmtree(finished)
+    shutil.rmtree(finished, ignore_errors=True)  # it may not be there
     with contextlib.suppress(OSError):  # another database's scans may still wait there
         finished.parent.rmdir()
 
@@ -166,6 +170,17 @@ def _code_digest(preprocess: Callable[[Scan], FaceMaps], database: Database) -> 
     return f"{digest} {preprocess.__module__}.{preprocess.__qualname__}"
 
 
+def _list_rejected(data_dir: Path, jobs: list[_Job], raw: Path, rejected: list[Rejection]) -> None:
+    """Brings rejected.csv up to date, which all data sets of the folder share; a fault where all are rejected."""
+    path = data_dir / REJECTED
+    with write_lock(data_dir / f".{REJECTED}.lock", f"{path}: being written"):
+        listed = read_rejected(path)
+        if listed is not None or rejected or not (data_dir / jobs[0].id.database / VERSION).exists():
+            write_rejected(path, [*_of_others(listed or (), jobs, raw), *rejected])
+    if len(rejected) == len(jobs):
+        raise DatasetError(f"{raw}: none of the {len(jobs)} scans could be prepared; see {path}")
+
+
 def _of_others(listed: Sequence[Rejection], jobs: list[_Job], raw: Path) -> list[Rejection]:
     """The entries of a list of rejected scans that are none of these jobs' and lie in another raw folder."""
     names = {(job.id.database, job.id.name) for job in jobs}
@@ -173,7 +188,7 @@ def _of_others(listed: Sequence[Rejection], jobs: list[_Job], raw: Path) -> list
         each
         for each in listed
         if (each.database, each.scan) not in names
-        and not (each.database in (jobs[0].id.database, "") and Path(each.file).is_relative_to(raw))
+        and not (each.database in (jobs[0].id.database, "") and Path(each.file).resolve().is_relative_to(raw.resolve()))
     ]
 
 
@@ -198,7 +213,7 @@ def _finish_all(jobs: list[_Job], workers: int, make_record: Callable[[_Job], _O
     open_jobs = [job for job in jobs if not job.target.exists()]
     outcomes: dict[str, _Outcome] = {}
     progress = tqdm(total=len(jobs), initial=len(jobs) - len(open_jobs), desc="preparing scans", unit="scan")
-    with progress, _workers(min(workers, len(open_jobs) or 1)) as executor:
+    with progress, worker_processes(min(workers, len(open_jobs) or 1)) as executor:
         rejected = 0
         for job, outcome in _in_parallel(executor, make_record, open_jobs, most=4 * workers):
             outcomes[job.id.name] = outcome
@@ -220,36 +235,6 @@ def _in_parallel(
             return
         for future in concurrent.futures.wait(waiting, return_when=concurrent.futures.FIRST_COMPLETED).done:
             yield waiting.pop(future), future.result()
-
-
-@contextlib.contextmanager
-def _workers(count: int) -> Iterator[concurrent.futures.Executor]:
-    # Spawned, not forked: the parent may hold threads of its own (JAX, BLAS), which a fork would freeze.
-    context = multiprocessing.get_context("spawn")
-    executor = concurrent.futures.ProcessPoolExecutor(count, context, initializer=_start_worker)
-    try:
-        yield executor
-    except BrokenProcessPool:
-        fault = "a worker process was killed, perhaps for want of memory"
-        raise DatasetError(f"{fault}; run again with fewer --workers: it goes on where it stopped") from None
-    finally:
-        executor.shutdown(cancel_futures=True)
-
-
-def _start_worker() -> None:
-    # Each worker has one core: BLAS threads on top would only stand in each other's way.
-    threadpoolctl.threadpool_limits(1)
-    # Ctrl-C reaches every process of a terminal; the parent alone answers it, and the scan at hand is finished.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # A parent that was killed cannot say goodbye: its workers would wait for work for ever.
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
-
-
-def _leave_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None  # a worker has one
-    parent.join()
-    os._exit(1)
 
 
 _database_of_worker = functools.cache(database_of)  # a worker runs the user's reader once, not for every scan
@@ -290,9 +275,24 @@ def _write(database: Database, finished: Path, final: Path, sources: Sources) ->
     written = write_dataset(database, finished, aside)
     write_sources(written, sources)
     digests.write_digests(written, sources.digest)
-    shutil.rmtree(final, ignore_errors=True)
+    before = _set_aside(finished)
     final.parent.mkdir(parents=True, exist_ok=True)
+    if final.exists():  # renamed, since removing takes a while, in which the set would be neither old nor new
+        os.replace(final, before)
     os.replace(written, final)
+    shutil.rmtree(before, ignore_errors=True)
     for version in EARLIER:
         shutil.rmtree(final.with_name(version), ignore_errors=True)
     shutil.rmtree(aside)
+
+
+def _set_aside(finished: Path) -> Path:
+    """Where the data set lies that is being replaced."""
+    return finished.with_name(f"{finished.name}.before")
+
+
+def _put_back(before: Path, final: Path) -> None:
+    """Ends a replacement that was interrupted: the old set is there again, unless the new one is."""
+    if before.exists() and not final.exists():
+        os.replace(before, final)
+    shutil.rmtree(before, ignore_errors=True)

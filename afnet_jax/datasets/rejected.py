@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import io
 from collections.abc import Iterable
 from pathlib import Path
 
+from afnet_jax.atomic_files import write_bytes_atomically
 from afnet_jax.errors import DatasetError
 
 REJECTED = "rejected.csv"
@@ -40,7 +42,8 @@ def read_rejected(path: Path) -> tuple[Rejection, ...] | None:
 
 def write_rejected(path: Path, rejected: Iterable[Rejection]) -> None:
     """Writes a list, with a line that names the columns."""
-    with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.writer(file)
-        writer.writerow(field.name for field in dataclasses.fields(Rejection))
-        writer.writerows(dataclasses.astuple(rejection) for rejection in rejected)
+    file = io.StringIO()
+    writer = csv.writer(file)
+    writer.writerow(field.name for field in dataclasses.fields(Rejection))
+    writer.writerows(dataclasses.astuple(rejection) for rejection in rejected)
+    write_bytes_atomically(path, file.getvalue().encode("utf-8", "surrogateescape"))

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import functools
 import json
-import multiprocessing
-import signal
 from pathlib import Path
 
 import numpy as np
-import threadpoolctl
 from tqdm import tqdm
 
 from afnet_jax.atomic_files import UNREADABLE_ARRAYS, read_arrays, write_arrays_atomically, write_json
@@ -21,6 +17,7 @@ from afnet_jax.file_lock import write_lock
 from afnet_jax.machine import usable_cores
 from afnet_jax.maps import INPUT_MAPS
 from afnet_jax.scans.scan import EXPRESSION_CODES
+from afnet_jax.workers import worker_processes
 
 GENERATION = 4  # of the faces: whatever changes any of them raises it
 _PER_FILE = 50  # subjects
@@ -29,7 +26,7 @@ _STORED = tuple(name for name, each in INPUT_MAPS.items() if each.record)
 Columns = dict[str, np.ndarray]
 
 
-def prepare_varied(data_dir: Path, subjects: int, seed: int, size: int, workers: int | None = None) -> Path:
+def prepare_varied(data_dir: Path, subjects: int, seed: int, size: int) -> Path:
     """Draws the data set where it is not there yet; interrupted, it goes on with the next file.
 
     Args:
@@ -37,7 +34,6 @@ def prepare_varied(data_dir: Path, subjects: int, seed: int, size: int, workers:
         subjects: how many subjects, each with every expression.
         seed: who they are.
         size: edge of the images, pixels.
-        workers: processes; one per core by default.
 
     Returns:
         Its folder: each choice of subjects and size has its own.
@@ -51,20 +47,14 @@ def prepare_varied(data_dir: Path, subjects: int, seed: int, size: int, workers:
             folder.mkdir(parents=True, exist_ok=True)
             starts = range(0, subjects, _PER_FILE)
             job = functools.partial(_write_file, subjects=subjects, seed=seed, size=size, folder=folder)
-            context = multiprocessing.get_context("spawn")  # a fork of a process that runs JAX may hang
             with (
-                concurrent.futures.ProcessPoolExecutor(workers or usable_cores(), context, _start_worker) as pool,
+                worker_processes(usable_cores()) as pool,
                 tqdm(total=subjects, unit="subject", desc="drawing varied subjects", mininterval=1.0) as bar,
             ):
                 for count in pool.map(job, starts):
                     bar.update(count)
             write_json(finished, {"subjects": subjects, "seed": seed, "size": size})
     return folder
-
-
-def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers Ctrl-C
-    threadpoolctl.threadpool_limits(1)  # the workers share the cores
 
 
 def _write_file(start: int, *, subjects: int, seed: int, size: int, folder: Path) -> int:

@@ -161,7 +161,7 @@ def _check_fit(source, target, prior, residuals, names) -> None:
     if mirrored_rms < 0.7 * rms and mirrored_rms < _MAX_RESIDUAL:
         raise AlignmentFault("the landmarks fit a mirrored face: left and right, or the sign of an axis, are exchanged")
     if rms > _MAX_RESIDUAL:
-        worst = names[int(np.argmax(residuals * (prior > 0)))]
+        worst = names[int(np.argmax(residuals))]
         raise AlignmentFault(
             f"the landmarks do not form a face: {rms:.1f} mm RMS from the template (at most {_MAX_RESIDUAL:g}), "
             f"worst {worst} with {residuals.max():.0f} mm"

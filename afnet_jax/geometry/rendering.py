@@ -158,7 +158,8 @@ def render_texture(
     slopes = _barycentric_slopes(mesh.points[mesh.triangles[index]], grid.step)
     jacobian = np.einsum("ktc,ktd->kcd", corners, slopes)
     texels = np.einsum("kt,ktc->kc", raster.weights[at], corners)
-    texels_per_pixel = float(np.median(np.abs(jacobian).max(axis=(1, 2))))
+    # Never 0, as where most triangles share one texture point.
+    texels_per_pixel = max(float(np.median(np.abs(jacobian).max(axis=(1, 2)))), 1e-9)
     picture = np.zeros((*at.shape, 3), np.float32)
     known = at.copy()
     missing = valid & ~at
@@ -210,8 +211,8 @@ def _barycentric_slopes(corners: np.ndarray, step: float) -> np.ndarray:
 
 def _shrunk(texture: np.ndarray, texels: float) -> tuple[np.ndarray, int]:
     """The texture averaged down so that neighbouring samples, `texels` apart, miss nothing between them."""
-    factor = max(round(texels), 1)
-    if factor == 1:
+    factor = min(max(round(texels), 1), min(texture.shape[:2]) // 2)  # two rows and columns must be left
+    if factor <= 1:
         return texture, 1
     return np.asarray(Image.fromarray(texture).reduce(factor)), factor
 
@@ -234,8 +235,8 @@ def inpaint(picture: np.ndarray, known: np.ndarray, wanted: np.ndarray) -> np.nd
 
     Args:
         picture: (H, W, C) float32.
-        known: (H, W) bool, pixels whose colour counts, at least one.
-        wanted: (H, W) bool, pixels to fill.
+        known: (H, W) bool, pixels whose colour counts.
+        wanted: (H, W) bool, pixels to fill; those with next to no known pixel anywhere near stay as they are.
     """
     weight = known.astype(np.float32)
     weighted, result, missing = picture * weight[..., None], picture.copy(), wanted.copy()

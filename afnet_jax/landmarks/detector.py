@@ -25,7 +25,8 @@ from afnet_jax.landmarks.disturbances import MIRRORED
 from afnet_jax.landmarks.network import CELL, HEIGHT_UNIT
 from afnet_jax.landmarks.plausibility import judged
 from afnet_jax.landmarks.weights import Detector, load_detector
-from afnet_jax.scans.scan import LANDMARKS, Scan, ScanError
+from afnet_jax.scans.arrays import fault
+from afnet_jax.scans.scan import LANDMARKS, Scan
 
 _ROUNDS = 3  # of fine views
 _AROUND = 5.0  # degrees between the upright view and those round it, whose mean the last round takes
@@ -71,7 +72,7 @@ def find_landmarks(scan: Scan) -> tuple[dict[str, np.ndarray], dict[str, float]]
     found = find_face(scan.points, scan.triangles[kept], scan.frontal)
     if isinstance(found, str):
         reason = f"no face found: {found}; expected one face's surface in mm, or give its landmarks"
-        raise ScanError(scan.path or scan.id.name, reason)
+        raise fault(scan, reason)
     if scan.coloured:
         found = _with_coloured_brows(found, scan, kept)
     return {name: at / found.size for name, at in found.landmarks.items()}, found.confidence
@@ -147,7 +148,7 @@ def _surface(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def _all_turns() -> tuple[np.ndarray, ...]:
-    """The 24 rotations of a cube, the identity first, then those that keep y up."""
+    """The 24 rotations of a cube: the identity first, then quarter turns about y, then about x and z."""
     turns = []
     for axes in itertools.permutations(range(3)):
         for signs in itertools.product((1, -1), repeat=3):

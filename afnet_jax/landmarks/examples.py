@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import functools
-import multiprocessing
 from pathlib import Path
 
 import numpy as np
-import threadpoolctl
 from scipy.spatial.transform import Rotation
 from tqdm import tqdm
 
@@ -17,6 +14,7 @@ from afnet_jax.geometry.alignment import AlignmentFault, align, to_canonical
 from afnet_jax.landmarks import bodies, views
 from afnet_jax.landmarks.subjects import TrainingHead, draw_head
 from afnet_jax.scans.scan import LANDMARKS
+from afnet_jax.workers import worker_processes
 
 MARGIN = 8  # pixels round an upright view, for shifts
 _PER_FILE = 50  # heads
@@ -29,18 +27,13 @@ Views = dict[str, np.ndarray]
 
 
 def make_views(heads: int, seed: int, folder: Path, workers: int) -> Path:
-    """Writes the views of so many heads, `_PER_FILE` heads a file; those that are there already are kept."""
+    """Writes the views of so many heads, rounded up to whole files of `_PER_FILE`; those that are there are kept."""
     folder.mkdir(parents=True, exist_ok=True)
     job = functools.partial(_write_file, seed=seed, folder=folder)
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(workers, context, initializer=_start_worker) as pool:
+    with worker_processes(workers) as pool:
         files = range(-(-heads // _PER_FILE))
         list(tqdm(pool.map(job, files), total=len(files), desc="views", unit="file", mininterval=5))
     return folder
-
-
-def _start_worker() -> None:
-    threadpoolctl.threadpool_limits(1)
 
 
 def _write_file(number: int, *, seed: int, folder: Path) -> None:
@@ -52,7 +45,7 @@ def _write_file(number: int, *, seed: int, folder: Path) -> None:
 
 
 def load_views(folder: Path, heads: int, seed: int) -> Views:
-    """Returns the views of the first `heads` heads, as `views_of` makes them, in one array a name."""
+    """Returns the views of the first `heads` heads, rounded up as `make_views` does, in one array a name."""
     paths = [folder / f"views-{seed}-{number:04d}.npz" for number in range(-(-heads // _PER_FILE))]
     rows = [dict(np.load(path)) for path in paths]
     return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}

@@ -77,7 +77,7 @@ def _seen_again(net: LandmarkFinder, data: Views, rng: np.random.Generator) -> t
 
 
 def _trained(net, make_batch, step_mm: float, loss_of, steps: int, seed: int, report: Callable):
-    schedule = optax.warmup_cosine_decay_schedule(0.0, _PEAK_RATE, min(200, steps // 10 + 1), steps)
+    schedule = optax.warmup_cosine_decay_schedule(0.0, _PEAK_RATE, min(200, steps // 10), steps)
     rule = optax.chain(optax.clip_by_global_norm(5.0), optax.adamw(schedule, weight_decay=_DECAY))
     optimizer = nnx.Optimizer(net, rule, wrt=nnx.Param)
 

@@ -13,6 +13,7 @@ import numpy as np
 import safetensors.numpy
 from flax import nnx
 
+from afnet_jax.atomic_files import write_bytes_atomically
 from afnet_jax.errors import WeightsError
 from afnet_jax.landmarks.network import FaceFinder, LandmarkFinder, at_cells, features
 from afnet_jax.landmarks.plausibility import Prior
@@ -68,7 +69,8 @@ def save_detector(detector: Detector, path: Path) -> str:
                 np.float16 if value.ndim > 1 else np.float32
             )
     data = safetensors.numpy.save(tensors)
-    path.write_bytes(data)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes_atomically(path, data)
     return digest_of(data)
 
 

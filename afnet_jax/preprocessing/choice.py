@@ -11,10 +11,13 @@ from afnet_jax.geometry.alignment import TEMPLATE
 from afnet_jax.landmarks import find_landmarks
 from afnet_jax.preprocessing.face_maps import FaceMaps
 from afnet_jax.preprocessing.pipeline import PreprocessingConfig, preprocess_given
+from afnet_jax.scans.arrays import fault
+from afnet_jax.scans.landmark_distance import FURTHEST_MM, distances_to_surface
 from afnet_jax.scans.scan import Scan
 from afnet_jax.scans.validity import validated
 
 _FACES = (0.8, 1.2)  # times an adult's: beyond, a mesh is in another unit
+_MOST_UNSEEN = 3  # landmarks without surface: more, and what is left is no face
 _DOUBTED = 0.6  # confidence below which a remark names a landmark
 
 
@@ -33,6 +36,12 @@ def preprocess(scan: Scan, config: PreprocessingConfig | None = None) -> FaceMap
 def preprocess_found(scan: Scan, config: PreprocessingConfig | None = None) -> FaceMaps:
     """Makes the aligned maps of one face by found landmarks, whatever comes with the scan."""
     landmarks, confidence = find_landmarks(scan)
+    # Where the surface has a hole, a landmark is a guess in the air: the others give the pose.
+    gaps = distances_to_surface(scan.points, np.stack(list(landmarks.values())))
+    unseen = [name for name, gap in zip(landmarks, gaps, strict=True) if gap > FURTHEST_MM]
+    if len(unseen) > _MOST_UNSEEN:
+        raise fault(scan, f"no whole face found: no surface near {', '.join(unseen)}; scan it anew, or give landmarks")
+    landmarks = {name: at for name, at in landmarks.items() if name not in unseen}
     found = dataclasses.replace(scan, landmarks=landmarks, frontal=False, remarks=scan.remarks + _remark(confidence))
     scan = validated(found if scan.frontal else _in_mm(found))
     maps = preprocess_given(scan, config)

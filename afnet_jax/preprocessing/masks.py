@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 import scipy.spatial
 
-from afnet_jax.geometry.alignment import TEMPLATE
+from afnet_jax.geometry.alignment import TEMPLATE, AlignmentFault
 from afnet_jax.geometry.rendering import Grid
 
 MASK_SIZES = (56, 28)
@@ -22,7 +22,6 @@ REGIONS = (
     (("right_bridge", "left_bridge", "right_nose_wing", "nose_tip", "left_nose_wing"), 5.0),
     (("mouth_right", "mouth_left", "upper_lip_outer", "lower_lip_outer"), 6.0),
 )
-_INNER = ("brow", "eye", "nose", "mouth", "lip", "chin")  # parts of the names of the inner face's landmarks
 BRIDGE = 0.3  # half-width of the bridge as a share of the distance between the inner eye corners
 SOFT_EDGE = 4.0  # mm over which a mask falls from 1 to 0
 
@@ -62,13 +61,21 @@ def inner_face(landmarks: Mapping[str, np.ndarray], grid: Grid, margin: float = 
     Returns:
         (size, size) bool.
     """
-    names = [name for name in TEMPLATE if name in landmarks and any(part in name for part in _INNER)]
+    names = [name for name in TEMPLATE if name in landmarks]
     return _hull_distance(np.stack([landmarks[name][:2] for name in names]), *np.meshgrid(grid.x, grid.y)) <= margin
 
 
 def _hull_distance(corners: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Distance from the convex hull of (K, 2) corners, mm; negative inside."""
-    hull = corners[scipy.spatial.ConvexHull(corners).vertices]  # counter-clockwise
+    """Distance from the convex hull of (K, 2) corners, mm; negative inside.
+
+    Raises:
+        AlignmentFault: they lie at one place or on one line.
+    """
+    try:
+        hull = corners[scipy.spatial.ConvexHull(corners).vertices]  # counter-clockwise
+    except scipy.spatial.QhullError:
+        told = "landmarks of one region lie at one place or on one line: mark them anew, or leave them out"
+        raise AlignmentFault(told) from None
     inside, nearest = np.full(x.shape, np.inf), np.full(x.shape, np.inf)
     for start, end in zip(hull, np.roll(hull, -1, axis=0), strict=True):
         (ex, ey), dx, dy = end - start, x - start[0], y - start[1]

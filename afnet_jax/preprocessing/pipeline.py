@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from typing import NamedTuple
 
 import numpy as np
 import scipy.ndimage
@@ -17,8 +18,9 @@ from afnet_jax.preprocessing.gridfit import gridfit
 from afnet_jax.preprocessing.losses import losses
 from afnet_jax.preprocessing.masks import salient_masks
 from afnet_jax.preprocessing.point_sample import PointSample, sample_points
+from afnet_jax.scans.arrays import fault
 from afnet_jax.scans.landmark_distance import FURTHEST_MM, distances_to_surface
-from afnet_jax.scans.scan import Scan, ScanError
+from afnet_jax.scans.scan import Scan
 
 _NOSE_BOX = (14.0, -46.0, -14.0)  # canonical mm: |x| at most, y from, y to
 
@@ -97,38 +99,50 @@ def pose_points(scan: Scan, config: PreprocessingConfig | None = None) -> PosedP
         ScanError: as `preprocess`, but for a surface that is not a face's.
     """
     with _thread_pools().limit(limits=1):
-        clean, to_scan, landmarks, _ = _posed(scan, config or PreprocessingConfig())
-        return PosedPoints(sample_points(scan, clean.triangles, to_scan), to_scan, landmarks, scan.remarks)
+        posed = _posed(scan, config or PreprocessingConfig())
+        points = sample_points(scan, posed.clean.triangles, posed.to_scan)
+        return PosedPoints(points, posed.to_scan, posed.landmarks, scan.remarks)
 
 
-def _posed(
-    scan: Scan, config: PreprocessingConfig
-) -> tuple[CleanSurface, np.ndarray, dict[str, np.ndarray], np.ndarray]:
-    """Returns what cleaning found out, the pose, and landmarks and (N, 3) points in the canonical frame."""
+class _Posed(NamedTuple):
+    """What cleaning found out, the pose, landmarks and (N, 3) points in the canonical frame, and the masks."""
+
+    clean: CleanSurface
+    to_scan: np.ndarray
+    landmarks: dict[str, np.ndarray]
+    points: np.ndarray
+    masks: dict[int, np.ndarray]
+
+
+def _posed(scan: Scan, config: PreprocessingConfig) -> _Posed:
     if not len(scan.points) or not len(scan.triangles):
-        raise _fault(scan, "the scan holds no surface, only background")
+        raise fault(scan, "the scan holds no surface, only background")
     if not scan.landmarks:
-        raise _fault(
+        raise fault(
             scan, "no landmarks: give them in a file beside the scan (.lm3, .bnd; of a mesh NAME.landmarks.json)"
         )
     clean = clean_surface(scan.points, scan.triangles, config.surface)
     if not clean.triangles.any():
-        raise _fault(scan, "no surface is left once outliers are removed")
+        raise fault(scan, "no surface is left once outliers are removed")
     to_scan, landmarks = pose_of(scan, clean.points)
     points = to_canonical(scan.points, to_scan)
     _check_landmarks(scan, points[clean.points], landmarks)
-    return clean, to_scan, landmarks, points
+    try:
+        masks = salient_masks(landmarks, config.grid)
+    except AlignmentFault as error:
+        raise fault(scan, str(error)) from None
+    return _Posed(clean, to_scan, landmarks, points, masks)
 
 
 def _preprocess(scan: Scan, config: PreprocessingConfig) -> FaceMaps:
     grid = config.grid
-    clean, to_scan, landmarks, points = _posed(scan, config)
+    clean, to_scan, landmarks, points, masks = _posed(scan, config)
     triangles, uv_triangles = scan.triangles[clean.triangles], scan.uv_triangles[clean.triangles]
     mesh = TexturedMesh(points, triangles, scan.uv, uv_triangles, scan.texture)
     raster = rasterize(points, triangles, grid)
     valid = face_region(raster.seen)
     if valid.mean() < config.min_face:
-        raise _fault(scan, f"the face fills {valid.mean():.1%} of the grid, at least {config.min_face:.0%} expected")
+        raise fault(scan, f"the face fills {valid.mean():.1%} of the grid, at least {config.min_face:.0%} expected")
     lost = losses(points, scan.triangles, clean, raster, landmarks, grid)
     inside = _inside_large(clean.longest[clean.triangles], raster, grid, config)
     edge = min(clean.edge, config.sampled_edge) if len(inside) else clean.edge
@@ -142,7 +156,7 @@ def _preprocess(scan: Scan, config: PreprocessingConfig) -> FaceMaps:
         depth=np.where(valid, depth, np.nan).astype(np.float32),
         valid=valid,
         seen=raster.seen & valid,
-        masks=salient_masks(landmarks, grid),
+        masks=masks,
         to_scan=to_scan,
         origin=grid.origin,
         mm_per_pixel=grid.step,
@@ -170,10 +184,6 @@ def _loss_remark(lost: dict[str, float], config: PreprocessingConfig) -> tuple[s
     )
 
 
-def _fault(scan: Scan, reason: str) -> ScanError:
-    return ScanError(scan.path or scan.id.name, reason)
-
-
 def pose_of(scan: Scan, good: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Finds the pose of a scan by its landmarks, the nose tip on the surface where no landmark tells it.
 
@@ -194,8 +204,8 @@ def pose_of(scan: Scan, good: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndar
                 break
             landmarks["nose_tip"] = to_scan[:3, :3] @ tip + to_scan[:3, 3]
             to_scan = align(landmarks, frontal=scan.frontal)
-    except AlignmentFault as fault:
-        raise _fault(scan, str(fault)) from None
+    except AlignmentFault as error:
+        raise fault(scan, str(error)) from None
     return to_scan, {name: to_canonical(at, to_scan) for name, at in landmarks.items()}
 
 
@@ -214,7 +224,7 @@ def _check_landmarks(scan: Scan, points: np.ndarray, landmarks: dict) -> None:
     off = distance > FURTHEST_MM
     if off.sum() > max(2, 0.15 * len(names)):
         worst = names[int(distance.argmax())]
-        raise _fault(
+        raise fault(
             scan,
             f"{off.sum()} of {len(names)} landmarks lie more than {FURTHEST_MM:g} mm off the surface "
             f"({worst} {distance.max():.0f} mm): do they belong to this scan?",

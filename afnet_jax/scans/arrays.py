@@ -107,7 +107,9 @@ def _landmarks(scan: Scan) -> dict[str, np.ndarray]:
         try:
             places[str(name)] = np.asarray(place, np.float64).reshape(3)
         except (TypeError, ValueError):
-            raise fault(scan, f"landmark {name}: expected three numbers x y z, found {place!r:.60}") from None
+            raise fault(
+                scan, f"landmark {name}: expected three numbers x y z, found {' '.join(repr(place).split()):.60}"
+            ) from None
     return places
 
 

@@ -77,7 +77,7 @@ def read_scan(path: str | Path) -> Scan:
     identity = scan_id(path)
     lm3 = with_suffix(path, ".lm3")
     landmarks = _read_lm3(lm3) if lm3.exists() else {}
-    remarks = () if landmarks else (f"no landmark file ({lm3.name}) beside it",)
+    remarks = () if landmarks else ("no landmark file (.lm3) beside it",)
     raw = bnt.read_grid(path)
     if not raw.surface.any():
         raise ScanError(path, "the range grid holds no surface, only background")

@@ -78,7 +78,7 @@ def read_scan(path: str | Path) -> Scan:
     mesh = face_set.read_face_set(path)
     bnd = with_suffix(path, ".bnd")
     landmarks = _landmarks(bnd, len(mesh.points)) if bnd.exists() else {}
-    remarks = () if landmarks else (f"no landmark file ({bnd.name}) beside it",)
+    remarks = () if landmarks else ("no landmark file (.bnd) beside it",)
     texture = images.read_rgb(beside(path, mesh.texture))
     uv = np.stack([mesh.uv[:, 0], 1 - mesh.uv[:, 1]], axis=1).astype(np.float32)
     scan = Scan(identity, mesh.points, mesh.triangles, uv, mesh.uv_triangles, texture, landmarks, None, path, remarks)

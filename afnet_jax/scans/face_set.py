@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from afnet_jax.scans.files import read_bytes
+from afnet_jax.scans.meshes.surface import fans
 from afnet_jax.scans.scan import ScanError
 from afnet_jax.scans.vrml import Node, VRMLError, numbers, parse
 
@@ -60,8 +61,8 @@ def _face_set(root: Node) -> FaceSet:
     uv_corners, uv_sizes = _polygons(mesh, uv_field, len(uv))
     if not np.array_equal(sizes, uv_sizes):
         raise VRMLError(f"texCoordIndex has {len(uv_sizes)} polygons of other sizes than coordIndex's {len(sizes)}")
-    fan = _fan(sizes)
-    return FaceSet(points, corners[fan], uv, uv_corners[fan], _texture_name(_only("ImageTexture", nodes)))
+    name = _texture_name(_only("ImageTexture", nodes))
+    return FaceSet(points, fans(corners, sizes), uv, fans(uv_corners, sizes), name)
 
 
 def _refuse_unsupported(nodes: list[Node]) -> None:
@@ -107,16 +108,6 @@ def _polygons(mesh: Node, field: str, count: int) -> tuple[np.ndarray, np.ndarra
     if corners.min() < 0 or corners.max() >= count:
         raise VRMLError(f"{field} names point {corners.max()} (or a negative one); there are {count} points")
     return corners.astype(np.int32), sizes
-
-
-def _fan(sizes: np.ndarray) -> np.ndarray:
-    """(T, 3) positions in the list of corners: polygon a b c d … becomes a b c, a c d, …"""
-    sizes = sizes.astype(np.int32)
-    triangles = sizes - 2
-    first = np.repeat(np.cumsum(sizes, dtype=np.int32) - sizes, triangles)
-    step = np.arange(len(first), dtype=np.int32)
-    step -= np.repeat(np.cumsum(triangles, dtype=np.int32) - triangles, triangles)
-    return np.stack([first, first + step + 1, first + step + 2], axis=1)
 
 
 def _texture_name(node: Node) -> str:

@@ -29,7 +29,7 @@ LANDMARKS = (
 )  # fmt: skip
 
 
-_MAX_NAME = 180  # characters; file systems take 255 bytes, and a name gets a suffix
+_MAX_NAME = 180  # bytes; file systems take 255, and a name gets a suffix
 
 
 class ScanError(AFNetError):
@@ -94,16 +94,17 @@ class ScanId:
 
     @property
     def sex(self) -> str | None:
-        """The code "F" or "M" where the subject's id tells (BU-3DFE), else None."""
-        return self.subject[0] if self.subject[:1] in ("F", "M") and self.subject[1:].isdigit() else None
+        """The code "F" or "M" where the subject's id tells (in BU-3DFE's format), else None."""
+        tells = self.database in ("bu3dfe", "synthetic") and self.subject[1:].isdigit()
+        return self.subject[0] if tells and self.subject[0] in ("F", "M") else None
 
 
 def _no_file_name(name: object) -> str:
     """Returns what is expected of a name that is unfit for a file or folder; "" where it is fit."""
     if not isinstance(name, str) or not name.strip():
         return "a text that is not empty"
-    if len(name) > _MAX_NAME:
-        return f"at most {_MAX_NAME} characters"
+    if len(name.encode("utf-8", "surrogateescape")) > _MAX_NAME:
+        return f"at most {_MAX_NAME} bytes"
     if name.startswith(".") or any(letter in "/\\" or not letter.isprintable() for letter in name):
         return "no leading dot, slash, backslash or unprintable character (set PYTHONUTF8=1 where letters are unknown)"
     return ""

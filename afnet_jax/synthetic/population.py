@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
 import functools
 import json
-import multiprocessing
-import signal
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import threadpoolctl
 from tqdm import tqdm
 
 from afnet_jax.atomic_files import write_arrays_atomically
@@ -24,6 +20,7 @@ from afnet_jax.synthetic import capture, picture, sensor, skin, template
 from afnet_jax.synthetic.expression import draw_activation
 from afnet_jax.synthetic.head import person_at_rest, shape_head
 from afnet_jax.synthetic.identity import Person
+from afnet_jax.workers import worker_processes
 
 _CODES = (*EXPRESSION_CODES, NEUTRAL_CODE)
 _WORDS = {code: f"E_{word}" for word, code in bosphorus.EXPRESSION_WORDS.items()} | {NEUTRAL_CODE: "N_N"}
@@ -178,19 +175,13 @@ def write_people(
     with tqdm(total=subjects, unit="subject", desc="making subjects", mininterval=1.0) as bar:
         if count == 1:
             return [path for subject in range(subjects) for path in _counted(bar, job(subject))]
-        context = multiprocessing.get_context("spawn")  # a fork of a process that runs JAX may hang
-        with concurrent.futures.ProcessPoolExecutor(count, context, initializer=_start_worker) as pool:
+        with worker_processes(count) as pool:
             return [path for paths in pool.map(job, range(subjects)) for path in _counted(bar, paths)]
 
 
 def _counted(bar: tqdm, paths: list[Path]) -> list[Path]:
     bar.update()
     return paths
-
-
-def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers Ctrl-C
-    threadpoolctl.threadpool_limits(1)  # the workers share the cores
 
 
 def _claim(folder: Path, recipe: dict) -> None:

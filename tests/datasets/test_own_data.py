@@ -305,3 +305,16 @@ def test_scans_without_a_level_always_take_part(write_faces, tmp_path, capsys):
     assert choose(tmp_path, 3, 4).levels.tolist() == [0, 0]
     assert "no scan of level 3, 4" in capsys.readouterr().err
     assert sorted(choose(tmp_path, 1).levels) == [0, 0, 1]
+
+
+def test_a_reader_may_define_dataclasses(tmp_path):
+    reader = tmp_path / "reader.py"
+    lines = [
+        "from __future__ import annotations",
+        "import dataclasses",
+        "@dataclasses.dataclass",
+        "class Row:",
+        " a: int",
+    ]
+    reader.write_text("\n".join([*lines, "SUFFIXES = ('.npy',)", "scan_id = read_scan = None", ""]))
+    assert database_of("own", reader).main_suffix == ".npy"

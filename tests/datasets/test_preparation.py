@@ -1,4 +1,5 @@
 import concurrent.futures
+import contextlib
 import csv
 import functools
 import os
@@ -16,7 +17,7 @@ import tensorflow_datasets as tfds
 
 from afnet_jax.commands.prepare import main
 from afnet_jax.config import default_config
-from afnet_jax.datasets import digests
+from afnet_jax.datasets import digests, preparation
 from afnet_jax.datasets.builder import SPLIT
 from afnet_jax.datasets.loading import load
 from afnet_jax.datasets.preparation import prepare
@@ -25,6 +26,7 @@ from afnet_jax.errors import DatasetError
 from afnet_jax.file_lock import write_lock
 from afnet_jax.quality.inspection import inspect
 from afnet_jax.scans import ScanError, find_scans, read_scan
+from afnet_jax.workers import WorkerKilled
 from tests.support.quick_preprocessing import killed_maps, picky_maps, quick_maps
 
 ROOT = Path(__file__).parents[2]
@@ -119,6 +121,64 @@ def test_goes_on_past_bad_scans_and_does_only_those_again(raw_bosphorus, tmp_pat
     assert finished.items() < kept.items()
 
 
+def test_only_what_is_new_is_prepared(raw, tmp_path, monkeypatch):
+    apart = tmp_path / "later"
+    apart.mkdir()
+    later = sorted(raw.rglob("F0001_AN*"))
+    places = {path: apart / path.name for path in later}
+    for path, place in places.items():
+        shutil.move(path, place)
+    assert prepare("bu3dfe", raw, tmp_path / "data", workers=1, preprocess=quick_maps).prepared == 10
+    for path, place in places.items():
+        shutil.move(place, path)
+    made = []
+    finish = preparation._finish
+    monkeypatch.setattr(preparation, "_finish", lambda job, **how: made.append(job.id.name) or finish(job, **how))
+    monkeypatch.setattr(preparation, "worker_processes", one_thread)
+    done = prepare("bu3dfe", raw, tmp_path / "data", preprocess=quick_maps)
+    assert done.prepared == 12 == len(examples(done.folder)) and len(made) == 2
+    assert {name[:8] for name in made} == {"F0001_AN"}
+
+
+@contextlib.contextmanager
+def one_thread(count):
+    """Stands for worker processes, which would not see what a test has changed."""
+    with concurrent.futures.ThreadPoolExecutor(1) as executor:
+        yield executor
+
+
+def test_stopped_while_the_new_set_replaces_the_old_one_nothing_is_lost(raw, tmp_path, monkeypatch):
+    parts = [tmp_path / "first", tmp_path / "second"]
+    for level, part in zip((3, 4), parts, strict=True):
+        part.mkdir()
+        for path in raw.rglob(f"F0001_??{level:02d}*"):
+            shutil.copy(path, part)
+    prepare("bu3dfe", parts[0], tmp_path / "data", workers=1, preprocess=quick_maps)
+    replace = os.replace
+
+    def stopped(source, target):
+        if Path(source).parent.parent.name.endswith(".writing"):
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(os, "replace", stopped)
+        prepare("bu3dfe", parts[1], tmp_path / "data", workers=1, preprocess=quick_maps)
+    done = prepare("bu3dfe", parts[1], tmp_path / "data", workers=1, preprocess=quick_maps)
+    assert (done.prepared, done.kept) == (6, 6) and len(examples(done.folder)) == 12
+
+
+def test_a_list_of_rejected_scans_is_brought_up_to_date_though_nothing_else_is(raw_bosphorus, tmp_path):
+    bad = raw_bosphorus / "bs000" / "bs000_E_HAPPY_0.bnt"
+    bad.write_bytes(bad.read_bytes()[:-8])
+    prepare("bosphorus", raw_bosphorus, tmp_path / "data", workers=1, preprocess=quick_maps)
+    assert len(rejected(tmp_path / "data")) == 1
+    for path in bad.parent.glob(f"{bad.stem}*"):
+        path.unlink()
+    prepare("bosphorus", raw_bosphorus, tmp_path / "data", workers=1, preprocess=quick_maps)
+    assert rejected(tmp_path / "data") == [] and not (tmp_path / "data" / ".finished").exists()
+
+
 def test_refuses_when_nothing_is_left(raw_bosphorus, tmp_path):
     for path in raw_bosphorus.rglob("*.png"):
         path.unlink()
@@ -135,7 +195,7 @@ def test_refuses_a_folder_without_scans(tmp_path):
 
 @pytest.mark.slow
 def test_says_what_to_do_when_a_worker_is_killed(raw, tmp_path):
-    with pytest.raises(DatasetError, match="run again with fewer --workers"):
+    with pytest.raises(WorkerKilled, match="run again with fewer workers"):
         prepare("bu3dfe", raw, tmp_path / "data", workers=2, preprocess=killed_maps)
     assert prepare("bu3dfe", raw, tmp_path / "data", workers=2, preprocess=quick_maps).prepared == 12
 
@@ -149,6 +209,7 @@ INTERRUPTED = """
 import signal, sys; sys.path.insert(0, {root!r})
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs start with it ignored
 from afnet_jax.datasets.preparation import prepare
+from afnet_jax.workers import WorkerKilled
 from tests.support.quick_preprocessing import slow_maps
 if __name__ == "__main__":
     prepare("bu3dfe", {raw!r}, {data!r}, workers=2, preprocess=slow_maps)
@@ -400,4 +461,9 @@ def test_no_folder_is_left_in_the_temporary_one(raw, tmp_path, monkeypatch):
     (tmp_path / "temporary").mkdir()
     prepare_quickly(raw, tmp_path / "data")
     assert not list((tmp_path / "temporary").iterdir())
-    assert {path.name for path in (tmp_path / "data").iterdir()} == {".bu3dfe.lock", "bu3dfe", "rejected.csv"}
+    assert {path.name for path in (tmp_path / "data").iterdir()} == {
+        ".bu3dfe.lock",
+        ".rejected.csv.lock",
+        "bu3dfe",
+        "rejected.csv",
+    }

@@ -9,6 +9,7 @@ from afnet_jax.errors import WeightsError
 from afnet_jax.landmarks import weights
 from afnet_jax.landmarks.network import FaceFinder, LandmarkFinder
 from afnet_jax.landmarks.plausibility import Prior
+from afnet_jax.sha256 import digest_of_file
 
 
 def untrained() -> weights.Detector:
@@ -52,3 +53,8 @@ def test_missing_ones_and_other_files_are_refused(tmp_path):
     (tmp_path / "other.safetensors").write_bytes(b"no tensors")
     with pytest.raises(WeightsError, match="no landmark detector's"):
         weights.load_detector(tmp_path / "other.safetensors")
+
+
+def test_weights_are_written_into_a_folder_that_is_not_there_yet(tmp_path):
+    out = tmp_path / "new" / "detector.safetensors"
+    assert weights.save_detector(weights.load_detector(), out) == digest_of_file(out)

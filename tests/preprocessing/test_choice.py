@@ -68,3 +68,23 @@ def test_a_mesh_of_unknown_unit_wound_the_other_way_becomes_a_face_in_mm(scan):
     maps = preprocess(small)
     assert any("scaled to an adult's size" in remark for remark in maps.remarks)
     assert maps.valid.mean() > 0.2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lost", ["chin", "forehead"])
+def test_a_scan_whose_surface_ends_early_is_posed_by_what_is_there(scan, lost):
+    """A beard, or a fringe: landmarks found where nothing was scanned are left out."""
+    at = np.stack(list(scan.landmarks.values()))
+    high, low = scan.landmarks["right_brow_middle"][1], at[:, 1].min()
+    heights = scan.points[scan.triangles].mean(axis=1)[:, 1]
+    kept = heights > low + 20 if lost == "chin" else heights < high - 8
+    cropped = dataclasses.replace(
+        scan, triangles=scan.triangles[kept], uv_triangles=scan.uv_triangles[kept], landmarks={}, grid=None
+    )
+    used = np.unique(cropped.triangles)
+    index = np.cumsum(np.isin(np.arange(len(scan.points)), used)) - 1
+    cropped = dataclasses.replace(cropped, points=scan.points[used], triangles=index[cropped.triangles])
+    maps, whole = preprocess(cropped), preprocess(scan)
+    assert any("with little confidence" in remark for remark in maps.remarks)
+    both = maps.valid & whole.valid
+    assert np.median(np.abs(maps.depth - whole.depth)[both]) < 1.5

@@ -8,7 +8,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from afnet_jax.preprocessing import PreprocessingConfig, preprocess
-from afnet_jax.preprocessing.pipeline import face_region
+from afnet_jax.preprocessing.pipeline import face_region, pose_points
 from afnet_jax.quality.evaluation import evaluate
 from afnet_jax.quality.pose_agreement import pose_agreement, scanned_again
 from afnet_jax.quality.truth import read_truth, truth_path
@@ -207,3 +207,32 @@ def test_what_a_pose_hides_counts_as_unseen(samples):
 def test_the_grid_holds_a_large_face():
     grid = PreprocessingConfig().grid
     assert grid.y[0] > 85 and grid.y[-1] < -140 and grid.x[-1] > 100  # hairline, chin of a wide open mouth, ears
+
+
+def at_one_place(scan):
+    middle = np.mean([at for name, at in scan.landmarks.items() if "mouth" in name], axis=0)
+    middle = scan.points[np.linalg.norm(scan.points - middle, axis=1).argmin()]
+    return {name: middle if "mouth" in name or "lip" in name else at for name, at in scan.landmarks.items()}
+
+
+@pytest.mark.parametrize("way", [preprocess, pose_points])
+def test_a_region_whose_landmarks_lie_at_one_place_is_told(face, way):
+    scan = face.scan()
+    with pytest.raises(ScanError, match="lie at one place or on one line"):
+        way(dataclasses.replace(scan, landmarks=at_one_place(scan)))
+
+
+@pytest.mark.parametrize("share", [1.0, 0.6])
+def test_triangles_without_a_place_in_the_picture_are_no_fault(face, share):
+    scan = face.scan()
+    uv_triangles = scan.uv_triangles.copy()
+    uv_triangles[: int(share * len(uv_triangles))] = 0
+    maps = preprocess(dataclasses.replace(scan, uv_triangles=uv_triangles))
+    assert maps.texture.shape == (224, 224, 3)
+
+
+@pytest.mark.parametrize("shape", [(1024, 2), (2, 1024), (2, 2)])
+def test_the_narrowest_pictures_are_looked_up(face, shape):
+    scan = face.scan()
+    picture = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    assert preprocess(dataclasses.replace(scan, texture=picture)).texture.any()

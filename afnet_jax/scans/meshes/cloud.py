@@ -97,7 +97,8 @@ def _triangles(points: np.ndarray, directions: np.ndarray) -> np.ndarray:
         [np.linalg.norm(points[triangles[:, k]] - points[triangles[:, k - 1]], axis=1) for k in range(3)], 0
     )
     nearest = scipy.spatial.KDTree(points).query(points, k=2)[0][:, 1]
-    triangles = triangles[longest <= _LONGEST * np.median(nearest)]
+    apart = nearest[nearest > 0]  # a point may be there twice
+    triangles = triangles[longest <= _LONGEST * np.median(apart)] if len(apart) else triangles[:0]
     if not len(triangles):
         raise MeshError("its points lie too far apart to tell a surface from gaps")
     return triangles.astype(np.int64)

@@ -109,7 +109,10 @@ class _File:
             to_scene = above @ _local(node)
             waiting += [(child, to_scene) for child in node.get("children", [])]
             if "mesh" in node:
-                found.append((_index(node["mesh"]), to_scene))
+                mesh = _index(node["mesh"])
+                if any(node.get("weights") or self.content["meshes"][mesh].get("weights") or ()):
+                    raise MeshError("its shape is blended of several (morph targets); export it with them applied")
+                found.append((mesh, to_scene))
         return found
 
     def _primitive(self, primitive: dict[str, Any], to_scene: np.ndarray) -> Surface:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ _MAX_MATERIAL_BYTES = 2**20
 _MAX_MATERIALS = 1000
 # Options of map_Kd and the most arguments that each takes.
 _OPTIONS = {"-blendu": 1, "-blendv": 1, "-cc": 1, "-clamp": 1, "-mm": 2, "-o": 3, "-s": 3, "-t": 3, "-texres": 1}
+_NAMES = (b"usemtl ", b"mtllib ", b"newmtl ", b"map_Kd ", b"map_kd ")
 _CURVES = ("curv", "surf", "parm", "cstype", "vp")
 
 
@@ -51,10 +53,14 @@ def read_obj(path: Path) -> Surface:
 
 
 def _lines(data: bytes) -> Iterable[bytes]:
-    """Lines without comments and blanks at their ends, a backslash at the end joins two; a tab counts as a space."""
+    """Lines without comments and blanks at their ends, a backslash at the end joins two; a tab counts as a space.
+
+    Lines that hold a name are left whole: programs call materials "Material #25".
+    """
     data = data.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\t", b" ")
     data = data.replace(b"\\\n", b" ")
-    return (line.partition(b"#")[0].strip() for line in data.split(b"\n"))
+    lines = (line.strip() for line in data.split(b"\n"))
+    return (line if line.startswith(_NAMES) else line.partition(b"#")[0].strip() for line in lines)
 
 
 def _rows(lines: list[bytes], widths: tuple[int, ...], what: str) -> np.ndarray:
@@ -141,6 +147,7 @@ def _read_materials(path: Path, libraries: list[str], used: list[str]) -> dict[s
     if not libraries and with_suffix(path, ".mtl").is_file():
         libraries = [path.stem + ".mtl"]
     materials: dict[str, _Material] = {}
+    picture = functools.cache(functools.partial(read_picture, path))  # materials may share one
     for library in dict.fromkeys(libraries):
         current = _Material()
         for line in _lines(read_named(path, library, "material file", _MAX_MATERIAL_BYTES)):
@@ -153,7 +160,7 @@ def _read_materials(path: Path, libraries: list[str], used: list[str]) -> dict[s
             elif keyword == "Kd":
                 current.colour = _colour(rest)
             elif keyword.lower() == "map_kd" and any(materials.get(name) is current for name in used):
-                current.picture = read_picture(path, _picture_name(rest))
+                current.picture = picture(_picture_name(rest))
     return materials
 
 

@@ -71,6 +71,8 @@ def read_scan(path: str | Path, database: str = "mesh") -> Scan:
         uv, uv_triangles, texture = painted(surface, _edge(points, triangles))
     except MeshError as error:
         raise ScanError(path, str(error)) from None
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        raise ScanError(path, f"a file that it names cannot be looked up ({error.strerror})") from None
     landmarks = {name: at * factor for name, at in landmarks.items()}
     remarks += surface.remarks + ((remark,) if remark else ())
     scan = Scan(
@@ -94,7 +96,8 @@ def _with_picture(path: Path, surface: Surface) -> Surface:
     parts = tuple(
         part if part.uv_triangles is None else dataclasses.replace(part, picture=picture) for part in surface.parts
     )
-    remark = f"the mesh names no picture; {found.name}, which lies beside it, was taken"
+    which = "the one of the same name" if found.stem == path.stem else found.name
+    remark = f"the mesh names no picture; {which}, which lies beside it, was taken"
     uv = surface.uv
     if _is_upside_down(surface):
         uv, remark = uv * (1, -1) + (0, 1), f"{remark}, with v from its bottom"

@@ -57,7 +57,11 @@ class Surface:
         _check_count("triangles", sum(len(part.triangles) for part in self.parts), MAX_TRIANGLES)
         if not len(self.points):
             raise MeshError("the file holds no points")
+        if self.colours is not None and self.colours.shape != (len(self.points), 3):
+            raise MeshError("its points' colours are not three numbers for each point; the file is damaged")
         for part in self.parts:
+            if part.colour is not None and part.colour.shape != (3,):
+                raise MeshError("a material's colour is not three numbers; the file is damaged")
             check_indices("point", part.triangles, len(self.points))
             if part.uv_triangles is not None:
                 check_indices("texture point", part.uv_triangles, len(self.uv))

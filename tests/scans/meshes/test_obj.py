@@ -134,3 +134,34 @@ def test_nothing_leads_out_of_the_folder(tmp_path, name):
     (folder / "face.mtl").write_text(f"newmtl skin\nmap_Kd {name}\n", encoding="utf-8")
     with pytest.raises(ScanError, match=r"missing|expected that of a file"):
         read_scan(path)
+
+
+def test_names_of_materials_may_hold_a_number_sign(tmp_path):
+    path = two_materials(tmp_path)
+    for file in (path, tmp_path / "two.mtl"):
+        text = (
+            file.read_text(encoding="utf-8")
+            .replace("usemtl ", "usemtl Material #")
+            .replace("newmtl ", "newmtl Material #")
+        )
+        file.write_text(text, encoding="utf-8")
+    scan = read_scan(path)
+    assert {(200, 0, 0), (0, 255, 0)} <= set(map(tuple, scan.texture.reshape(-1, 3)))
+
+
+def test_a_picture_that_materials_share_is_there_once(tmp_path):
+    rows = mesh_files.obj(lines="mtllib many.mtl\n").splitlines()
+    faces = [row for row in rows if row.startswith("f ")]
+    parts = [line for k, row in enumerate(faces) for line in (f"usemtl m{k % 5}", row)]
+    path = tmp_path / "face.obj"
+    path.write_text("\n".join([row for row in rows if not row.startswith("f ")] + parts), encoding="utf-8")
+    (tmp_path / "many.mtl").write_text("".join(f"newmtl m{k}\nmap_Kd a.png\n" for k in range(5)), encoding="utf-8")
+    (tmp_path / "a.png").write_bytes(mesh_files.picture())
+    np.testing.assert_array_equal(read_scan(path).texture, SURFACE.texture)
+
+
+def test_a_name_that_no_file_system_takes_is_this_scans_fault(tmp_path):
+    path = tmp_path / "face.obj"
+    path.write_bytes(b"mtllib " + 120 * b"\xff" + b"\nv 0 0 0\nv 1 0 0\nv 1 1 0\nf 1 2 3\n")
+    with pytest.raises(ScanError, match=r"cannot be looked up|missing|name of the material file"):
+        read_scan(path)
