@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import stat
 from pathlib import Path
 
@@ -36,10 +38,22 @@ def beside(path: Path, name: str) -> Path:
     if exact.exists():
         return exact
     try:
-        same = sorted(each for each in path.parent.iterdir() if each.name.lower() == name.lower())
+        folder = path.parent
+        same = _names(folder, folder.stat().st_mtime_ns).get(name.lower())
     except OSError:
         return exact
-    return same[0] if same else exact
+    return folder / same if same else exact
+
+
+@functools.lru_cache(4)
+def _names(folder: Path, changed: int) -> dict[str, str]:
+    """Names in a folder by their small letters; listed once, since a folder may hold thousands of scans.
+
+    Args:
+        folder: the folder.
+        changed: when it was, which makes another listing of it.
+    """
+    return {name.lower(): name for name in sorted(os.listdir(folder), reverse=True)}  # of several the first counts
 
 
 def with_suffix(path: Path, suffix: str) -> Path:
