@@ -3,7 +3,7 @@
     python -m benchmarks.first_result --json=benchmarks/first-result.json
 
 Everything happens in a new virtual environment and an empty folder, from a wheel that is built first. Installing
-depends on the network, and on what pip has cached. --without_training leaves the last step out, which takes eight
+depends on the network, and on what pip has cached. --without_training leaves the last step out, which takes about seven
 minutes on two cores.
 """
 

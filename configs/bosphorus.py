@@ -1,7 +1,7 @@
 """The paper's protocol on Bosphorus: 60 of its 63 complete subjects, 100 rounds of 10 folds, 70 epochs from
 ImageNet.
 
-python tools/prepare_dataset.py --database=bosphorus --raw=FOLDER_OF_BOSPHORUS --data_dir=data
+afnet prepare --database=bosphorus --raw=FOLDER_OF_BOSPHORUS --data_dir=data
 python -m afnet_jax.main --config=configs/bosphorus.py --workdir=runs/bosphorus
 
 The paper reports 88.31 %. 1,000 trainings: this wants a GPU; `--config.protocol.rounds=1` is a first look.
