@@ -17,12 +17,12 @@ from afnet_jax.commands.command_line import command_parser, report_faults
 NOTEBOOK = Path(__file__).parents[1] / "docs" / "tour.ipynb"
 
 
-def execute(out: Path = NOTEBOOK, *, epochs: int | None = None) -> float:
+def execute(out: Path = NOTEBOOK, *, small: bool = False) -> float:
     """Runs every cell from the first to the last, in a kernel of this Python, and writes the notebook with its outputs.
 
     Args:
         out: the notebook to write.
-        epochs: of each training, where other than in the notebook.
+        small: with six subjects and two epochs, to try what the cells do and not how much is learned.
 
     Returns:
         Seconds.
@@ -34,9 +34,10 @@ def execute(out: Path = NOTEBOOK, *, epochs: int | None = None) -> float:
     import nbformat
 
     notebook = nbformat.read(NOTEBOOK, as_version=4)
-    if epochs:
+    if small:
         for cell in notebook.cells:
-            cell.source = re.sub(r"(?<=train\.epochs = )\d+", str(epochs), cell.source)
+            cell.source = re.sub(r"(?<=train\.epochs = )\d+", "2", cell.source)
+            cell.source = re.sub(r"(?<=synthetic_subjects = )\d+", "6", cell.source)
     start = time.perf_counter()
     nbclient.NotebookClient(notebook, timeout=900, kernel_name="python3", coalesce_streams=True).execute()
     seconds = time.perf_counter() - start

@@ -38,9 +38,14 @@ SMALL = {
     "train.epochs": 1,
     "train.batch_size": 4,
     "model.pretrained": "none",
-    "compilation_cache": "cache",
 }
 OVERRIDES = [f"--config.{name}={value}" for name, value in SMALL.items()]
+
+
+def with_overrides(words: list[str]) -> list[str]:
+    """A command, small; weights that it names itself are those that it starts from."""
+    names_some = any(word.startswith("--config.model.pretrained=") for word in words)
+    return words + [word for word in OVERRIDES if not (names_some and "pretrained" in word)]
 
 
 def commands(page: str) -> list[str]:
@@ -138,7 +143,8 @@ def write_named_meshes(folder: Path, face: Path) -> None:
 
 
 def run(words: list[str], place: Path) -> subprocess.CompletedProcess:
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    compiled = {"JAX_COMPILATION_CACHE_DIR": str(place / "cache"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    environment = os.environ | {"PYTHONPATH": str(ROOT)} | compiled
     done = subprocess.run(
         [sys.executable, *words], cwd=place, env=environment, capture_output=True, text=True, timeout=600, check=False
     )
@@ -166,11 +172,15 @@ def parse(words: list[str], place: Path, monkeypatch) -> None:
             runpy.run_path(str(place / words[0]), run_name="__main__")
 
 
+@pytest.fixture(scope="module")
+def done() -> list[list[str]]:
+    """Commands that a page before has had: settings of trainings, and whole commands of others."""
+    return [["--config=bu3dfe"]]  # the workplace's own run
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
-def test_commands_run(page, workplace, monkeypatch):
-    trained = [["--config=bu3dfe"]]  # the workplace's own run
-    others: list[list[str]] = []
+def test_commands_run(page, workplace, done, monkeypatch):
     for number, command in enumerate(commands(page)):
         if command.startswith(OF_CI):
             continue
@@ -179,18 +189,17 @@ def test_commands_run(page, workplace, monkeypatch):
             with monkeypatch.context() as patch:
                 parse(words, workplace, patch)
         elif (settings := settings_of(words)) is not None:
-            if settings in trained:
+            if settings in done:
                 continue
-            trained.append(settings)
+            done.append(settings)
             folder = f"runs/{Path(page).stem}-{number}"
             words = [re.sub("--workdir=.*", f"--workdir={folder}", word) for word in words]
-            run(words + OVERRIDES, workplace)
+            run(with_overrides(words), workplace)
             assert json.loads((workplace / folder / "summary.json").read_text())["complete"], command
-        elif "reproduce" in words or words[0] == "tools/reproduce_paper.py":
-            run([*words, "--variants=afnet", *OVERRIDES], workplace)
-        elif words not in others:
-            others.append(words)
-            run(words, workplace)
+        elif words not in done:
+            done.append(words)
+            of_paper = "reproduce" in words or words[0] == "tools/reproduce_paper.py"
+            run([*words, "--variants=afnet", *OVERRIDES] if of_paper else words, workplace)
 
 
 def test_no_page_is_read_past():

@@ -50,6 +50,7 @@ def _pytorch(params, batch_stats, maps, classes, stage):
 @pytest.mark.slow
 @pytest.mark.parametrize(("fold", "stage"), [(0, 2), (1, 2), (1, 4), (0, 1)])
 def test_heat_maps_and_logits_are_pytorchs(run, faces, fold, stage):
+    pytest.importorskip("torch")
     explanation = explain(run, fold_maps(faces), classes=fold_labels(faces), stage=stage)
     params, batch_stats = run.stacked_weights(0, [fold])
     maps = jax.tree.map(lambda a: a[fold], fold_maps(faces))

@@ -37,8 +37,8 @@ def telling(faces):
     ("name", "groups"),
     [("depth", ("depth", "all images")), ("texture", ("texture", "all images")), ("mask2", ("masks",))],
 )
-def test_only_what_a_network_looks_at_costs_accuracy(tmp_path, faces, telling, monkeypatch, name, groups):
-    run = load_run(write_run(tmp_path / "run", faces, make_config(), weights=True))
+def test_only_what_a_network_looks_at_costs_accuracy(run_folder, telling, monkeypatch, name, groups):
+    run = load_run(run_folder)
     monkeypatch.setattr(Run, "network", _ByOneMap(name))
     found = rests_on(run, telling)
     assert set(found) == {UNCHANGED, "texture", "depth", "all images", "masks"}

@@ -19,10 +19,16 @@ def test_the_outputs_are_kept_and_small():
 
 
 @pytest.mark.slow
-def test_it_runs(tmp_path):
-    """With short trainings: what the cells do is tried, not how much is learned."""
-    tour.execute(tmp_path / "tour.ipynb", epochs=2)
+def test_it_runs(tmp_path, monkeypatch):
+    """With few subjects and short trainings: what the cells do is tried, not how much is learned."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # where the notebook's own folder goes, and with it when all is well
+    tour.execute(tmp_path / "tour.ipynb", small=True)
     ran = json.loads((tmp_path / "tour.ipynb").read_text(encoding="utf-8"))["cells"]
     changed = [line for old, new in zip(CELLS, ran, strict=True) for line in set(new["source"]) ^ set(old["source"])]
-    assert sorted(map(str.strip, changed)) == ["config.train.epochs = 15", "config.train.epochs = 2"]
+    assert sorted(map(str.strip, changed)) == [
+        "config.dataset.synthetic_subjects = 12",
+        "config.dataset.synthetic_subjects = 6",
+        "config.train.epochs = 15",
+        "config.train.epochs = 2",
+    ]
     assert not [cell for cell in ran for out in cell.get("outputs", ()) if out["output_type"] == "error"]

@@ -1,11 +1,13 @@
 """Heads, views and batches that the detector learns from."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import jax
 import numpy as np
 import pytest
 from flax import nnx
 
-from afnet_jax.landmarks import bodies, subjects, training, views
+from afnet_jax.landmarks import bodies, examples, subjects, training, views
 from afnet_jax.landmarks.disturbances import MIRRORED, disturbed, glasses
 from afnet_jax.landmarks.examples import MARGIN, load_views, make_views, views_of
 from afnet_jax.landmarks.network import FaceFinder, LandmarkFinder
@@ -77,13 +79,15 @@ def test_turned_views_name_the_middle_and_the_rotation(some_views):
 
 
 @pytest.mark.slow
-def test_views_are_kept_in_files_and_made_once(tmp_path):
-    folder = make_views(50, 2, tmp_path, workers=1)
+def test_views_are_kept_in_files_and_made_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(examples, "_PER_FILE", 4)
+    monkeypatch.setattr(examples, "worker_processes", lambda count: ThreadPoolExecutor(count))  # which see the change
+    folder = make_views(4, 2, tmp_path, workers=1)
     (path,) = folder.glob("*.npz")
     written = path.stat().st_mtime_ns
-    assert make_views(50, 2, tmp_path, workers=1) == folder and path.stat().st_mtime_ns == written
-    data = load_views(folder, 50, 2)
-    assert data["fine"].shape == (150, 96 + 2 * MARGIN, 96 + 2 * MARGIN)
+    assert make_views(4, 2, tmp_path, workers=1) == folder and path.stat().st_mtime_ns == written
+    data = load_views(folder, 4, 2)
+    assert data["fine"].shape == (12, 96 + 2 * MARGIN, 96 + 2 * MARGIN)
     assert np.array_equal(data["fine_places"][:3], views_of(0, 2)["fine_places"])
 
 

@@ -53,9 +53,26 @@ def make_config(**changes):
     return config
 
 
-def train_and_evaluate(config, workdir: Path, faces: FaceDataset) -> None:
+_programs: dict[str, GroupProgram] = {}
+
+
+def forget_programs() -> None:
+    _programs.clear()
+
+
+def train_and_evaluate(config, workdir: Path, faces: FaceDataset, *, fresh: bool = False) -> None:
+    """Trains with the programs that another test has compiled of the same settings and data, or with fresh ones."""
+
+    def program(*arguments, **options) -> GroupProgram:
+        key = f"{config.to_json()} {faces.digest} {faces.streamed}"
+        if fresh or config.model.start_from or config.model.pretrained != "none":
+            return GroupProgram(*arguments, **options)
+        if key not in _programs:
+            _programs[key] = GroupProgram(*arguments, **options)
+        return _programs[key]
+
     with RunFolder(workdir) as folder:
-        loop.train_and_evaluate(config, folder, faces)
+        loop.train_and_evaluate(config, folder, faces, program=program)
 
 
 def evaluate(config, workdir: Path, faces: FaceDataset) -> None:

@@ -68,7 +68,7 @@ def test_run_again_changes_nothing(unbroken, faces):
 
 
 def test_the_same_config_gives_the_same_bytes(unbroken, faces, tmp_path):
-    train_and_evaluate(make_config(), tmp_path, faces)
+    train_and_evaluate(make_config(), tmp_path, faces, fresh=True)
     assert (tmp_path / "predictions.npz").read_bytes() == (unbroken / "predictions.npz").read_bytes()
     _assert_same_run(unbroken, tmp_path)
 
@@ -100,8 +100,8 @@ def test_a_disk_that_fills_before_a_groups_predictions_costs_nothing_but_them(un
     config = make_config(**{"train.folds_per_group": "1"})
     with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
         patch.setattr(RunFolder, "write_group_predictions", full)
-        train_and_evaluate(config, tmp_path, faces)
-    train_and_evaluate(config, tmp_path, faces)
+        train_and_evaluate(config, tmp_path, faces, fresh=True)
+    train_and_evaluate(config, tmp_path, faces, fresh=True)
     _assert_same_run(unbroken, tmp_path)
 
 
