@@ -15,8 +15,8 @@ from afnet_jax.errors import RunError
 SHARE = 0.05  # of a run's own test scans, which show one of the six, that are called doubtful
 
 
-def doubt_below(run: Run, share: float = SHARE) -> float:
-    """Returns the probability that the likeliest expression of this share of the run's test scans stays below.
+def doubt_below(run: Run) -> float:
+    """Returns the probability that the likeliest expression of SHARE of the run's test scans stays below.
 
     Each test scan was judged by the network that never saw its subject. 0 where the run has no predictions.
     """
@@ -27,4 +27,4 @@ def doubt_below(run: Run, share: float = SHARE) -> float:
     logits = logits[np.isfinite(logits).all(axis=-1)]
     if not len(logits):
         return 0.0
-    return float(np.quantile(scipy.special.softmax(logits.astype(np.float64), axis=-1).max(axis=-1), share))
+    return float(np.quantile(scipy.special.softmax(logits.astype(np.float64), axis=-1).max(axis=-1), SHARE))

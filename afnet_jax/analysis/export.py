@@ -139,13 +139,13 @@ def _described_clouds() -> list[dict]:
 
 
 def _description(run: Run, weights: dict[str, np.ndarray], round_: int, folds: list[int]) -> dict:
-    span, size = PreprocessingConfig(), run.config.dataset.image_size
+    grid, size = PreprocessingConfig().grid, run.config.dataset.image_size
     inputs = _described_clouds() if run.config.dataset.input == "points" else _described_maps(run, size)
     return {
         "model": f"AFNet-M, variant {run.config.variant}",
         "usage": _USAGE.format(inputs=", ".join(each["name"] for each in inputs)).splitlines(),
         "inputs": inputs,
-        "mm_per_pixel": span.mm_per_pixel * span.size / size,
+        "mm_per_pixel": grid.step * grid.size / size,
         "output": {"shape": ["n", len(EXPRESSIONS)], "dtype": "float32", "content": "probabilities"},
         "expressions": list(EXPRESSIONS),
         "weights": {name: {"shape": list(leaf.shape), "dtype": str(leaf.dtype)} for name, leaf in weights.items()},

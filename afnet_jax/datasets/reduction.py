@@ -46,7 +46,7 @@ def area_mean(image: np.ndarray, edge: int, outside: float) -> np.ndarray:
 
     Args:
         image: (S, S) float32, or (S, S, channels) uint8.
-        edge: of the new one, S divided by a whole number.
+        edge: of the new one, at most S.
         outside: the map's value outside the face; where it is NaN, see `reduce_maps`.
     """
     if image.shape[0] == edge:

@@ -71,12 +71,6 @@ def change_cloud(cloud: Clouds, key: jax.Array, augment: ConfigDict) -> Clouds:
     return cloud._replace(points=points, landmarks=landmarks)
 
 
-def turned(clouds: Clouds, *, yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0) -> Clouds:
-    """Returns B clouds, all turned by so many degrees from the pose that their landmarks gave them."""
-    motion = _rotation(jnp.radians(jnp.array([pitch, yaw, roll], jnp.float32)))
-    return jax.vmap(lambda cloud: moved(cloud, motion, jnp.zeros(3)))(clouds)
-
-
 def _motion(key: jax.Array, augment: ConfigDict) -> jax.Array:
     """(3, 3) a rotation and a change of size."""
     angle_key, size_key = jax.random.split(key)

@@ -9,9 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from afnet_jax.geometry.rendering import Grid
-from afnet_jax.points.visibility import kept_apart, spread_max, spread_min
+from afnet_jax.points.visibility import gap_in_pixels, kept_apart, spread_max, spread_min
 
-_GAP = 2.0  # mm round a pixel within which a surface has points
 _SPECK = 1  # pixels round its middle that a speck covers at most
 _CELLS = 32  # along an edge, 7.35 mm each
 _SWEEPS = 4  # along columns and rows: as many turns as a way from the middle of a face to its rim may take, and more
@@ -30,7 +29,7 @@ def face_region(seen: jax.Array, grid: Grid) -> jax.Array:
     Returns:
         (B, W, W) bool.
     """
-    reach = round(_GAP / grid.step) or 1
+    reach = gap_in_pixels(grid)
     seen = kept_apart(seen.astype(jnp.bfloat16))
     # Closed, then opened by a pixel: a spike beyond the rim that lies on the surface's continuation is no face.
     opened = spread_max(spread_min(spread_max(seen, reach, 0.0), reach + _SPECK, 1.0), _SPECK, 0.0)

@@ -24,6 +24,11 @@ _GAP = 2.0  # mm round a pixel within which a surface has points
 _NOWHERE = np.iinfo(np.int32).max  # no pixel: what is written there is dropped
 
 
+def gap_in_pixels(grid: Grid) -> int:
+    """Returns how far from a pixel a surface has points, pixels."""
+    return round(_GAP / grid.step) or 1
+
+
 class SeenPoints(NamedTuple):
     """The point that each pixel sees, planes of (B, W, W) float32 but for the colours; 0 where a pixel sees none.
 
@@ -80,7 +85,7 @@ def nearest_points(clouds: Clouds, grid: Grid) -> SeenPoints:
     known = known.reshape(shape)
     across = jnp.arange(grid.size, dtype=jnp.float32)
     colours = clouds.colours.reshape(-1, 3)[index.ravel()]
-    weight = known & ~_is_hidden(height, known, round(_GAP / grid.step) or 1)
+    weight = known & ~_is_hidden(height, known, gap_in_pixels(grid))
     weight = kept_apart(weight.astype(jnp.float32))
     return SeenPoints(
         weight, height, (col - across) * weight, (row - across[:, None]) * weight, colours.T.reshape(3, *shape)

@@ -10,7 +10,7 @@ import numpy as np
 from afnet_jax.geometry.alignment import TEMPLATE
 from afnet_jax.landmarks import find_landmarks
 from afnet_jax.preprocessing.face_maps import FaceMaps
-from afnet_jax.preprocessing.pipeline import PreprocessingConfig, preprocess_given
+from afnet_jax.preprocessing.pipeline import preprocess_given
 from afnet_jax.scans.arrays import fault
 from afnet_jax.scans.landmark_distance import FURTHEST_MM, distances_to_surface
 from afnet_jax.scans.scan import Scan
@@ -21,7 +21,7 @@ _MOST_UNSEEN = 3  # landmarks without surface: more, and what is left is no face
 _DOUBTED = 0.6  # confidence below which a remark names a landmark
 
 
-def preprocess(scan: Scan, config: PreprocessingConfig | None = None) -> FaceMaps:
+def preprocess(scan: Scan) -> FaceMaps:
     """Makes the aligned maps of one face; where the scan has no landmarks, they are found.
 
     Returns:
@@ -30,10 +30,10 @@ def preprocess(scan: Scan, config: PreprocessingConfig | None = None) -> FaceMap
     Raises:
         ScanError: the landmarks give no pose or lie off the surface, the surface is not a face's, or none is found.
     """
-    return preprocess_given(scan, config) if scan.landmarks else preprocess_found(scan, config)
+    return preprocess_given(scan) if scan.landmarks else preprocess_found(scan)
 
 
-def preprocess_found(scan: Scan, config: PreprocessingConfig | None = None) -> FaceMaps:
+def preprocess_found(scan: Scan) -> FaceMaps:
     """Makes the aligned maps of one face by found landmarks, whatever comes with the scan."""
     landmarks, confidence = find_landmarks(scan)
     # Where the surface has a hole, a landmark is a guess in the air: the others give the pose.
@@ -44,7 +44,7 @@ def preprocess_found(scan: Scan, config: PreprocessingConfig | None = None) -> F
     landmarks = {name: at for name, at in landmarks.items() if name not in unseen}
     found = dataclasses.replace(scan, landmarks=landmarks, frontal=False, remarks=scan.remarks + _remark(confidence))
     scan = validated(found if scan.frontal else _in_mm(found))
-    maps = preprocess_given(scan, config)
+    maps = preprocess_given(scan)
     mean = float(np.mean(list(confidence.values())))
     return dataclasses.replace(maps, quality={**maps.quality, "landmarks": "found", "landmark_confidence": mean})
 

@@ -42,7 +42,6 @@ def gridfit(
     *,
     interpolation: str = "triangle",
     regularizer: str = "gradient",
-    start: np.ndarray | None = None,
     tolerance: float = 1e-9,
 ) -> np.ndarray:
     """Fits heights on the grid ynodes × xnodes to scattered points.
@@ -53,7 +52,6 @@ def gridfit(
         smoothness: weight of R against A, for both axes or as (along x, along y).
         interpolation: "triangle" (each cell cut along its diagonal) or "bilinear".
         regularizer: "gradient" (second differences in x and in y as rows of their own) or "laplacian" (their sum).
-        start: (ny, nx) heights to start from, if a good guess is at hand; it changes the time, not the result.
         tolerance: estimated error at which the solver stops, as a fraction of the spread of z.
 
     Returns:
@@ -68,7 +66,7 @@ def gridfit(
     shift, spread = z.mean(), np.ptp(z) or 1.0
     z = (z - shift) / spread
     matrix, rhs, levels = _hierarchy(x, y, z, xnodes, ynodes, smoothness, interpolation, regularizer)
-    guess = _nested_start(levels, rhs) if start is None else (np.asarray(start, float).ravel() - shift) / spread
+    guess = _nested_start(levels, rhs)
     heights, error = _conjugate_gradients(matrix, rhs[0], levels, guess, tolerance)
     if not error <= tolerance:  # wildly uneven nodes or smoothness: slower, but exact
         heights = scipy.sparse.linalg.spsolve(matrix.tocsc(), rhs[0])

@@ -13,6 +13,7 @@ import threadpoolctl
 from afnet_jax.geometry.alignment import TEMPLATE, AlignmentFault, align, to_canonical
 from afnet_jax.geometry.rendering import Grid, Raster, TexturedMesh, rasterize, render_texture
 from afnet_jax.geometry.surface import CleanSurface, SurfaceConfig, clean_surface
+from afnet_jax.maps import IMAGE_SIZE
 from afnet_jax.preprocessing.face_maps import FaceMaps
 from afnet_jax.preprocessing.gridfit import gridfit
 from afnet_jax.preprocessing.losses import losses
@@ -33,7 +34,6 @@ class PreprocessingConfig:
     """Every parameter of preprocessing.
 
     Attributes:
-        size: pixels along an edge of texture and depth; the network's 224.
         mm_per_pixel: 224 pixels then span 235 mm: hairline to chin of a large face with its mouth wide open.
         top: canonical y of the first row, mm. The eyes lie at 0, so that 145 mm are left below them.
         surface: what counts as an outlier.
@@ -48,7 +48,6 @@ class PreprocessingConfig:
         min_face: share of the grid that must be face.
     """
 
-    size: int = 224
     mm_per_pixel: float = 1.05
     top: float = 90.0
     surface: SurfaceConfig = dataclasses.field(default_factory=SurfaceConfig)
@@ -62,8 +61,12 @@ class PreprocessingConfig:
 
     @property
     def grid(self) -> Grid:
-        left = -self.mm_per_pixel * (self.size - 1) / 2
-        return Grid(self.size, self.mm_per_pixel, (left, self.top))
+        """The grid of the maps: IMAGE_SIZE pixels along an edge."""
+        left = -self.mm_per_pixel * (IMAGE_SIZE - 1) / 2
+        return Grid(IMAGE_SIZE, self.mm_per_pixel, (left, self.top))
+
+
+_CONFIG = PreprocessingConfig()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +79,7 @@ class PosedPoints:
     remarks: tuple[str, ...]
 
 
-def preprocess_given(scan: Scan, config: PreprocessingConfig | None = None) -> FaceMaps:
+def preprocess_given(scan: Scan) -> FaceMaps:
     """Makes the aligned maps of one face by the landmarks that come with its scan.
 
     Raises:
@@ -84,7 +87,7 @@ def preprocess_given(scan: Scan, config: PreprocessingConfig | None = None) -> F
     """
     # Matrices here are small: BLAS threads would only get in the way of the scans that other processes prepare.
     with _thread_pools().limit(limits=1):
-        return _preprocess(scan, config or PreprocessingConfig())
+        return _preprocess(scan)
 
 
 @functools.cache
@@ -92,14 +95,14 @@ def _thread_pools() -> threadpoolctl.ThreadpoolController:
     return threadpoolctl.ThreadpoolController()
 
 
-def pose_points(scan: Scan, config: PreprocessingConfig | None = None) -> PosedPoints:
+def pose_points(scan: Scan) -> PosedPoints:
     """Cleans, poses and samples a scan, and leaves the rest to whoever renders the points.
 
     Raises:
         ScanError: as `preprocess`, but for a surface that is not a face's.
     """
     with _thread_pools().limit(limits=1):
-        posed = _posed(scan, config or PreprocessingConfig())
+        posed = _posed(scan)
         points = sample_points(scan, posed.clean.triangles, posed.to_scan)
         return PosedPoints(points, posed.to_scan, posed.landmarks, scan.remarks)
 
@@ -114,39 +117,39 @@ class _Posed(NamedTuple):
     masks: dict[int, np.ndarray]
 
 
-def _posed(scan: Scan, config: PreprocessingConfig) -> _Posed:
+def _posed(scan: Scan) -> _Posed:
     if not len(scan.points) or not len(scan.triangles):
         raise fault(scan, "the scan holds no surface, only background")
     if not scan.landmarks:
         raise fault(
             scan, "no landmarks: give them in a file beside the scan (.lm3, .bnd; of a mesh NAME.landmarks.json)"
         )
-    clean = clean_surface(scan.points, scan.triangles, config.surface)
+    clean = clean_surface(scan.points, scan.triangles, _CONFIG.surface)
     if not clean.triangles.any():
         raise fault(scan, "no surface is left once outliers are removed")
     to_scan, landmarks = pose_of(scan, clean.points)
     points = to_canonical(scan.points, to_scan)
     _check_landmarks(scan, points[clean.points], landmarks)
     try:
-        masks = salient_masks(landmarks, config.grid)
+        masks = salient_masks(landmarks, _CONFIG.grid)
     except AlignmentFault as error:
         raise fault(scan, str(error)) from None
     return _Posed(clean, to_scan, landmarks, points, masks)
 
 
-def _preprocess(scan: Scan, config: PreprocessingConfig) -> FaceMaps:
-    grid = config.grid
-    clean, to_scan, landmarks, points, masks = _posed(scan, config)
+def _preprocess(scan: Scan) -> FaceMaps:
+    grid = _CONFIG.grid
+    clean, to_scan, landmarks, points, masks = _posed(scan)
     triangles, uv_triangles = scan.triangles[clean.triangles], scan.uv_triangles[clean.triangles]
     mesh = TexturedMesh(points, triangles, scan.uv, uv_triangles, scan.texture)
     raster = rasterize(points, triangles, grid)
     valid = face_region(raster.seen)
-    if valid.mean() < config.min_face:
-        raise fault(scan, f"the face fills {valid.mean():.1%} of the grid, at least {config.min_face:.0%} expected")
+    if valid.mean() < _CONFIG.min_face:
+        raise fault(scan, f"the face fills {valid.mean():.1%} of the grid, at least {_CONFIG.min_face:.0%} expected")
     lost = losses(points, scan.triangles, clean, raster, landmarks, grid)
-    inside = _inside_large(clean.longest[clean.triangles], raster, grid, config)
-    edge = min(clean.edge, config.sampled_edge) if len(inside) else clean.edge
-    smoothness = max(config.smoothness_per_noise * clean.noise, config.smoothness_per_edge * edge)
+    inside = _inside_large(clean.longest[clean.triangles], raster, grid)
+    edge = min(clean.edge, _CONFIG.sampled_edge) if len(inside) else clean.edge
+    smoothness = max(_CONFIG.smoothness_per_noise * clean.noise, _CONFIG.smoothness_per_edge * edge)
     samples = np.vstack([_visible(points, triangles, raster, grid), inside])
     depth = _heights(samples, valid, grid, smoothness)
     texture = render_texture(mesh, raster, depth, valid, grid)
@@ -169,17 +172,17 @@ def _preprocess(scan: Scan, config: PreprocessingConfig) -> FaceMaps:
             "face": float(valid.mean()),
             "landmarks": "given",
         },
-        remarks=scan.remarks + _loss_remark(lost, config),
+        remarks=scan.remarks + _loss_remark(lost),
         points=sample_points(scan, clean.triangles, to_scan),
     )
 
 
-def _loss_remark(lost: dict[str, float], config: PreprocessingConfig) -> tuple[str, ...]:
+def _loss_remark(lost: dict[str, float]) -> tuple[str, ...]:
     """Returns a remark where much of the inner face is lost; alike for all such scans, so that they can be listed."""
-    if lost["inner_lost"] <= config.remarked_loss:
+    if lost["inner_lost"] <= _CONFIG.remarked_loss:
         return ()
     return (
-        f"more than {config.remarked_loss:.0%} of the inner face is filled in or left out, as its triangles count as "
+        f"more than {_CONFIG.remarked_loss:.0%} of the inner face is filled in or left out, as its triangles count as "
         f"outliers or as bridges over gaps (inner_lost of the scan's quality): look at the mesh there",
     )
 
@@ -255,7 +258,7 @@ def _visible(points: np.ndarray, triangles: np.ndarray, raster: Raster, grid: Gr
     return points[used]
 
 
-def _inside_large(longest: np.ndarray, raster: Raster, grid: Grid, config: PreprocessingConfig) -> np.ndarray:
+def _inside_large(longest: np.ndarray, raster: Raster, grid: Grid) -> np.ndarray:
     """(K, 3) places inside the large triangles, one in each pixel that sees one; none where the mesh is a scanner's.
 
     A scanner measures points, and a smooth surface through them is nearer to the face than the triangles between
@@ -263,9 +266,9 @@ def _inside_large(longest: np.ndarray, raster: Raster, grid: Grid, config: Prepr
     """
     rows, cols = np.nonzero(raster.seen)
     longest = longest[raster.triangle[rows, cols]]
-    if (longest > config.large_edge).mean() < config.large_share:
+    if (longest > _CONFIG.large_edge).mean() < _CONFIG.large_share:
         return np.zeros((0, 3))
-    rows, cols = rows[longest > config.sampled_edge], cols[longest > config.sampled_edge]
+    rows, cols = rows[longest > _CONFIG.sampled_edge], cols[longest > _CONFIG.sampled_edge]
     return np.stack([grid.x[cols], grid.y[rows], raster.depth[rows, cols]], axis=1)
 
 

@@ -29,7 +29,7 @@ _ROUND = (
 )
 
 
-def evaluate(scan: Scan, maps: FaceMaps, truth: Truth, config: PreprocessingConfig | None = None) -> dict[str, float]:
+def evaluate(scan: Scan, maps: FaceMaps, truth: Truth) -> dict[str, float]:
     """Compares the maps of a scan with its truth.
 
     Returns:
@@ -46,9 +46,8 @@ def evaluate(scan: Scan, maps: FaceMaps, truth: Truth, config: PreprocessingConf
         points;
         ssim: of the texture; pose_degrees: the canonical pose against the head's own.
     """
-    config = config or PreprocessingConfig()
     depth, rgb = _seen_from_scan(maps, truth)
-    clean = clean_surface(scan.points, scan.triangles, config.surface)
+    clean = clean_surface(scan.points, scan.triangles, PreprocessingConfig().surface)
     is_spike, is_good = _judged_by_truth(scan.points, truth)
     error = depth - truth.depth
     mouth, hull = _mouth(scan, truth), truth.crop(inner_face(scan.landmarks, truth.grid))

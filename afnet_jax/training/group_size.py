@@ -19,8 +19,8 @@ from afnet_jax.models.fusion import fusion_of
 from afnet_jax.models.parameters import audit
 
 # Trainings of one device. Beyond this a program hardly gains on a GPU, whatever the images' size, and compiles longer:
-# each training adds 100 convolution calls of its own to about 800 kernels that all share. A step has 953 kernels per
-# training with one, 256 with 5, 178 with 10, about 150 with 20, and above 100 with any number, while the bytes that are
+# each training adds 100 convolution calls of its own to about 800 kernels that all share. A step has 955 kernels per
+# training with one, 248 with 5, 176 with 10, 140 with 20, and above 100 with any number, while the bytes that are
 # moved per training stay the same (docs/performance.md). A CPU computes them one after the other anyway.
 MOST_PER_DEVICE = 20
 

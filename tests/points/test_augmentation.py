@@ -1,6 +1,7 @@
 """What is changed at random stays one head: points, landmarks and texture together, and each draw has its own key."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -9,7 +10,7 @@ from afnet_jax.config import default_config, validate
 from afnet_jax.errors import ConfigError
 from afnet_jax.geometry.alignment import TEMPLATE
 from afnet_jax.maps import Clouds
-from afnet_jax.points.augmentation import change_cloud, render_augmented, turned
+from afnet_jax.points.augmentation import change_cloud, moved, render_augmented
 from afnet_jax.points.rendering import render
 from afnet_jax.points.visibility import canonical
 from afnet_jax.scans.scan import LANDMARKS
@@ -82,7 +83,8 @@ def test_a_head_moves_as_a_whole(cloud, changes):
 
 
 def test_heads_are_turned_by_what_is_said(cloud):
-    after = places(jax.tree.map(lambda a: a[0], turned(batch(cloud), yaw=20.0)))
+    turn = jnp.asarray(Rotation.from_euler("y", 20, degrees=True).as_matrix(), jnp.float32)
+    after = places(moved(cloud, turn, jnp.zeros(3)))
     before = places(cloud)
     rotation, _ = Rotation.align_vectors(after - after.mean(0), before - before.mean(0))
     np.testing.assert_allclose(rotation.as_euler("xyz", degrees=True), (0, 20, 0), atol=0.01)

@@ -108,15 +108,6 @@ def test_ignores_missing_points_and_counts_those_outside():
         np.testing.assert_array_equal(gridfit(*more, xnodes, ynodes), expected)
 
 
-def test_a_start_changes_the_way_and_not_the_result():
-    x, y, z, xnodes, ynodes = small_case()
-    xnodes, ynodes = np.linspace(xnodes[0], xnodes[-1], 50), np.linspace(ynodes[0], ynodes[-1], 50)
-    expected = gridfit(x, y, z, xnodes, ynodes)
-    np.testing.assert_allclose(
-        gridfit(x, y, z, xnodes, ynodes, start=np.full((50, 50), 9.0)), expected, rtol=0, atol=1e-6
-    )
-
-
 def test_wildly_uneven_nodes_still_give_the_dense_solution():
     rng = np.random.default_rng(5)
     xnodes, ynodes = np.cumsum(10 ** rng.uniform(-2, 1, 21)), np.cumsum(10 ** rng.uniform(-2, 1, 20))
