@@ -30,8 +30,13 @@ def read_rgb(path: Path) -> np.ndarray:
     return decode_rgb(path, read_bytes(path, MAX_BYTES, "texture picture"))
 
 
-def decode_rgb(path: Path, data: bytes) -> np.ndarray:
+def decode_rgb(path: Path, data: bytes, *, opaque: bool = False) -> np.ndarray:
     """Decodes a picture's bytes as `read_rgb` does; `path` is the file that holds them.
+
+    Args:
+        path: see above.
+        data: the bytes.
+        opaque: what the picture says of transparency does not count.
 
     Raises:
         ScanError: see `read_rgb`.
@@ -44,7 +49,7 @@ def decode_rgb(path: Path, data: bytes) -> np.ndarray:
                 if not 0 < width * height <= MAX_PIXELS:
                     expected = f"1 to {MAX_PIXELS:,} pixels (8192×8192)"
                     raise ScanError(path, f"the picture is {width}×{height}, expected {expected}; make it smaller")
-                return _to_rgb(image)
+                return _to_rgb(image, opaque)
     except ScanError:
         raise
     except UnidentifiedImageError:
@@ -54,13 +59,14 @@ def decode_rgb(path: Path, data: bytes) -> np.ndarray:
         raise ScanError(path, f"not a readable BMP, PNG or JPEG picture ({reason}); copy it again") from error
 
 
-def _to_rgb(image: Image.Image) -> np.ndarray:
+def _to_rgb(image: Image.Image, opaque: bool) -> np.ndarray:
     if image.mode == "RGB":
         return np.array(image)
     if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clip at 255
         return np.repeat((np.asarray(image) // 256).clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
     if image.has_transparency_data:
-        return over_black(np.asarray(image.convert("RGBA")))
+        rgba = np.asarray(image.convert("RGBA"))
+        return np.ascontiguousarray(rgba[..., :3]) if opaque else over_black(rgba)
     return np.array(image.convert("RGB"))
 
 

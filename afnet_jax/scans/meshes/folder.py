@@ -50,9 +50,9 @@ def read_named(mesh: Path, name: str, what: str, limit: int, *, quoted: bool = F
     return read_bytes(named_file(mesh, name, what, quoted=quoted), limit, what)
 
 
-def read_picture(mesh: Path, name: str, *, quoted: bool = False) -> np.ndarray:
+def read_picture(mesh: Path, name: str) -> np.ndarray:
     """Reads a picture that a mesh file names as (H, W, 3) uint8 RGB; see `named_file`."""
-    return images.read_rgb(named_file(mesh, name, "texture picture", quoted=quoted))
+    return images.read_rgb(named_file(mesh, name, "texture picture"))
 
 
 def picture_beside(mesh: Path, suffixes: tuple[str, ...]) -> Path | None:

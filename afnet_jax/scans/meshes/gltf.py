@@ -13,7 +13,7 @@ import numpy as np
 from afnet_jax.scans import images
 from afnet_jax.scans.files import read_bytes
 from afnet_jax.scans.meshes.draco import decoded
-from afnet_jax.scans.meshes.folder import read_named, read_picture
+from afnet_jax.scans.meshes.folder import read_named
 from afnet_jax.scans.meshes.gltf_arrays import Arrays
 from afnet_jax.scans.meshes.surface import MAX_BYTES, MeshError, Part, Surface, as_bytes, as_float64, joined
 
@@ -72,7 +72,7 @@ class _File:
         if unknown := [str(each) for each in required if each not in _SUPPORTED]:
             raise MeshError(f"it needs {', '.join(unknown)[:80]}, which is not supported; export it without")
         self.arrays = Arrays(content, [self._buffer(each, chunk) for each in content.get("buffers", [])])
-        self._pictures: dict[int, np.ndarray] = {}
+        self._pictures: dict[tuple[int, bool], np.ndarray] = {}
 
     def _buffer(self, buffer: dict[str, Any], chunk: bytes | None) -> bytes:
         if "uri" not in buffer:
@@ -146,28 +146,27 @@ class _File:
         self, index: int | None, attributes: dict[str, np.ndarray]
     ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
         """A plain colour, a picture and its texture points, each None where there is none."""
-        rough = self.content["materials"][_index(index)].get("pbrMetallicRoughness", {}) if index is not None else {}
+        material = self.content["materials"][_index(index)] if index is not None else {}
+        rough, opaque = material.get("pbrMetallicRoughness", {}), material.get("alphaMode", "OPAQUE") == "OPAQUE"
         factor, texture = rough.get("baseColorFactor"), rough.get("baseColorTexture")
         colour = None if factor is None else _srgb(np.array(factor, np.float64)[:3])
         transform = ((texture or {}).get("extensions") or {}).get("KHR_texture_transform", {})
         layer = transform.get("texCoord", (texture or {}).get("texCoord", 0))
         uv = attributes.get(f"TEXCOORD_{layer}")
         uv = None if uv is None else _transformed(as_float64(uv[:, :2]), transform)
-        return colour, None if texture is None or uv is None else self._picture(_index(texture["index"])), uv
+        return colour, None if texture is None or uv is None else self._picture(_index(texture["index"]), opaque), uv
 
-    def _picture(self, texture: int) -> np.ndarray:
+    def _picture(self, texture: int, opaque: bool) -> np.ndarray:
         if "source" not in self.content["textures"][texture]:
             raise MeshError("its texture is a picture of a kind that is not supported; export it as JPEG or PNG")
         source = _index(self.content["textures"][texture]["source"])
-        if source not in self._pictures:
+        if (source, opaque) not in self._pictures:
             image = self.content["images"][source]
             data = self.arrays.view(image["bufferView"]) if "bufferView" in image else _embedded(image["uri"])
-            self._pictures[source] = (
-                read_picture(self.path, image["uri"], quoted=True)
-                if data is None
-                else images.decode_rgb(self.path, data)
-            )
-        return self._pictures[source]
+            if data is None:
+                data = read_named(self.path, image["uri"], "texture picture", images.MAX_BYTES, quoted=True)
+            self._pictures[source, opaque] = images.decode_rgb(self.path, data, opaque=opaque)
+        return self._pictures[source, opaque]
 
 
 def _index(value: object) -> int:

@@ -1,11 +1,13 @@
 """The same surface from every format: places, triangles and colours as they were written."""
 
 import base64
+import io
 import json
 import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from afnet_jax.scans import ScanError, read_scan
 from afnet_jax.scans.meshes.gltf import read_gltf
@@ -81,6 +83,23 @@ def test_gltf_with_its_picture_in_metres(tmp_path, name, binary):
     np.testing.assert_array_equal(scan.texture, SURFACE.texture)
     np.testing.assert_allclose(scan.uv[scan.uv_triangles], UV[TRIANGLES], atol=1e-5)
     assert scan.remarks == ("the unit is taken for m by the size of the mesh",)
+
+
+@pytest.mark.parametrize("mode", ["OPAQUE", "BLEND"])
+def test_gltf_transparency_counts_where_the_material_says_so(tmp_path, mode):
+    stream = io.BytesIO()
+    Image.fromarray(np.full((8, 8, 4), (200, 100, 50, 64), np.uint8)).save(stream, "PNG")
+    materials = [{"alphaMode": mode, "pbrMetallicRoughness": {"baseColorTexture": {"index": 0}}}]
+    scan = read_scan(write(tmp_path, "face.glb", mesh_files.gltf(image=stream.getvalue(), materials=materials)))
+    assert scan.texture[4, 4].tolist() == ([200, 100, 50] if mode == "OPAQUE" else [50, 25, 13])
+
+
+def test_gltf_blend_shapes_are_not_dropped_in_silence(tmp_path):
+    content = json.loads(mesh_files.gltf(binary=False))
+    content["nodes"][0]["weights"] = [0.0, 0.7]
+    path = write(tmp_path, "face.gltf", json.dumps(content).encode())
+    with pytest.raises(ScanError, match="morph targets"):
+        read_scan(path)
 
 
 def test_gltf_colours_of_points(tmp_path):
