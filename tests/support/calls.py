@@ -1,6 +1,7 @@
 """Commands called within the tests' own process: their bodies are the same, and no interpreter has to start."""
 
 import sys
+import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -31,3 +32,12 @@ def call(monkeypatch, capsys) -> Callable[..., Done]:
         return Done(code or 0, printed.out, printed.err)
 
     return run
+
+
+def until_told(capsys) -> str:
+    """What has been printed on stderr once a whole line is there, or nothing after 20 s."""
+    told, deadline = "", time.monotonic() + 20
+    while not told.endswith("\n") and time.monotonic() < deadline:
+        time.sleep(0.02)
+        told += capsys.readouterr().err
+    return told
