@@ -7,10 +7,11 @@ trains 64 px AFNet-M for equally many steps, on the same 5 subject-disjoint fold
 the recipe of configs/synthetic.py, which mirrors the maps of all arms and turns and scales them a little ("mirrored"
 maps are mirrored alone), or from pretrained weights (--start) by that of configs/finetune.py without its augmentation
 of maps. The points' arm has --augment beside it, and is tested against the others and against logistic regression on
-the scans' landmarks. A round has folds and seeds of its own. The runs stay in the workdir, and go on where they
-stopped. Then every network predicts its test scans: as they are, and turned about a random axis by up to 20 degrees
-(the same turns for all arms). The network that learned from the host's maps sees turned heads as renderings, for a
-host's map cannot be turned; how it does on renderings of heads as they are is told, too.
+the scans' landmarks; each arm is also joined with the latter (`analysis.baselines.together`). A round has folds and
+seeds of its own. The runs stay in the workdir, and go on where they stopped. Then every network predicts its test
+scans: as they are, and turned about a random axis by up to 20 degrees (the same turns for all arms). The network that
+learned from the host's maps sees turned heads as renderings, for a host's map cannot be turned; how it does on
+renderings of heads as they are is told, too.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from scipy.spatial.transform import Rotation
 
-from afnet_jax.analysis.baselines import predict_folds
+from afnet_jax.analysis.baselines import predict_folds, together
 from afnet_jax.analysis.run import Run
 from afnet_jax.analysis.significance import corrected_t_test
 from afnet_jax.commands.command_line import command_parser, report_faults
@@ -175,10 +176,10 @@ def compare(
     result: dict = {"rounds": rounds, "epochs": epochs, "augment": augment, "turn": TURN, "arms": {}}
     if start:
         result["start_sha256"] = digest_of_file(start)
-    scores = {}
+    scores, runs = {}, {}
     for arm in arms:
         own = data[_ARMS[arm]]
-        run = run_experiment(config_of(arm, rounds, epochs, start, augment), workdir / arm, data=own)
+        runs[arm] = run = run_experiment(config_of(arm, rounds, epochs, start, augment), workdir / arm, data=own)
         seen = {"own input": own.maps, **{f"rendered, {name}": view for name, view in views.items()}}
         scores[arm] = {name: accuracies(run, own, view) for name, view in seen.items()}
         result["arms"][arm] = {name: _mean(each) for name, each in scores[arm].items()} | {
@@ -190,8 +191,16 @@ def compare(
         )
         print(json.dumps({arm: result["arms"][arm]}), flush=True)
     folds = run.splits
-    linear = transfer.accuracies(predict_folds(marks, data["points"], folds), folds)
-    scores["landmarks"] = {"own input": {(f.round, f.fold): each for f, each in zip(folds, linear, strict=True)}}
+    linear = predict_folds(marks, data["points"], folds)
+    of_marks = transfer.accuracies(linear, folds)
+    scores["landmarks"] = {"own input": {(f.round, f.fold): each for f, each in zip(folds, of_marks, strict=True)}}
+    for arm, run in runs.items():
+        joint = transfer.accuracies(together(run.predictions, linear, range(rounds)), folds)
+        result["arms"][arm]["calibration_error"] = transfer.calibration_error(run, rounds)
+        result["arms"][arm]["with landmarks"] = float(joint.mean())
+        result[f"{arm} with landmarks against landmarks"] = dataclasses.asdict(
+            corrected_t_test(joint - of_marks, 1 / 4)
+        )
     result["landmarks"] = _mean(scores["landmarks"]["own input"])
     for other in [arm for arm in arms if arm != "points"] + ["landmarks"]:
         for name in scores[other].keys() & {"own input", "rendered, turned"}:
