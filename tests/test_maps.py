@@ -134,7 +134,7 @@ def test_the_stem_of_three_stacked_modalities_answers_equal_images_as_the_origin
     model = AFNet(architecture, rngs=nnx.Rngs(0))
     state = nnx.to_flat_state(nnx.state(model.trunks["stacked"]))
     tensors = {".".join(map(str, path)): leaf[...] for path, leaf in state}
-    PretrainedTrunk({**tensors, "conv1.kernel": kernel}, "noise").apply(model)
+    PretrainedTrunk({**tensors, "conv1.kernel": kernel}).apply(model)
     found = np.asarray(model.trunks["stacked"].conv1.kernel[...])
     assert found.shape == (7, 7, 9, 64)
     np.testing.assert_allclose(found.reshape(7, 7, 3, 3, 64).sum(2), kernel, rtol=1e-5, atol=1e-6)

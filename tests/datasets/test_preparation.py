@@ -1,5 +1,4 @@
 import concurrent.futures
-import contextlib
 import csv
 import functools
 import os
@@ -28,6 +27,7 @@ from afnet_jax.quality.inspection import inspect
 from afnet_jax.scans import ScanError, find_scans, read_scan
 from afnet_jax.workers import WorkerKilled
 from tests.support.calls import until_told
+from tests.support.one_thread import one_thread
 from tests.support.quick_preprocessing import killed_maps, picky_maps, quick_maps
 
 ROOT = Path(__file__).parents[2]
@@ -139,13 +139,6 @@ def test_only_what_is_new_is_prepared(raw, tmp_path, monkeypatch):
     done = prepare("bu3dfe", raw, tmp_path / "data", preprocess=quick_maps)
     assert done.prepared == 12 == len(examples(done.folder)) and len(made) == 2
     assert {name[:8] for name in made} == {"F0001_AN"}
-
-
-@contextlib.contextmanager
-def one_thread(count):
-    """Stands for worker processes, which would not see what a test has changed."""
-    with concurrent.futures.ThreadPoolExecutor(1) as executor:
-        yield executor
 
 
 def test_stopped_while_the_new_set_replaces_the_old_one_nothing_is_lost(raw, tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ from afnet_jax.datasets.loading import load
 from afnet_jax.datasets.varied_maps import draw_faces
 from afnet_jax.errors import DatasetError
 from afnet_jax.maps import INPUT_MAPS
+from tests.support.one_thread import one_thread
 
 SIZE = 32
 
@@ -49,12 +50,12 @@ def test_the_same_arguments_give_the_same_faces(faces):
 
 @pytest.mark.slow
 def test_it_is_drawn_once_and_loaded_in_order(tmp_path, monkeypatch, faces):
-    monkeypatch.setattr(varied_set, "_PER_FILE", 2)  # the workers, other processes, write theirs by the default
+    monkeypatch.setattr(varied_set, "_PER_FILE", 2)
     config = default_config().dataset
     with config.unlocked():
         config.update(name="synthetic", data_dir=str(tmp_path), image_size=SIZE)
         config.update(synthetic_subjects=3, synthetic_variety="wide")
-    monkeypatch.setattr(varied_set.concurrent.futures, "ProcessPoolExecutor", _InThisProcess)
+    monkeypatch.setattr(varied_set, "worker_processes", one_thread)
     data = load(config)
     assert data.labels.tolist() == 3 * list(range(6)) and len(set(data.subjects)) == 3
     assert data.scan_ids.tolist() == sorted(data.scan_ids)
@@ -66,19 +67,6 @@ def test_it_is_drawn_once_and_loaded_in_order(tmp_path, monkeypatch, faces):
     files[1].write_bytes(b"torn")
     with pytest.raises(DatasetError, match=r"faces-000002\.npz: damaged"):
         load(config)
-
-
-class _InThisProcess:
-    def __init__(self, *_):
-        pass
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-    map = staticmethod(map)
 
 
 def test_maps_that_are_computed_are_refused(tmp_path):

@@ -1,7 +1,5 @@
 """Heads, views and batches that the detector learns from."""
 
-from concurrent.futures import ThreadPoolExecutor
-
 import jax
 import numpy as np
 import pytest
@@ -14,6 +12,7 @@ from afnet_jax.landmarks.network import FaceFinder, LandmarkFinder
 from afnet_jax.landmarks.subjects import draw_head, landmark_places
 from afnet_jax.scans.scan import LANDMARKS
 from afnet_jax.synthetic import template
+from tests.support.one_thread import one_thread
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +80,7 @@ def test_turned_views_name_the_middle_and_the_rotation(some_views):
 @pytest.mark.slow
 def test_views_are_kept_in_files_and_made_once(tmp_path, monkeypatch):
     monkeypatch.setattr(examples, "_PER_FILE", 4)
-    monkeypatch.setattr(examples, "worker_processes", lambda count: ThreadPoolExecutor(count))  # which see the change
+    monkeypatch.setattr(examples, "worker_processes", one_thread)
     folder = make_views(4, 2, tmp_path, workers=1)
     (path,) = folder.glob("*.npz")
     written = path.stat().st_mtime_ns
