@@ -34,7 +34,7 @@ def samples(tmp_path_factory) -> Path:
 def compilation_cache(tmp_path_factory):
     """Programs compiled by one test serve the others."""
     jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 @pytest.fixture(scope="module", autouse=True)
