@@ -23,7 +23,7 @@ from sklearn.preprocessing import StandardScaler
 from afnet_jax.analysis.countdown import Countdown
 from afnet_jax.analysis.metrics import complete_rounds, score
 from afnet_jax.analysis.run import Run
-from afnet_jax.analysis.significance import Comparison, compare_predictions, rows_of
+from afnet_jax.analysis.significance import Comparison, compare_predictions, p_value, rows_of
 from afnet_jax.datasets.loading import FaceDataset
 from afnet_jax.datasets.reduction import area_mean
 from afnet_jax.errors import RunError
@@ -240,7 +240,8 @@ def _with_landmarks(baselines: dict) -> list[str]:
 def _significance(p: float | None) -> str:
     if p is None:
         return "too few folds for a test"
-    return f"p = {p:.3f}" if p >= 0.0005 else "p < 0.001"
+    told = p_value(p)
+    return f"p {told}" if told.startswith("<") else f"p = {told}"
 
 
 def are_of(stored: dict, run: Run) -> bool:

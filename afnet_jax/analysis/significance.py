@@ -164,6 +164,11 @@ def corrected_t_test(differences: np.ndarray, test_to_train: float | np.ndarray)
     return TTest(effect, (float(effect - reach), float(effect + reach)), t, degrees, p)
 
 
+def p_value(p: float) -> str:
+    """Returns p as it is printed: 0.1234 -> "0.123", and "< 0.001" of what would be rounded to 0."""
+    return f"{p:.3f}" if p >= 0.0005 else "< 0.001"
+
+
 def subject_bootstrap(differences: np.ndarray, subjects: np.ndarray) -> tuple[tuple[float, float], float]:
     """Percentile interval and two-sided p of a mean difference, whole subjects drawn with replacement.
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from afnet_jax.analysis import paper
 from afnet_jax.analysis.run import Run
-from afnet_jax.analysis.significance import Comparison
+from afnet_jax.analysis.significance import Comparison, p_value
 from afnet_jax.models.architecture import VARIANTS
 from afnet_jax.models.parameters import size, sizes
 from afnet_jax.scans.databases import title_of
@@ -129,11 +129,6 @@ def _gap(run: Run | None, expected: float | None) -> str:
 def signed(value: float) -> str:
     """-1.234 -> "−1.23"."""
     return f"{round(value, 2) + 0.0:+.2f}".replace("-", "−")  # + 0.0: no minus before zero
-
-
-def p_value(p: float) -> str:
-    """0.1234 -> "0.123"; "< 0.001" of what would be rounded to 0."""
-    return f"{p:.3f}" if p >= 0.0005 else "< 0.001"
 
 
 def paper_tables(runs: Mapping[str, Run], database: str) -> list[Table]:

@@ -287,7 +287,7 @@ def _write(database: Database, finished: Path, final: Path, sources: Sources) ->
 
 
 def _set_aside(finished: Path) -> Path:
-    """Where the data set lies that is being replaced."""
+    """Returns where a data set lies while it is being replaced."""
     return finished.with_name(f"{finished.name}.before")
 
 

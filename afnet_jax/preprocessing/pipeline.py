@@ -108,7 +108,7 @@ def pose_points(scan: Scan) -> PosedPoints:
 
 
 class _Posed(NamedTuple):
-    """What cleaning found out, the pose, landmarks and (N, 3) points in the canonical frame, and the masks."""
+    """Holds what cleaning found out, the pose, landmarks and (N, 3) points in the canonical frame, and the masks."""
 
     clean: CleanSurface
     to_scan: np.ndarray

@@ -12,8 +12,9 @@ import pytest
 from sklearn.metrics import confusion_matrix
 
 from afnet_jax.analysis import figures, load_run, paper
+from afnet_jax.analysis.significance import p_value
 from afnet_jax.analysis.summary import summarize
-from afnet_jax.analysis.tables import Table, p_value, paper_tables, signed
+from afnet_jax.analysis.tables import Table, paper_tables, signed
 from afnet_jax.config import default_config
 from afnet_jax.errors import ConfigError, RunError
 from afnet_jax.experiments import paper as experiments
