@@ -4,14 +4,14 @@
 
 Both files hold the same scans of 50 people (fields as `points_of` below and `transfer.read_maps` read them). Each arm
 trains 64 px AFNet-M for equally many steps, on the same 5 subject-disjoint folds of each round: from random weights by
-the recipe of configs/synthetic.py, which mirrors the maps of all arms and turns and scales them a little ("mirrored"
-maps are mirrored alone), or from pretrained weights (--start) by that of configs/finetune.py without its augmentation
-of maps. The points' arm has --augment beside it, and is tested against the others and against logistic regression on
-the scans' landmarks; each arm is also joined with the latter (`analysis.baselines.together`). A round has folds and
-seeds of its own. The runs stay in the workdir, and go on where they stopped. Then every network predicts its test
-scans: as they are, and turned about a random axis by up to 20 degrees (the same turns for all arms). The network that
-learned from the host's maps sees turned heads as renderings, for a host's map cannot be turned; how it does on
-renderings of heads as they are is told, too.
+the recipe of configs/synthetic.py, which mirrors the maps of all arms and turns and scales them a little, or from
+pretrained weights (--start) by that of configs/finetune.py, whose augmentation of maps is a little stronger; "mirrored"
+maps are mirrored alone. The points' arm has --augment beside it, and is tested against the others and against
+logistic regression on the scans' landmarks; each arm is also joined with the latter (`analysis.baselines.together`).
+A round has folds and seeds of its own. The runs stay in the workdir, and go on where they stopped. Then every network
+predicts its test scans: as they are, and turned about a random axis by up to 20 degrees (the same turns for all arms).
+The network that learned from the host's maps sees turned heads as renderings, for a host's map cannot be turned; how
+it does on renderings of heads as they are is told, too.
 """
 
 from __future__ import annotations
@@ -74,13 +74,7 @@ MILD = {
 # Chosen once the mild one had lost 4.6 points by the turn.
 MEDIUM = MILD | {"yaw": 15.0, "pitch": 15.0, "roll": 12.0}
 _AUGMENTATIONS = {"strong": STRONG, "medium": MEDIUM, "mild": MILD}
-_MAPS_AS_THEY_ARE = {
-    "train.flip": False,
-    "train.max_shift": 0,
-    "train.max_turn": 0.0,
-    "train.max_zoom": 0.0,
-    "train.colour_jitter": 0.0,
-}
+_MIRRORED_ALONE = {"train.max_shift": 0, "train.max_turn": 0.0, "train.max_zoom": 0.0, "train.colour_jitter": 0.0}
 # Arm -> what it sees.
 _ARMS = {"maps": "maps", "mirrored": "maps", "points": "points"}
 _SHUFFLE = 0
@@ -113,7 +107,7 @@ def config_of(arm: str, rounds: int, epochs: int, start: Path | None, augment: d
     config = database_config("synthetic")
     if start:
         config = shipped_config("finetune")
-        config.update_from_flattened_dict({"model.start_from": str(start), "model.mirror": False, **_MAPS_AS_THEY_ARE})
+        config.model.start_from = str(start)
     config.update_from_flattened_dict(
         {
             "dataset.name": f"{_ARMS[arm]}_of_the_same",
@@ -126,7 +120,7 @@ def config_of(arm: str, rounds: int, epochs: int, start: Path | None, augment: d
         }
     )
     if arm == "mirrored":
-        config.update_from_flattened_dict(_MAPS_AS_THEY_ARE | {"train.flip": True})
+        config.update_from_flattened_dict(_MIRRORED_ALONE)
     if arm == "points":
         config.train.augment.update(augment)
     return config
