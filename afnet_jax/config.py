@@ -54,7 +54,7 @@ def _add_dataset(config: ConfigDict) -> None:
     config.dataset.name = "synthetic"
     # Folder that `afnet prepare` wrote to.
     config.dataset.data_dir = "data"
-    # Edge of the images at the network's door, in pixels: 224 as in the paper, or another multiple of 32 below it.
+    # Edge of the network's input images, in pixels: 224 as in the paper, or another multiple of 32 below it.
     config.dataset.image_size = 224
     # "maps", as preprocessing draws them, or "points": the raw points, rendered within the step (docs/points.md).
     config.dataset.input = "maps"

@@ -40,7 +40,7 @@ def report_faults(main: Callable[[], int | None]) -> int:
         return 1
     except OSError as error:  # a full disk, a folder without rights: nothing of ours is at fault
         where = f"{error.filename}: " if error.filename else ""
-        print(f"error: {where}{error.strerror or error}; mend that and run the same command again", file=sys.stderr)
+        print(f"error: {where}{error.strerror or error}; fix this and run the same command again", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("stopped; run the same command again to go on", file=sys.stderr)
@@ -76,10 +76,15 @@ def print_whatever_the_locale() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-def command_parser(description: str | None) -> CommandParser:
-    """Returns the parser of a command's arguments; its help prints in every locale."""
+def command_parser(description: str | None, usage: str | None = None) -> CommandParser:
+    """Returns the parser of a command's arguments; its help prints in every locale.
+
+    Args:
+        description: what the command does, as `CommandParser` takes it.
+        usage: how it is called, where that does not follow from its arguments; "%(prog)s" stands for its name.
+    """
     print_whatever_the_locale()
-    return CommandParser(description=description)
+    return CommandParser(description=description, usage=usage)
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -160,7 +165,7 @@ class CommandParser(argparse.ArgumentParser):
             return super().format_help()
         required = [action for action in self._actions if action.required or not action.option_strings]
         helping, *optional = (action for action in self._actions if action not in required)
-        usage = " ".join([self.prog, *map(_invocation, required), "[options]"])
+        usage = (self.usage or " ".join(["%(prog)s", *map(_invocation, required), "[options]"])) % {"prog": self.prog}
         parts = [(self.description or "").strip(), f"usage: {usage}"]
         parts += [
             f"{title}:\n{_listed(group)}"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib.machinery
 import importlib.util
 import inspect
+import itertools
 import re
 import sys
 from collections.abc import Sequence
@@ -38,6 +40,7 @@ class _ConfigParser(CommandParser):
 
     def __init__(self, description: str | None = None, **settings: Any):
         super().__init__(description, **settings)
+        self._named = ""  # the config whose fields --help shows
         self.add_argument(
             "--config",
             required=True,
@@ -55,7 +58,9 @@ class _ConfigParser(CommandParser):
             for field, meaning in meanings().items():
                 self.add_argument(f"--config.{field}", help=meaning)
             completion.complete(self)
-        given, overrides = self.parse_known_args(self.checked(sys.argv[1:] if args is None else args), namespace)
+        checked = self.checked(sys.argv[1:] if args is None else args)
+        self._named = _named_in(checked)
+        given, overrides = self.parse_known_args(checked, namespace)
         try:
             given.config = _overridden(load_config(given.config), overrides)
         except AFNetError as error:
@@ -64,10 +69,23 @@ class _ConfigParser(CommandParser):
 
     def format_help(self) -> str:
         told = meanings()
-        defaults = {field: value for field, value in flat(default_config().to_dict()).items() if field in told}
-        fields = [entry(f"--config.{field}={_as_typed(value)}", told[field]) for field, value in defaults.items()]
-        title = "fields of the config with their defaults (a config may change them):"
+        config, title = default_config(), "fields of the config, in general; with --config=NAME those of that config:"
+        if self._named:
+            with contextlib.suppress(ConfigError):  # then --help has no better than the general ones
+                config, title = load_config(self._named), f"fields of the config as {self._named} has them:"
+        values = {field: value for field, value in flat(config.to_dict()).items() if field in told}
+        fields = [entry(f"--config.{field}={_as_typed(value)}", told[field]) for field, value in values.items()]
         return "\n".join([super().format_help(), title, *fields, ""])
+
+
+def _named_in(args: Sequence[str]) -> str:
+    """Returns what the arguments give as --config, or ""."""
+    for argument, following in itertools.zip_longest(args, args[1:], fillvalue=""):
+        if argument == "--config":
+            return following
+        if argument.startswith("--config="):
+            return argument.removeprefix("--config=")
+    return ""
 
 
 def load_config(given: str) -> ConfigDict:
@@ -108,7 +126,7 @@ def meanings() -> dict[str, str]:
             found[match[1]] = " ".join(comment)
         comment = []
     for field, meaning in re.findall(r"^    (\w+): .* = .*  # (.*)$", inspect.getsource(Architecture), re.MULTILINE):
-        found[f"model.{field}"] = meaning
+        found[f"model.{field}"] = meaning.replace("open: ", "left open by the paper: ")
     fields = flat(default_config().to_dict())
     return {field: _as_a_phrase(meaning) for field, meaning in found.items() if field in fields}
 

@@ -45,7 +45,11 @@ def _levels(text: str) -> tuple[int, ...]:
 
 
 def _parser() -> CommandParser:
-    parser = command_parser(__doc__)
+    parser = command_parser(
+        __doc__,
+        usage="%(prog)s --workdir=RUN --on=DATABASE --data_dir=DIR --out=DIR [options]\n"
+        "       %(prog)s --config=NAME|FILE --workdir=RUN",
+    )
     parser.add_argument(
         "--workdir",
         required=True,

@@ -1,4 +1,4 @@
-"""The network's door: bytes and millimetres become the normalised images that ImageNet weights expect."""
+"""The network's inputs: bytes and millimetres become the normalised images that ImageNet weights expect."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def save_checkpoint(path: Path, arrays: Any, record: dict) -> None:
     except Exception as error:  # whatever tensorstore raises where a disk is full or gone
         shutil.rmtree(partial, ignore_errors=True)  # which may be what fills the disk
         raise RunError(
-            f"{path}: checkpoint cannot be written ({_reason(error)}); mend that and run the same command again: "
+            f"{path}: checkpoint cannot be written ({_reason(error)}); fix this and run the same command again: "
             f"it goes on from the checkpoint before"
         ) from error
 

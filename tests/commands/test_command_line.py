@@ -161,7 +161,7 @@ def test_another_pipe_that_breaks_is_told(capfd):
         raise BrokenPipeError(32, "Broken pipe")
 
     assert report_faults(main) == 1
-    assert capfd.readouterr().err == "error: Broken pipe; mend that and run the same command again\n"
+    assert capfd.readouterr().err == "error: Broken pipe; fix this and run the same command again\n"
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("train", "--help"), ("predict", "--help")])

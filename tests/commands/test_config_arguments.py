@@ -44,6 +44,17 @@ def test_help_shows_each_field_with_its_default():
     assert "minutes of training that a kill may cost" in " ".join(helped.split())
 
 
+def test_help_shows_the_values_of_the_config_that_is_named(capsys):
+    for arguments in (["--config=synthetic", "--help"], ["--help", "--config", "synthetic"]):
+        with pytest.raises(SystemExit):
+            parsed(*arguments)
+        helped = capsys.readouterr().out
+        assert "fields of the config as synthetic has them" in helped and "--config.train.flip=True\n" in helped
+    with pytest.raises(SystemExit):
+        parsed("--config=no_such_one", "--help")
+    assert "--config.train.flip=False\n" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "field", "expected"),
     [
