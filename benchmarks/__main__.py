@@ -12,7 +12,7 @@
 train: a training step, folds one by one and side by side, beside PyTorch. convolution: every convolution shape of
 ResNet18, forward and both gradients. gridfit: beside pygridfit. prepare: raw scans to maps, with 1 and more processes.
 stream: training on scans that are streamed beside such in memory. gather: finished scans to a data set, and its memory.
-runs: what finished runs took and reached. tables: writes the tables of docs/performance.md anew from the JSON files.
+runs: what finished runs took and reached. tables: writes the tables of the documentation anew from the JSON files.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from afnet_jax.machine import usable_cores
 from afnet_jax.paths import user_path
 
 _ROOT = Path(__file__).parents[1]
-_DOCUMENT = _ROOT / "docs" / "performance.md"
+_DOCUMENTS = [_ROOT / "docs" / name for name in ("performance.md", "gpu_programs.md")]
 _TABLE = re.compile(r"<!-- (benchmarks/\S+\.json) -->\n.*?<!-- end -->", re.DOTALL)
 
 
@@ -122,7 +122,7 @@ def _runs(given: argparse.Namespace) -> list[dict]:
 
 
 def _tables() -> None:
-    """Each table of the document stands between the name of its JSON file and an end mark."""
+    """Each table of the documents stands between the name of its JSON file and an end mark."""
 
     def table(match: re.Match) -> str:
         content = json.loads((_ROOT / match[1]).read_text(encoding="utf-8"))
@@ -130,7 +130,8 @@ def _tables() -> None:
             content = _steps_of(content, match[1])
         return f"<!-- {match[1]} -->\n{_markdown(content)}\n<!-- end -->"
 
-    _DOCUMENT.write_text(_TABLE.sub(table, _DOCUMENT.read_text(encoding="utf-8")), encoding="utf-8")
+    for document in _DOCUMENTS:
+        document.write_text(_TABLE.sub(table, document.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def _steps_of(content: dict, path: str) -> dict:

@@ -2,7 +2,7 @@
 
     python -m benchmarks.gpu_programs [--programs=train,evaluate] [--folds=1,10] [--image_sizes=224] [--dtypes=bfloat16]
 
-It needs JAX with CUDA in a venv of its own (docs/performance.md). What is stored already is not compiled again, so an
+It needs JAX with CUDA in a venv of its own (docs/gpu_programs.md). What is stored already is not compiled again, so an
 interrupted call goes on where it stopped. Nothing runs: which kernels a GPU would choose, and how long they take, stays
 unknown.
 """
@@ -84,7 +84,7 @@ def versions() -> str:
     versions = {d.metadata["Name"]: d.version for d in importlib.metadata.distributions()}
     cuda = next((n for n in ("13", "12") if f"jax-cuda{n}-plugin" in versions), None)
     if cuda is None:
-        sys.exit("JAX has no CUDA plugin here; make the venv that docs/performance.md describes, and use its python")
+        sys.exit("JAX has no CUDA plugin here; make the venv that docs/gpu_programs.md describes, and use its python")
     return f"jax{versions['jax']}-cuda{cuda}"
 
 

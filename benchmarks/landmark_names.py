@@ -11,6 +11,7 @@ import dataclasses
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from scipy.spatial.transform import Rotation
 
 from afnet_jax.geometry.alignment import align, to_canonical
@@ -54,6 +55,8 @@ def _drawn(points: np.ndarray, landmarks: np.ndarray) -> Figure:
         _show(front, points, landmarks)
         _show(turned, points @ side.T, landmarks @ side.T)
         turned.set_xlim(-70, 80)
+        front.set_title("from the front")
+        turned.set_title(f"turned by {_SIDE:.0f}°")
         _name(front, landmarks)
         return figure
 
@@ -70,7 +73,7 @@ def _show(axes, points: np.ndarray, landmarks: np.ndarray) -> None:
 
 
 def _name(axes, landmarks: np.ndarray) -> None:
-    """Writes names beside the face, those of the middle on alternating sides, each with a line to its place."""
+    """Writes a number at each place, and the numbers' names beside the face, those of the middle on alternate sides."""
     side = {name: np.sign(round(at[0])) for name, at in zip(LANDMARKS, landmarks, strict=True)}
     middle = sorted(
         (name for name in LANDMARKS if side[name] == 0), key=lambda name: -landmarks[LANDMARKS.index(name), 1]
@@ -78,13 +81,15 @@ def _name(axes, landmarks: np.ndarray) -> None:
     side |= {name: (-1) ** k for k, name in enumerate(middle)}
     axes.set_xlim(-190, 190)
     for sign in (-1, 1):
-        names = sorted((n for n in LANDMARKS if side[n] == sign), key=lambda n: -landmarks[LANDMARKS.index(n), 1])
+        names = [name for name in LANDMARKS if side[name] == sign]
         heights = np.linspace(50, -125, len(names))
         for name, height in zip(names, heights, strict=True):
-            x, y, _ = landmarks[LANDMARKS.index(name)]
-            axes.annotate(
-                name, (x, y), (sign * _LABELS, height), ha="left" if sign > 0 else "right", va="center",
-                arrowprops={"arrowstyle": "-", "color": "#2b6cb0", "lw": 0.8},
+            number = LANDMARKS.index(name) + 1
+            x, y, _ = landmarks[number - 1]
+            axes.text(sign * _LABELS, height, f"{number}  {name}", ha="left" if sign > 0 else "right", va="center")
+            axes.text(
+                x + sign * 2.5, y + 2.5, str(number), ha="left" if sign > 0 else "right", va="bottom",
+                path_effects=[withStroke(linewidth=2, foreground="white")],
             )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ ImageNet.
 afnet prepare --database=bosphorus --raw=FOLDER_OF_BOSPHORUS --data_dir=data
 python -m afnet_jax.main --config=configs/bosphorus.py --workdir=runs/bosphorus
 
-The paper reports 88.31 %. 1,000 trainings: this wants a GPU; `--config.protocol.rounds=1` is a first look.
+The paper reports 88.31 %. 1,000 trainings: this needs a GPU; `--config.protocol.rounds=1` is a first look.
 """
 
 from ml_collections import ConfigDict

@@ -3,7 +3,7 @@
 afnet prepare --database=bu3dfe --raw=FOLDER_OF_BU3DFE --data_dir=data
 python -m afnet_jax.main --config=configs/bu3dfe.py --workdir=runs/bu3dfe
 
-The paper reports 90.08 %. 1,000 trainings: this wants a GPU; `--config.protocol.rounds=1` is a first look.
+The paper reports 90.08 %. 1,000 trainings: this needs a GPU; `--config.protocol.rounds=1` is a first look.
 """
 
 from ml_collections import ConfigDict

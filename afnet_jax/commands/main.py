@@ -25,13 +25,13 @@ class _Verb(NamedTuple):
 
 
 VERBS = {
-    "train": _Verb("train", "trains and evaluates all folds of all rounds, or goes on where the run stopped"),
+    "train": _Verb("train", "trains and evaluates all folds of all rounds, or resumes a stopped run"),
     "evaluate": _Verb("evaluate", "tests a finished run on another data set, or its checkpoints anew"),
-    "prepare": _Verb("prepare", "makes the data set that training reads from raw scans"),
+    "prepare": _Verb("prepare", "turns raw scans into the data set for training"),
     "synthetic": _Verb("synthetic", "writes raw files of synthetic subjects"),
     "inspect": _Verb("inspect", "writes a page that shows a prepared data set, odd scans first"),
     "view": _Verb("view", "draws what is made of raw scans, as a page or a picture; needs no run"),
-    "predict": _Verb("predict", "tells the probabilities of the six expressions of raw scans"),
+    "predict": _Verb("predict", "predicts the expressions of raw scans"),
     "reproduce": _Verb("reproduce", "trains every variant, then draws the paper's tables and figures"),
     "export": _Verb("export", "writes a finished run's networks as StableHLO and safetensors"),
     "port-imagenet": _Verb("port_imagenet", "makes a checkpoint of published ResNet18 weights"),

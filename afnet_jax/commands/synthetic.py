@@ -36,6 +36,7 @@ def main() -> int:
 
     def make() -> None:
         paths = write_people(folder, **arguments)
-        print(f"{len(paths)} scans of {arguments['subjects']} people in {folder}")
+        subjects = f"{arguments['subjects']} subject" + ("s" if arguments["subjects"] > 1 else "")
+        print(f"{len(paths)} scans of {subjects} in {folder}")
 
     return report_faults(make)

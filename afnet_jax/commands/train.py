@@ -1,4 +1,4 @@
-"""Trains and evaluates a network on all folds of all rounds, or goes on where the run in --workdir stopped.
+"""Trains and evaluates a network on all folds of all rounds, or resumes the run in --workdir.
 
     afnet train --config=synthetic --workdir=runs/synthetic
 

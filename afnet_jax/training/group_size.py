@@ -20,8 +20,8 @@ from afnet_jax.models.parameters import audit
 
 # Trainings of one device. Beyond this a program hardly gains on a GPU, whatever the images' size, and compiles longer:
 # each training adds 100 convolution calls of its own to about 800 kernels that all share. A step has 955 kernels per
-# training with one, 248 with 5, 176 with 10, 140 with 20, and above 100 with any number, while the bytes that are
-# moved per training stay the same (docs/performance.md). A CPU computes them one after the other anyway.
+# training with one, 248 with 5, 176 with 10, 140 with 20, and above 100 with any number, while the bytes that
+# are moved per training fall no further from ten on (docs/gpu_programs.md). A CPU computes them one after the other.
 MOST_PER_DEVICE = 20
 
 _STATE_BYTES_PER_PARAMETER = 12  # float32: the weight and Adam's two moments
