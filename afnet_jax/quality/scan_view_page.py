@@ -81,7 +81,7 @@ def to_figure(views: Sequence[ScanView]) -> Figure:
     """A row for each of the first 40 scans that could be drawn: its pictures and what is known of it."""
     drawn = [view for view in views if view.pictures][:MOST_ROWS]
     with matplotlib.rc_context({"font.size": 9, "axes.titlesize": 10}):
-        figure = Figure(figsize=(2.3 * len(_PICTURES) + 3.4, 2.5 * max(len(drawn), 1)), layout="constrained")
+        figure = Figure(figsize=(2.3 * len(_PICTURES) + 3.4, 2.5 * max(len(drawn), 1) + 0.4), layout="constrained")
         widths = [1.0] * len(_PICTURES) + [1.5]
         rows = figure.subplots(max(len(drawn), 1), len(widths), squeeze=False, width_ratios=widths)
         for axes in rows.flat:
