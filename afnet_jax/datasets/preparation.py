@@ -31,7 +31,6 @@ from afnet_jax.preprocessing.face_maps import FaceMaps
 from afnet_jax.scans import Scan, ScanError, ScanId
 from afnet_jax.scans.database import Database
 from afnet_jax.scans.databases import database_of
-from afnet_jax.scans.files import with_suffix
 from afnet_jax.scans.raw_folder import survey_scans
 from afnet_jax.sha256 import digest_of
 from afnet_jax.workers import worker_processes
@@ -115,7 +114,7 @@ def prepare(
     survey = survey_scans(source, raw)
     place, code = str(raw.resolve()), _code_digest(preprocess, source)
     finished = data_dir / ".finished" / database
-    make_job = functools.partial(_job, raw=place, suffixes=source.reader.SUFFIXES, finished=finished, code=code)
+    make_job = functools.partial(_job, raw=place, files_of=source.files_of, finished=finished, code=code)
     jobs = [make_job(scan_id, path) for scan_id, path in survey.scans]
     with write_lock(lock_file(data_dir, database), being_prepared(data_dir, database)):
         _put_back(_set_aside(finished), final := data_dir / database / VERSION)
@@ -155,10 +154,11 @@ def _remove(finished: Path) -> None:
         finished.parent.rmdir()
 
 
-def _job(scan_id: ScanId, path: Path, *, raw: str, suffixes: Sequence[str], finished: Path, code: str) -> _Job:
+def _job(
+    scan_id: ScanId, path: Path, *, raw: str, files_of: Callable[[Path], list[Path]], finished: Path, code: str
+) -> _Job:
     """The record's name tells what it is made from, so that one that exists is one that is still right."""
-    files = [with_suffix(path, suffix) for suffix in suffixes]
-    stamps = [(file.name, (status := file.stat()).st_size, status.st_mtime_ns) for file in files if file.exists()]
+    stamps = [(file.name, (status := file.stat()).st_size, status.st_mtime_ns) for file in files_of(path)]
     key = digest_of(f"{code} {path.absolute()} {stamps} {scan_id}")[:16]
     return _Job(scan_id, path, Source(raw, key), finished)
 

@@ -12,12 +12,16 @@ from typing import Any, Protocol
 
 from afnet_jax.errors import in_one_line
 from afnet_jax.paths import user_path
+from afnet_jax.scans.files import with_suffix
 from afnet_jax.scans.scan import Scan, ScanError, ScanId, ScanIdError
 from afnet_jax.scans.validity import validated
 
 
 class Reader(Protocol):
-    """Reads a database's files: a module, or a user's own file. SUFFIXES are those of the files of one scan."""
+    """Reads a database's files: a module, or a user's own file. SUFFIXES are those of the files of one scan.
+
+    Where a file names others (a mesh its pictures), `named_files(path)` may return them: prepared records follow them.
+    """
 
     __file__: str | None
 
@@ -77,6 +81,13 @@ class Database:
             raise ScanError(path, error.fault) from None
         except ScanError:
             return None
+
+    def files_of(self, path: Path) -> list[Path]:
+        """Returns the existing files of one scan: those of its stem, and those that the reader finds named in it."""
+        files = [with_suffix(path, suffix) for suffix in self.reader.SUFFIXES]
+        if named_files := getattr(self.reader, "named_files", None):
+            files += named_files(path)
+        return [file for file in dict.fromkeys(files) if file.exists()]
 
     def read_scan(self, path: str | Path) -> Scan:
         """Reads one scan.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from afnet_jax.errors import DatasetError
 from afnet_jax.scans import meshes
-from afnet_jax.scans.scan import EXPRESSION_CODES, EXPRESSIONS, NEUTRAL_CODE, Scan, ScanError, ScanId
+from afnet_jax.scans.scan import EXPRESSION_CODES, EXPRESSIONS, NEUTRAL_CODE, Scan, ScanError, ScanId, ScanIdError
 
 FIELDS = ("subject", "expression", "level")
 # Beyond codes and names: what files are called after the expressions, in small letters.
@@ -38,6 +38,7 @@ class NamingRule:
     """
 
     __file__: str | None = __file__
+    named_files = staticmethod(meshes.named_files)
 
     def __init__(self, pattern: str):
         self.pattern = pattern
@@ -63,9 +64,14 @@ class NamingRule:
             raise ScanError(path, f"the name does not follow the rule {self.pattern}")
         fields = found.groupdict()
         word = fields["expression"]
+        expression = _WORDS.get(word.lower(), word)
         level = int(fields["level"]) if fields.get("level") else None
+        if level == 0 and expression not in EXPRESSION_CODES:  # a neutral face's, as in BU-3DFE's NE00
+            level = None
+        if level == 0:
+            raise ScanIdError(path, f"level 0, expected 1 or more; write * in place of {{level}} in {self.pattern}")
         name = "_".join([*end[:-1], path.stem])
-        return ScanId(database, fields["subject"], _WORDS.get(word.lower(), word), level, None, name)
+        return ScanId(database, fields["subject"], expression, level, None, name)
 
     def read_scan(self, path: Path) -> Scan:
         """Reads a mesh as `scans.meshes` does, under the identity that its path tells."""

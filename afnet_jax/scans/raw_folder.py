@@ -76,7 +76,9 @@ def survey_scans(database: str | Database, folder: str | Path) -> FoundScans:
 def _why_none(database: Database, folder: Path, left_out: Mapping[str, int]) -> str:
     paths = list(files_below(folder))
     for other in DATABASES.values():
-        if other.reader is not database.reader and any(other.scan_id(path) for path in paths):
+        # Any .obj or .ply is a mesh: that tells nothing to one who gave a rule or a reader of his own for it.
+        own = database.name not in DATABASES and other is DATABASES["mesh"]
+        if other.reader is not database.reader and not own and any(other.scan_id(path) for path in paths):
             return f"holds scans of {other.name}, not of {database.name}; use --database={other.name}"
     if database is DATABASES["mesh"] and left_out:
         return (

@@ -318,3 +318,13 @@ def test_a_reader_may_define_dataclasses(tmp_path):
     ]
     reader.write_text("\n".join([*lines, "SUFFIXES = ('.npy',)", "scan_id = read_scan = None", ""]))
     assert database_of("own", reader).main_suffix == ".npy"
+
+
+def test_a_record_follows_the_picture_that_a_material_names(tmp_path):
+    path = mesh_files.write_obj(tmp_path, mesh_files.obj(lines="mtllib scene.mtl\nusemtl skin\n"))
+    (tmp_path / "face.mtl").unlink()
+    (tmp_path / "tex").mkdir()
+    (tmp_path / "face.png").rename(tmp_path / "tex" / "skin 0.png")
+    (tmp_path / "scene.mtl").write_text("newmtl skin\nmap_Kd -clamp on tex\\skin 0.png\n", encoding="utf-8")
+    files = database_of("faces", naming="{subject}{expression}.obj").files_of(path)
+    assert {each.name for each in files} == {"face.obj", "scene.mtl", "skin 0.png"}

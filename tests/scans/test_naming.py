@@ -77,3 +77,22 @@ def test_either_a_rule_or_a_reader(tmp_path):
         database_of("own", tmp_path / "reader.py", "{subject}_{expression}.obj")
     with pytest.raises(DatasetError, match="has its own reader"):
         database_of("bu3dfe", naming="{subject}_{expression}.obj")
+
+
+@pytest.mark.parametrize(("name", "told"), [("anna-sad.obj", "expected a mesh named"), ("anna_wut.obj", "show 'wut'")])
+def test_a_rule_that_finds_nothing_is_not_sent_to_another_database(tmp_path, name, told):
+    (tmp_path / name).write_text(mesh_files.obj(lines="", uv=False), encoding="utf-8")
+    with pytest.raises(ScanError, match=told) as caught:
+        survey_scans(database_of("faces", naming="{subject}_{expression}.obj"), tmp_path)
+    assert "--database=mesh" not in str(caught.value)
+
+
+def test_level_0_is_a_neutral_face(tmp_path):
+    for name in ("anna_NE00", "anna_AN01"):
+        (tmp_path / f"{name}.obj").write_text(mesh_files.obj(lines="", uv=False), encoding="utf-8")
+    own = database_of("faces", naming="{subject}_{expression}{level}.obj")
+    survey = survey_scans(own, tmp_path)
+    assert [each.name for each, _ in survey.scans] == ["anna_AN01"] and survey.left_out == {"neutral faces (NE)": 1}
+    (tmp_path / "anna_SA0.obj").write_text("v 0 0 0\n")
+    with pytest.raises(ScanError, match=r"level 0, expected 1 or more; write \* in place of \{level\}"):
+        survey_scans(own, tmp_path)

@@ -35,7 +35,7 @@ def meshed(cloud: Surface) -> Surface:
     keep = keep[(np.abs(cloud.points[keep]) < 1e9).all(axis=1)]
     keep = _thinned(cloud.points, keep)
     points = cloud.points[keep]
-    center = _center(points)
+    center = center_of(points)
     arms = points - center
     distance = np.linalg.norm(arms, axis=1)
     away = distance > 1e-6 * np.median(distance)
@@ -61,7 +61,7 @@ def _thinned(points: np.ndarray, keep: np.ndarray) -> np.ndarray:
     return chosen[:: -(-len(chosen) // _MOST_POINTS)] if len(chosen) > _MOST_POINTS else chosen
 
 
-def _center(points: np.ndarray) -> np.ndarray:
+def center_of(points: np.ndarray) -> np.ndarray:
     """(3,) centre of the sphere that fits best, points far from it left out round by round."""
     middle = np.median(points, axis=0)
     size = np.median(np.linalg.norm(points - middle, axis=1)) or 1.0

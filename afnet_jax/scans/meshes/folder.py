@@ -19,8 +19,8 @@ PICTURES = (".jpg", ".jpeg", ".png", ".bmp")
 def named_file(mesh: Path, name: str, what: str, *, quoted: bool = False) -> Path:
     """Finds a file that a mesh file names.
 
-    Exporters write paths of their own machine ("C:\\scans\\face.jpg"): where nothing lies at the path below the mesh's
-    folder, the bare name beside the mesh counts. Nothing outside the folder is ever opened.
+    Exporters write paths of their own machine ("C:\\scans\\tex\\face.jpg"): the longest end of the path that leads to a
+    file below the mesh's folder counts, the bare name beside the mesh last. Nothing outside the folder is ever opened.
 
     Args:
         mesh: the mesh file.
@@ -35,8 +35,11 @@ def named_file(mesh: Path, name: str, what: str, *, quoted: bool = False) -> Pat
     steps = [step for step in re.split(r"[/\\]", name.strip().strip('"')) if step not in ("", ".")]
     if not steps or not all(step.isprintable() for step in steps) or max(map(len, steps)) > 255:
         raise MeshError(f"the name of the {what} is {name[:80]!r}, expected that of a file in the same folder")
-    if ".." not in steps and ":" not in steps[0] and len(steps) > 1:
-        below = mesh.parent.joinpath(*steps)
+    climbs = max((place + 1 for place, step in enumerate(steps) if step == ".."), default=0)
+    for first in range(climbs, len(steps) - 1):
+        below = beside(mesh, steps[first])
+        for step in steps[first + 1 :]:
+            below = beside(below / mesh.name, step)
         if below.is_file() and below.resolve().is_relative_to(mesh.parent.resolve()):
             return below
     found = beside(mesh, steps[-1]) if steps[-1] != ".." else mesh.parent

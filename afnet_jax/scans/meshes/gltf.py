@@ -17,8 +17,15 @@ from afnet_jax.scans.meshes.folder import read_named
 from afnet_jax.scans.meshes.gltf_arrays import Arrays
 from afnet_jax.scans.meshes.surface import MAX_BYTES, MeshError, Part, Surface, as_bytes, as_float64, joined
 
-_SUPPORTED = ("KHR_draco_mesh_compression", "KHR_mesh_quantization", "KHR_materials_unlit", "KHR_texture_transform")
+_SUPPORTED = (
+    "KHR_draco_mesh_compression",
+    "KHR_mesh_quantization",
+    "KHR_materials_pbrSpecularGlossiness",
+    "KHR_materials_unlit",
+    "KHR_texture_transform",
+)
 _MOST_NODES = 10_000
+_BYTE = 5121  # the component type of unsigned bytes
 _POINTS, _TRIANGLES, _STRIP, _FAN = 0, 4, 5, 6
 
 
@@ -121,7 +128,7 @@ class _File:
             raise MeshError("a mesh of it has no positions")
         with np.errstate(all="ignore"):  # what is no number is found where all points are checked
             points = as_float64(attributes["POSITION"]) @ to_scene[:3, :3].T + to_scene[:3, 3]
-        colours = as_bytes(attributes["COLOR_0"]) if "COLOR_0" in attributes else None
+        colours = self._point_colours(primitive, attributes["COLOR_0"]) if "COLOR_0" in attributes else None
         mode = primitive.get("mode", _TRIANGLES)
         if mode == _POINTS:
             return Surface(points, colours=colours)
@@ -132,6 +139,14 @@ class _File:
         placed = triangles if uv is not None else None
         part = Part(triangles, placed, picture if uv is not None else None, colour)
         return Surface(points, (part,), np.zeros((0, 2)) if uv is None else uv, colours)
+
+    def _point_colours(self, primitive: dict[str, Any], colours: np.ndarray) -> np.ndarray:
+        """(N, 3) uint8. Linear by the format (glTF 2.0, 3.7.2.1), but programs that write bytes write a picture's."""
+        where = primitive["attributes"].get("COLOR_0")
+        if colours.dtype == np.uint8 or self.content["accessors"][_index(where)]["componentType"] == _BYTE:
+            return as_bytes(colours)
+        most = np.iinfo(colours.dtype).max if colours.dtype.kind in "iu" else 1  # Draco gives integers as they are
+        return _srgb(as_float64(colours[:, :3]) / most)
 
     def _attributes(self, primitive: dict[str, Any]) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
         compressed = (primitive.get("extensions") or {}).get("KHR_draco_mesh_compression")
@@ -148,7 +163,9 @@ class _File:
         """A plain colour, a picture and its texture points, each None where there is none."""
         material = self.content["materials"][_index(index)] if index is not None else {}
         rough, opaque = material.get("pbrMetallicRoughness", {}), material.get("alphaMode", "OPAQUE") == "OPAQUE"
-        factor, texture = rough.get("baseColorFactor"), rough.get("baseColorTexture")
+        gloss = (material.get("extensions") or {}).get("KHR_materials_pbrSpecularGlossiness", {})
+        factor = gloss.get("diffuseFactor", rough.get("baseColorFactor"))
+        texture = gloss.get("diffuseTexture", rough.get("baseColorTexture"))
         colour = None if factor is None else _srgb(np.array(factor, np.float64)[:3])
         transform = ((texture or {}).get("extensions") or {}).get("KHR_texture_transform", {})
         layer = transform.get("texCoord", (texture or {}).get("texCoord", 0))
@@ -214,7 +231,7 @@ def _triangles(indices: np.ndarray, mode: int) -> np.ndarray:
 
 
 def _srgb(linear: np.ndarray) -> np.ndarray:
-    """(3,) uint8 of a linear colour (IEC 61966-2-1)."""
+    """uint8 of linear colours, as materials have them (glTF 2.0, 3.9.2; IEC 61966-2-1)."""
     linear = np.nan_to_num(linear).clip(0, 1)
     curved = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
     return np.round(255 * curved).astype(np.uint8)

@@ -160,7 +160,7 @@ def _read_materials(path: Path, libraries: list[str], used: list[str]) -> dict[s
             elif keyword == "Kd":
                 current.colour = _colour(rest)
             elif keyword.lower() == "map_kd" and any(materials.get(name) is current for name in used):
-                current.picture = picture(_picture_name(rest))
+                current.picture = picture(picture_name(rest))
     return materials
 
 
@@ -173,7 +173,7 @@ def _colour(text: str) -> np.ndarray | None:
     return as_bytes(values.clip(0, 1)[None])[0] if values.shape == (3,) and np.isfinite(values).all() else None
 
 
-def _picture_name(text: str) -> str:
+def picture_name(text: str) -> str:
     """The file's name, spaces and all, behind the options of a line map_Kd."""
     words = text.split()
     while len(words) > 1 and words[0].lower() in _OPTIONS:

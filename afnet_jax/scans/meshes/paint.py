@@ -43,8 +43,10 @@ def painted(surface: Surface, edge_mm: float) -> tuple[np.ndarray, np.ndarray, n
     places, first = [], 0
     for part in surface.parts:
         if part.picture is None:
-            blocks = _Blocks(side, first, tops[-1], width)
-            places.append(blocks.painted(atlas, _corner_colours(part, surface.colours), span))
+            blocks, colours = _Blocks(side, first, tops[-1], width), _corner_colours(part, surface.colours)
+            if not (pictures or first) and len(colours):  # what is left over shows no other colour
+                atlas[:] = np.round(colours[:1, 0])
+            places.append(blocks.painted(atlas, colours, span))
             first += len(part.triangles)
         else:
             top = next(top for picture, top in zip(pictures, tops, strict=False) if picture is part.picture)

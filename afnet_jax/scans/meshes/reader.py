@@ -10,7 +10,7 @@ import numpy as np
 
 from afnet_jax.scans import images
 from afnet_jax.scans.meshes import landmark_file
-from afnet_jax.scans.meshes.cloud import meshed
+from afnet_jax.scans.meshes.cloud import center_of, meshed
 from afnet_jax.scans.meshes.folder import picture_beside
 from afnet_jax.scans.meshes.gltf import read_gltf
 from afnet_jax.scans.meshes.obj import read_obj
@@ -85,7 +85,8 @@ def read_scan(path: str | Path, database: str = "mesh") -> Scan:
 
 def _with_picture(path: Path, surface: Surface) -> Surface:
     """A mesh with texture points whose file names no picture takes the one beside it."""
-    if surface.colours is not None or any(part.picture is not None for part in surface.parts):
+    shaded = surface.colours is not None and bool((surface.colours != surface.colours[0]).any())
+    if shaded or any(part.picture is not None for part in surface.parts):  # points all white are what programs fill in
         return surface
     if not any(part.uv_triangles is not None for part in surface.parts):
         return surface
@@ -108,7 +109,10 @@ def _is_upside_down(surface: Surface) -> bool:
     """Whether the picture, laid on as the format says, would be mirrored: programs differ in where v begins."""
     parts = [(part.triangles, part.uv_triangles) for part in surface.parts if part.uv_triangles is not None]
     triangles, uv_triangles = (np.concatenate(each) for each in zip(*parts, strict=True))
-    return unrolled_share(surface.points, triangles, surface.uv, uv_triangles) > 0.75
+    share = unrolled_share(surface.points, triangles, surface.uv, uv_triangles)
+    a, b, c = np.moveaxis(surface.points[triangles] - center_of(surface.points), 1, 0)
+    runs_inward = np.einsum("ij,ij->", np.cross(a, b), c) < 0  # the volume within: triangles run clockwise
+    return (1 - share if runs_inward else share) > 0.75
 
 
 def _without_unused(surface: Surface) -> Surface:

@@ -174,3 +174,28 @@ def test_unsupported_extensions_are_named(tmp_path):
     path = write(tmp_path, "face.glb", mesh_files.gltf(extensionsRequired=["EXT_meshopt_compression"]))
     with pytest.raises(ScanError, match="EXT_meshopt_compression"):
         read_scan(path)
+
+
+def test_gltf_colours_of_points_are_linear(tmp_path):
+    shares = COLOURS / 255
+    linear = np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
+    content = json.loads(mesh_files.gltf(binary=False, colours=True))
+    data = base64.b64decode(content["buffers"][0]["uri"].partition(",")[2]) + linear.astype("<f4").tobytes()
+    content["accessors"][3] = {"bufferView": 4, "componentType": 5126, "count": len(linear), "type": "VEC3"}
+    content["bufferViews"].append(
+        {"buffer": 0, "byteOffset": len(data) - 12 * len(linear), "byteLength": 12 * len(linear)}
+    )
+    content["buffers"] = [{"byteLength": len(data), "uri": "data:;base64," + base64.b64encode(data).decode()}]
+    path = tmp_path / "face.gltf"
+    path.write_text(json.dumps(content))
+    np.testing.assert_array_equal(read_gltf(path).colours, COLOURS)
+
+
+def test_gltf_specular_glossiness(tmp_path):
+    extension = {"KHR_materials_pbrSpecularGlossiness": {"diffuseTexture": {"index": 0}}}
+    data = mesh_files.gltf(
+        image=mesh_files.picture(), materials=[{"extensions": extension}], extensionsUsed=list(extension)
+    )
+    path = tmp_path / "face.glb"
+    path.write_bytes(data)
+    np.testing.assert_array_equal(read_scan(path).texture, SURFACE.texture)

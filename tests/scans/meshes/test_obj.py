@@ -165,3 +165,27 @@ def test_a_name_that_no_file_system_takes_is_this_scans_fault(tmp_path):
     path.write_bytes(b"mtllib " + 120 * b"\xff" + b"\nv 0 0 0\nv 1 0 0\nv 1 1 0\nf 1 2 3\n")
     with pytest.raises(ScanError, match=r"cannot be looked up|missing|name of the material file"):
         read_scan(path)
+
+
+def test_one_plain_colour_is_none(tmp_path):
+    path = mesh_files.write_obj(tmp_path, mesh_files.obj(uv=False))
+    (tmp_path / "face.mtl").write_text("newmtl skin\nKd 0.8 0.8 0.8\n", encoding="utf-8")
+    scan = read_scan(path)
+    assert not scan.coloured and any("no colours" in remark for remark in scan.remarks)
+
+
+def test_points_all_white_leave_the_picture_beside_its_place(tmp_path):
+    rows = mesh_files.obj(lines="").splitlines()
+    text = "\n".join(f"{row} 1 1 1" if row.startswith("v ") else row for row in rows)
+    np.testing.assert_array_equal(read_scan(mesh_files.write_obj(tmp_path, text)).texture, SURFACE.texture)
+
+
+@pytest.mark.parametrize(
+    "name", ["C:\\scans\\Tex\\Face.PNG", "Tex/Face.PNG", "../tex/face.png", "/home/me/tex/face.png"]
+)
+def test_a_picture_below_the_folder_is_found_by_the_end_of_its_path(tmp_path, name):
+    path = mesh_files.write_obj(tmp_path)
+    (tmp_path / "tex").mkdir()
+    (tmp_path / "face.png").rename(tmp_path / "tex" / "face.png")
+    (tmp_path / "face.mtl").write_text(f"newmtl skin\nmap_Kd {name}\n", encoding="utf-8")
+    np.testing.assert_array_equal(read_scan(path).texture, SURFACE.texture)

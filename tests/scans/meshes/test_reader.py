@@ -12,7 +12,7 @@ from afnet_jax.scans.images import write_rgb
 from afnet_jax.scans.scan import LANDMARKS
 from afnet_jax.synthetic import make_scan
 from tests.support import mesh_files
-from tests.support.mesh_files import POINTS, SURFACE, TRIANGLES
+from tests.support.mesh_files import POINTS, SURFACE, TRIANGLES, UV
 
 TURNS = {
     "z up": np.array([(1, 0, 0), (0, 0, -1), (0, 1, 0)], float),
@@ -165,3 +165,19 @@ def test_a_picture_that_no_material_names(tmp_path, from_bottom):
 def test_points_that_no_triangle_names_do_not_count(tmp_path):
     text = mesh_files.obj() + "v 99999999 nan 0\n"
     assert len(read_scan(mesh_files.write_obj(tmp_path, text)).points) == len(POINTS)
+
+
+@pytest.mark.parametrize("winding", [1, -1])
+@pytest.mark.parametrize("from_bottom", [False, True])
+def test_which_end_v_begins_at_does_not_depend_on_the_winding(tmp_path, winding, from_bottom):
+    rows = []
+    for row in mesh_files.obj(lines="").splitlines():
+        word, *rest = row.split()
+        if word == "vt" and from_bottom:
+            rest[1] = f"{1 - float(rest[1]):.6f}"
+        rows.append(" ".join([word, *(rest[::winding] if word == "f" else rest)]))
+    path = tmp_path / "face.obj"
+    path.write_text("\n".join(rows), encoding="utf-8")
+    (tmp_path / "face.png").write_bytes(mesh_files.picture())
+    scan = read_scan(path)
+    np.testing.assert_allclose(scan.uv[scan.uv_triangles], UV[TRIANGLES[:, ::winding]], atol=1e-5)
