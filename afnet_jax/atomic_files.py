@@ -19,15 +19,26 @@ UNREADABLE_ARRAYS = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile
 
 
 @contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Names the file in an OSError that names none, as that of a full disk does not."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
+@contextlib.contextmanager
 def _whole_or_none(path: Path) -> Iterator[IO[bytes]]:
     """A file to write beside the path, moved onto it at the end; the process's id keeps two writers apart."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with partial.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        with naming(path):
+            with partial.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise

@@ -21,7 +21,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from afnet_jax.analysis.countdown import Countdown
-from afnet_jax.analysis.metrics import complete_rounds, score
+from afnet_jax.analysis.metrics import complete_rounds, score, why_incomplete
 from afnet_jax.analysis.run import Run
 from afnet_jax.analysis.significance import Comparison, compare_predictions, p_value, rows_of
 from afnet_jax.datasets.loading import FaceDataset
@@ -168,7 +168,8 @@ def run_baselines(run: Run, data: FaceDataset, *, most_rounds: int | None = None
     predictions = run.predictions
     rounds = complete_rounds(predictions, run.splits)[:most_rounds]
     if not rounds:
-        raise RunError(f"{run.path}: no round is complete; start the run again to go on")
+        planned = sorted({fold.round for fold in run.splits})
+        raise RunError(f"{run.path}: no round is complete: {why_incomplete(predictions, run.splits, planned)}")
     folds = [fold for fold in run.splits if fold.round in rounds]
     counted = Countdown("linear models, fits", len(folds) * len(FEATURES))
     models, both = {}, None

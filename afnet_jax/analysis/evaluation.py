@@ -12,13 +12,13 @@ from ml_collections import ConfigDict
 
 from afnet_jax.analysis.calibration import calibration, fit_temperature
 from afnet_jax.analysis.countdown import Countdown
-from afnet_jax.analysis.metrics import complete_rounds, score
+from afnet_jax.analysis.metrics import complete_rounds, score, why_incomplete
 from afnet_jax.analysis.prediction import Predictor
 from afnet_jax.analysis.run import Run
 from afnet_jax.analysis.significance import CONFIDENCE, subject_bootstrap
 from afnet_jax.datasets.loading import FaceDataset
 from afnet_jax.errors import RunError
-from afnet_jax.runs.start import identity
+from afnet_jax.runs.start import identity, records_of
 
 _SCANS_AT_ONCE = 64
 _LEAST = np.finfo(np.float32).tiny  # of a probability, whose logarithm must be finite
@@ -103,7 +103,7 @@ def evaluate_on(
         )
     predictor, probabilities = Predictor(run, round=round), []
     scans = np.flatnonzero(tested)
-    countdown = Countdown(f"{database} by {run.path.name}, scans", len(scans))
+    countdown = Countdown(f"{database} by {run.path.resolve().name}, scans", len(scans))
     for start in range(0, len(scans), _SCANS_AT_ONCE):
         chosen = scans[start : start + _SCANS_AT_ONCE]
         maps = jax.tree.map(lambda column, chosen=chosen: column[chosen], data.maps)
@@ -129,9 +129,11 @@ def evaluate_on(
 
 def _learned_before(run: Run, settings: ConfigDict, people: str) -> set[str]:
     """Subjects of a data set that the weights learned from which all networks of a run started, as far as they tell."""
-    record = run.environment.get("start_from", {}).get("record") or {}
-    same_people = people == "same" or (people == "auto" and record.get("dataset") == identity(settings))
-    return set(record.get("train", ())) if same_people else set()
+    learned: set[str] = set()
+    for record in records_of(run.environment.get("start_from", {}).get("record") or {}):
+        if people == "same" or (people == "auto" and record.get("dataset") == identity(settings)):
+            learned |= set(record.get("train", ()))
+    return learned
 
 
 def _namesakes(run: Run, data: FaceDataset) -> tuple[str, ...]:
@@ -146,7 +148,9 @@ def _check(run: Run, data: FaceDataset, round_: int) -> None:
     """Raises RunError where a run has no finished networks for these maps."""
     if round_ not in complete_rounds(run.predictions, run.splits):
         run.folds(round_)  # which says so where there is no such round
-        raise RunError(f"{run.path}: round {round_} is not finished; start the run again to go on")
+        raise RunError(
+            f"{run.path}: round {round_} is not finished: {why_incomplete(run.predictions, run.splits, [round_])}"
+        )
     size, found = run.config.dataset.image_size, data.maps.texture.shape[1:3]
     if found != (size, size):
         raise RunError(
@@ -233,7 +237,7 @@ def remarks(evaluation: Evaluation) -> list[str]:
     seen, left_out = evaluation.seen, evaluation.left_out
     told = []
     start = evaluation.run.environment.get("start_from")
-    if start and not (start.get("record") or {}).get("dataset"):
+    if start and not all(record.get("dataset") for record in records_of(start.get("record") or {})):
         told.append(
             f"the run started from {start['source']}, which does not tell whom it was trained on: make sure that none "
             "of them is tested here"

@@ -73,7 +73,11 @@ def _lead(evaluation: Evaluation, found: dict) -> str:
     figures = [
         ("Accuracy", number(found, "accuracy.mean"), spread),
         ("Scans", number(found, "scans", "{:,}", 1), f"{found['subjects']} subjects"),
-        ("Networks", number(found, "networks", "{:,}", 1), f"of round {found['round']} of {evaluation.run.path.name}"),
+        (
+            "Networks",
+            number(found, "networks", "{:,}", 1),
+            f"of round {found['round']} of {evaluation.run.path.resolve().name}",
+        ),
         ("Calibration error", number(found, "calibration.ece", "{:.3f}", 1), "as trained"),
     ]
     notice = "".join(f'<p class="notice" role="note">{each}.</p>' for each in map(text, remarks(evaluation)))

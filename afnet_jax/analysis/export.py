@@ -14,11 +14,11 @@ import jax.export
 import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 import afnet_jax
 from afnet_jax.analysis.run import Run
-from afnet_jax.atomic_files import write_atomically
+from afnet_jax.atomic_files import write_atomically, write_bytes_atomically
 from afnet_jax.errors import RunError
 from afnet_jax.maps import Clouds, Maps, maps_of
 from afnet_jax.models.network import Network
@@ -57,15 +57,16 @@ def export_model(run: Run, out: str | Path, *, round: int = 0, fold: int | None 
         RunError: weights that are not there, or a folder that cannot be written to.
     """
     folds = run.folds(round) if fold is None else [fold]
+    out = user_path(out)
     weights = jax.tree.map(np.ascontiguousarray, flatten(*run.stacked_weights(round, folds)))
+    description = _description(run, weights, round, folds)  # before the program: it wants a run that is finished
     arguments = (_shapes(weights), *input_shapes(run.config, run.network, *jax.export.symbolic_shape("n")))
     exported = jax.export.export(jax.jit(probabilities(run.config)), platforms=PLATFORMS)(*arguments)
-    out = user_path(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        (out / PROGRAM).write_bytes(exported.serialize())
-        save_file(weights, out / WEIGHTS)
-        write_atomically(out / DESCRIPTION, json.dumps(_description(run, weights, round, folds), indent=1) + "\n")
+        write_bytes_atomically(out / PROGRAM, bytes(exported.serialize()))
+        write_bytes_atomically(out / WEIGHTS, save(weights))
+        write_atomically(out / DESCRIPTION, json.dumps(description, indent=1) + "\n")
     except OSError as error:
         raise RunError(f"{out}: cannot be written to ({error.strerror}); give another --out") from error
     return out

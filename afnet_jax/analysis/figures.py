@@ -110,23 +110,25 @@ def fusion_positions(runs: Mapping[str, Run], database: str) -> Figure:
 
 
 def expression_scans(run: Run, data: FaceDataset, round: int = 0, folds: Sequence[int] | None = None) -> np.ndarray:
-    """(F, 6) scans in the data set: of each fold's first test subject, the strongest of each expression.
+    """(F, 6) scans in the data set: of each fold's first test subject who shows all six, the strongest of each.
 
     Args:
         run, data: the run and its data set.
         round, folds: of whom; all folds of the round by default.
 
     Raises:
-        RunError: the data set is not the run's.
+        RunError: a fold without such a subject, or the data set is not the run's.
     """
     chosen = []
     for fold in (f for f in run.splits if f.round == round and (folds is None or f.fold in folds)):
-        scans = np.flatnonzero(data.subjects == fold.test[0])
-        of_label = [scans[data.labels[scans] == label] for label in range(len(EXPRESSIONS))]
-        if not all(map(len, of_label)):
+        subjects = (np.flatnonzero(data.subjects == subject) for subject in fold.test)
+        scans = next((own for own in subjects if len(np.unique(data.labels[own])) == len(EXPRESSIONS)), None)
+        if scans is None:
             raise RunError(
-                f"{run.path}: the data set lacks scans of {fold.test[0]}, on whom fold {fold.fold} is tested"
+                f"{run.path}: of no subject on whom round {fold.round} fold {fold.fold} is tested does the data set "
+                f"hold all six expressions"
             )
+        of_label = [scans[data.labels[scans] == label] for label in range(len(EXPRESSIONS))]
         chosen.append([same[data.levels[same].argmax()] for same in of_label])
     return np.array(chosen)
 
@@ -236,7 +238,7 @@ def save_prediction_picture(
             pictures += [overlay(behind.get(trunk, shaded), warm[index]) for trunk, warm in heat.items()]
             for place, picture in zip(axes, pictures, strict=False):
                 _show(place, picture)
-            axes[0].set_ylabel(p.face.name, fontsize=8)
+            axes[0].set_ylabel(p.face.name, fontsize=8, parse_math=False)
             _draw_probabilities(axes[-1], p.probabilities)
         titles = ["texture", "depth", *(f"Grad-CAM, {trunk}" for trunk in heat), "probability"]
         for axes, title in zip(rows[0], titles, strict=True):

@@ -47,6 +47,19 @@ def tested_folds(predictions: dict[str, np.ndarray]) -> set[tuple[int, int]]:
     return set(zip(predictions["round"].tolist(), predictions["fold"].tolist(), strict=True))
 
 
+def why_incomplete(predictions: dict[str, np.ndarray], splits: Sequence[Fold], rounds: Sequence[int]) -> str:
+    """Names trainings of these rounds that have no predictions, and says what to do about them."""
+    tested = tested_folds(predictions)
+    missing = [
+        f"round {f.round} fold {f.fold}" for f in splits if f.round in rounds and (f.round, f.fold) not in tested
+    ]
+    named = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
+    return (
+        f"no predictions of {named}; start the run again to go on, or, where a training was given up (its numbers "
+        f"stopped being finite), take a complete round, or train anew with a lower --config.train.learning_rate"
+    )
+
+
 def score(predictions: dict[str, np.ndarray], rounds: Sequence[int]) -> dict:
     """Accuracies and confusions over complete rounds, re-scored from the pooled predictions.
 

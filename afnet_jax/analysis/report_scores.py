@@ -45,7 +45,10 @@ def expressions_section(summary: dict, *, counted: str = "counts are over all ro
     rows = [
         (
             row["expression"],
-            *(number(summary, f"per_class.{code}.{name}") for name in ("recall", "precision", "f1")),
+            *(
+                "–" if name != "precision" and not row["scans"] else number(summary, f"per_class.{code}.{name}")
+                for name in ("recall", "precision", "f1")
+            ),
             number(summary, f"per_class.{code}.scans", "{:,}", 1),
         )
         for code, row in summary["per_class"].items()

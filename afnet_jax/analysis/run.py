@@ -21,6 +21,7 @@ from afnet_jax.errors import RunError
 from afnet_jax.gpu import check_gpu
 from afnet_jax.maps import Maps
 from afnet_jax.models.afnet import AFNet
+from afnet_jax.models.inputs import mirrored
 from afnet_jax.models.network import Network
 from afnet_jax.paths import user_path
 from afnet_jax.runs import folder as run_files
@@ -183,7 +184,7 @@ class Run:
             RunError: as `params`.
         """
         params, batch_stats = (jax.tree.map(jnp.asarray, part) for part in self._fold_weights(round, fold))
-        return Model(self.network.model(params, batch_stats))
+        return Model(self.network.model(params, batch_stats), self.config.model.mirror)
 
     def intermediates(self, maps: Maps, *, round: int = 0, fold: int = 0) -> dict[str, np.ndarray]:
         """Computes the intermediate values of one trained network for N scans.
@@ -230,13 +231,15 @@ class Model:
     """A trained network, called with a scan's maps one by one.
 
     Attributes:
-        network: the same, called with `Maps`.
+        network: the same, called with `Maps`, on one side of a face alone.
+        mirror: config.model.mirror, whether logits are the mean of a face's and of its mirror image's.
     """
 
     network: AFNet
+    mirror: bool = False
 
-    def __call__(self, texture, depth, mask56, mask28, *further, **options):
-        """Returns the logits of N scans.
+    def __call__(self, texture, depth, mask56, mask28, *further):
+        """Returns the logits of N scans, as the run's predictions have them.
 
         Args:
             texture: (N, S, S, 3) uint8 RGB.
@@ -244,6 +247,6 @@ class Model:
             mask56: (N, S/4, S/4, 1) float in [0, 1].
             mask28: (N, S/8, S/8, 1) float in [0, 1].
             further: the other maps that the network sees, in the order of `Maps`.
-            options: of `AFNet.__call__`.
         """
-        return self.network(Maps(texture, depth, mask56, mask28, *further), **options)
+        maps = Maps(texture, depth, mask56, mask28, *further)
+        return (self.network(maps) + self.network(mirrored(maps))) / 2 if self.mirror else self.network(maps)

@@ -134,11 +134,17 @@ def rows_of(predictions: Mapping[str, np.ndarray], rounds: Sequence[int]) -> dic
 def _fold_differences(
     difference: np.ndarray, rows: dict, rounds: Sequence[int], splits: Sequence[Fold]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Difference in accuracy of each fold of these rounds, and its ratio of test to training subjects."""
+    """Difference in accuracy of each fold of these rounds, and its ratio of test to training subjects.
+
+    A fold counts by its scans: the mean over a round's folds is the difference of the round's accuracies.
+    """
     folds = [fold for fold in splits if fold.round in rounds]
-    of_fold = [(rows["round"] == f.round) & (rows["fold"] == f.fold) for f in folds]
-    ratios = [len(f.test) / len(f.train) for f in folds]
-    return np.array([difference[own].mean() for own in of_fold]), np.array(ratios)
+    found = []
+    for fold in folds:
+        of_round = rows["round"] == fold.round
+        mean_scans = of_round.sum() / sum(each.round == fold.round for each in folds)
+        found.append(difference[of_round & (rows["fold"] == fold.fold)].sum() / mean_scans)
+    return np.array(found), np.array([len(fold.test) / len(fold.train) for fold in folds])
 
 
 def corrected_t_test(differences: np.ndarray, test_to_train: float | np.ndarray) -> TTest:

@@ -36,11 +36,11 @@ def _main(arguments: argparse.Namespace) -> None:
         rests = told(baselines["rests_on"])
     except RunError as error:  # weights that were not kept
         rests = f"Not told what the network rests on: {error}"
-    write_baselines(run.path, baselines)
-    write_report(run, data)
     print(baselines_table(baselines, run.config.variant).to_text())
     print(verdict(baselines))
-    print(rests)
+    print(rests, flush=True)
+    write_baselines(run.path, baselines)
+    write_report(run, data)
 
 
 def main() -> int:

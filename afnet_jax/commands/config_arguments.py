@@ -165,6 +165,7 @@ def _overridden(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:
     fields = flat(config.to_dict())
     for argument in overrides:
         _check_field(argument, fields)
+    overrides = [each for each in overrides if not _asks_for_none(each, fields)]
     flags.FLAGS.mark_as_parsed()  # libraries may ask for flags of theirs
     known = flags.FlagValues()
     known.set_gnu_getopt(True)
@@ -177,6 +178,13 @@ def _overridden(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:
     if stray:
         raise ConfigError(f"unexpected argument {stray[0]!r}")
     return config
+
+
+def _asks_for_none(argument: str, fields: dict[str, Any]) -> bool:
+    """Tells whether it gives None to a field that has it, for which ml_collections knows no word."""
+    name, _, value = argument.partition("=")
+    field = name.removeprefix("--config.")
+    return value == "None" and field in fields and fields[field] is None
 
 
 def _quoted(argument: str, fields: dict[str, Any]) -> str:

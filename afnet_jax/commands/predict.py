@@ -20,6 +20,7 @@ _SYNTHETIC = (
 
 
 def _main(arguments: argparse.Namespace) -> int:
+    from afnet_jax.analysis.countdown import Countdown
     from afnet_jax.analysis.prediction import Prediction, Predictor, predict, read_faces, to_table
     from afnet_jax.analysis.run import load_run  # not above: --help must not wait for JAX
     from afnet_jax.scans import ScanError
@@ -38,7 +39,9 @@ def _main(arguments: argparse.Namespace) -> int:
         predictor = Predictor(run, round=arguments.round, fold=arguments.fold)
         if predictor.synthetic_only:
             print(f"warning: {run.path}: {_SYNTHETIC}", file=sys.stderr)
+        countdown = Countdown("scans", len(paths))
         for outcome in predict(predictor, faces):
+            countdown.add()
             if not isinstance(outcome, Prediction):
                 print(f"error: {outcome}", file=sys.stderr)
                 rejected += 1

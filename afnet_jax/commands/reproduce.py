@@ -37,4 +37,6 @@ def _variants(text: str) -> list[str]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     if unknown := [name for name in names if name not in VARIANTS]:
         raise argparse.ArgumentTypeError(f"expected some of {','.join(VARIANTS)}, found {unknown[0]!r}")
+    if not names:
+        raise argparse.ArgumentTypeError(f"expected some of {','.join(VARIANTS)}, found none; leave it out for all")
     return names

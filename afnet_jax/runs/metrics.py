@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from afnet_jax.atomic_files import write_atomically
+from afnet_jax.atomic_files import naming, write_atomically
 
 _COLUMNS = ("loss", "gradient_norm", "train_accuracy", "test_accuracy")
 _TIMES = ("seconds", "compile_seconds")
@@ -30,7 +30,7 @@ class MetricsWriter:
 
     def append(self, lines: Sequence[dict]) -> None:
         """Adds lines, after a torn one on a line of their own. They are safe from a power cut after `sync`."""
-        with self._path.open("a+b") as file:
+        with naming(self._path), self._path.open("a+b") as file:
             if file.tell() and not _ends_with_newline(file):
                 file.write(b"\n")
             file.write("".join(json.dumps(line) + "\n" for line in lines).encode())

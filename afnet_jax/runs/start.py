@@ -63,8 +63,15 @@ def load_from_run(path: Path, round_: int, fold: int) -> StartingWeights:
         )
     config = default_config().to_dict() | read_run_file(path, "config")
     record = {"dataset": identity(config["dataset"]), "train": of_training.train, "test": of_training.test}
+    if start := read_run_file(path, "environment").get("start_from"):
+        record["earlier"] = start.get("record") or {}
     source = f"{path}, round {round_}, fold {fold}"
     return weights_of(weights["params"], weights["batch_stats"], source, record)
+
+
+def records_of(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Returns the record of weights, then of those that they started from, and so on; {} where none was written."""
+    return [record, *(records_of(record["earlier"]) if "earlier" in record else ())]
 
 
 def identity(dataset: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,12 +88,14 @@ def seen_before(weights: StartingWeights, dataset: Mapping[str, Any], folds: Seq
         dataset: config.dataset of the new run.
         folds: of the new run.
     """
-    if not weights.record.get("dataset"):
-        return [f"{weights.source} does not tell whom it was trained on: make sure that none of them is tested here"]
-    if dict(weights.record["dataset"]) != identity(dataset):
-        return []
-    learned, tested = set(weights.record["train"]), set(weights.record["test"])
+    records = records_of(weights.record)
     told = []
+    if not all(record.get("dataset") for record in records):
+        told.append(
+            f"{weights.source} does not tell whom it was trained on: make sure that none of them is tested here"
+        )
+    ours = [record for record in records if record.get("dataset") == identity(dataset)]
+    learned, tested = ({subject for record in ours for subject in record[part]} for part in ("train", "test"))
     if leak := learned & {subject for fold in folds for subject in fold.test}:
         told.append(
             f"LEAK: the starting weights were trained on {_named(leak)}, who are tested here: their accuracy says "

@@ -97,7 +97,9 @@ def test_people_whom_the_starting_weights_learned_from_are_left_out(run_folder, 
     shutil.copytree(run_folder, folder, ignore=shutil.ignore_patterns("checkpoints"))
     environment = json.loads((folder / "environment.json").read_text())
     record = {"dataset": {"name": "bosphorus"}, "train": ["bs001", "bs077"], "test": ["bs002"]}
-    for known, left_out in ((record, ("bs001",)), ({**record, "dataset": {"name": "bu3dfe"}}, ()), ({}, ())):
+    elsewhere = {**record, "dataset": {"name": "bu3dfe"}}
+    through_another = {**elsewhere, "earlier": record}
+    for known, left_out in ((record, ("bs001",)), (through_another, ("bs001",)), (elsewhere, ()), ({}, ())):
         start = {"start_from": {"source": "old.safetensors", "record": known}}
         (folder / "environment.json").write_text(json.dumps(environment | start))
         found = evaluate_on(load_run(folder), others, BOSPHORUS)
@@ -180,7 +182,7 @@ def test_what_cannot_be_evaluated_is_refused(run, run_folder, others, tmp_path, 
     with pytest.raises(RunError, match="keep_rounds above 1"):
         evaluate_on(run, others, BOSPHORUS, round=1)
     lost = load_run(write_run(tmp_path / "lost", faces, make_config(), given_up=[(0, 1)], weights=True))
-    with pytest.raises(RunError, match="round 0 is not finished"):
+    with pytest.raises(RunError, match=r"round 0 is not finished: no predictions of round 0 fold 1; .* given up"):
         evaluate_on(lost, others, BOSPHORUS)
     (tmp_path / "begun").mkdir()
     (tmp_path / "begun" / "config.json").write_text((run_folder / "config.json").read_text())

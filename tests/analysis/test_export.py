@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import jax
 import jax.export
@@ -8,6 +9,8 @@ from safetensors.numpy import load_file
 
 from afnet_jax.analysis.export import export_model
 from afnet_jax.analysis.gradcam import explain
+from afnet_jax.analysis.run import load_run
+from afnet_jax.errors import RunError
 from tests.support.finished_run import repeated
 
 
@@ -25,6 +28,7 @@ def _load(folder, monkeypatch):
 @pytest.mark.slow
 def test_the_mean_of_the_folds_for_any_number_of_faces(run, faces, tmp_path, monkeypatch):
     program, weights, description = _load(export_model(run, tmp_path), monkeypatch)
+    assert len({file.stat().st_mode for file in tmp_path.iterdir()}) == 1  # as others may read one, so all
     call = jax.jit(program.call)
     leaves = jax.tree.leaves(faces.maps)
     six = jax.tree.map(lambda m: m[:6], faces.maps)
@@ -47,3 +51,12 @@ def test_one_fold(run, tmp_path, monkeypatch):
     assert description["folds"] == [1] and len(kernel) == 1
     assert set(description["weights"]) == set(load_file(tmp_path / "model.safetensors"))
     assert description["accuracy"] == pytest.approx(run.summary["accuracy"]["mean"])
+
+
+def test_a_run_without_its_summary_writes_nothing(run_folder, tmp_path):
+    folder = tmp_path / "unfinished"
+    shutil.copytree(run_folder, folder)
+    (folder / "summary.json").unlink()
+    with pytest.raises(RunError, match=r"summary\.json"):
+        export_model(load_run(folder), tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -11,13 +11,14 @@ import pytest
 
 from afnet_jax.analysis.gradcam import explain
 from afnet_jax.analysis.prediction import Face, Prediction, Predictor, predict, read_faces
+from afnet_jax.analysis.run import load_run
 from afnet_jax.config import default_config
 from afnet_jax.datasets.reduction import stack
 from afnet_jax.errors import RunError
 from afnet_jax.scans import ScanError, bosphorus
 from afnet_jax.scans.scan_files import find_files
 from afnet_jax.synthetic import make_scan
-from tests.support.finished_run import repeated
+from tests.support.finished_run import make_config, repeated, write_run
 
 
 @pytest.fixture(scope="module")
@@ -187,3 +188,20 @@ def test_what_is_not_begun_when_a_fault_ends_it_never_is(monkeypatch):
     with pytest.raises(RunError), read_faces([Path(str(k)) for k in range(1000)], default_config()):
         raise RunError("no such fold")
     assert len(made) < 100
+
+
+@pytest.mark.slow
+def test_the_model_of_a_run_tests_mirror_images_as_the_run_does(tmp_path, faces):
+    run = load_run(write_run(tmp_path, faces, make_config(**{"model.mirror": True}), weights=True))
+    few = jax.tree.map(lambda m: m[:4], faces.maps)
+    found = jax.nn.softmax(run.model(round=0, fold=1)(*jax.tree.leaves(few)))
+    np.testing.assert_allclose(found, Predictor(run, fold=1)(few), atol=1e-5)
+
+
+@pytest.mark.slow
+def test_progress_of_the_command_is_on_stderr(run_folder, good, monkeypatch, capsys):
+    monkeypatch.setattr("afnet_jax.analysis.countdown._SECONDS_BETWEEN_LINES", 0)
+    missing = good.with_name("missing" + good.suffix)
+    assert _tool(monkeypatch, "--workdir", run_folder, "--json", good, missing) == 1
+    printed = capsys.readouterr()
+    assert "scans: 1 of 2" in printed.err and "scans: 1 of 2" not in printed.out

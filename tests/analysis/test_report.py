@@ -1,5 +1,6 @@
 """The report agrees with summary.json, is self-contained, and works with a screen reader."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -10,8 +11,10 @@ import pytest
 
 from afnet_jax.analysis import load_run
 from afnet_jax.analysis.baselines import run_baselines
+from afnet_jax.analysis.figures import expression_scans
 from afnet_jax.analysis.report import write_report
 from afnet_jax.analysis.summary import summarize
+from afnet_jax.errors import RunError
 from afnet_jax.runs.folder import write_baselines
 from tests.support.finished_run import FOLDS, make_config, splits_of, write_run
 
@@ -256,3 +259,16 @@ def test_baselines_of_other_predictions_are_not_shown(run_folder, tmp_path, face
         columns = dict(file)
     np.savez(folder / "predictions.npz", **{**columns, "logits": columns["logits"][:, ::-1]})
     assert "baselines.json is not of these predictions" in _Page(write_report(run).read_text()).text
+
+
+def test_heat_maps_are_of_a_test_subject_who_shows_all_six(tmp_path, faces):
+    labels = np.where((faces.subjects == "F0001") & (faces.labels == 5), 0, faces.labels)
+    lacking = dataclasses.replace(faces, labels=labels)
+    splits = splits_of([("456", "123"), ("123", "456")])
+    run = load_run(write_run(tmp_path, lacking, make_config(), splits=splits))
+    chosen = expression_scans(run, lacking)
+    np.testing.assert_array_equal(lacking.subjects[chosen[:, 0]], ["F0002", "F0004"])
+    assert (lacking.labels[chosen] == np.arange(6)).all()
+    nobody = dataclasses.replace(faces, labels=np.where(faces.labels == 5, 0, faces.labels))
+    with pytest.raises(RunError, match="of no subject on whom round 0 fold 0 is tested"):
+        expression_scans(run, nobody)

@@ -91,17 +91,22 @@ def test_correction_takes_sizes_from_the_splits(splits, ratio, tmp_path, faces):
         for name, skill, seed in (("one", 3.0, 1), ("other", 1.5, 2))
     )
     differences = []
+    folds_of_round = len(splits) / len({fold.round for fold in splits})
     for fold in splits:
         accuracies = []
         for run in (one, other):
             rows = (run.predictions["round"] == fold.round) & (run.predictions["fold"] == fold.fold)
             found = run.predictions["logits"][rows].argmax(-1)
             accuracies.append(accuracy_score(run.predictions["label"][rows], found))
-        differences.append(accuracies[0] - accuracies[1])
+        weight = rows.sum() * folds_of_round / (run.predictions["round"] == fold.round).sum()  # a fold's scans count
+        differences.append(weight * (accuracies[0] - accuracies[1]))
     plain = scipy.stats.ttest_1samp(differences, 0)
     t = plain.statistic / np.sqrt(1 + len(splits) * ratio)
-    found = compare(one, other).t_test
-    assert found.effect == pytest.approx(np.mean(differences)) and found.degrees == len(splits) - 1
+    compared = compare(one, other)
+    found = compared.t_test
+    assert (
+        found.effect == pytest.approx(np.mean(differences)) == compared.difference and found.degrees == len(splits) - 1
+    )
     assert found.t == pytest.approx(t)
     assert found.p == pytest.approx(2 * scipy.stats.t.sf(abs(t), len(splits) - 1)) and 0 < found.p < 1
     low, high = plain.confidence_interval(0.95)

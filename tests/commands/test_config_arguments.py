@@ -78,6 +78,7 @@ def test_help_shows_the_values_of_the_config_that_is_named(capsys):
         (["--config.model.modalities=depth"], "model.modalities", ("depth",)),
         (["--config.model.modalities=texture,depth"], "model.modalities", ("texture", "depth")),
         (["--config.model.mask_hidden_width=32"], "model.mask_hidden_width", 32),
+        (["--config.model.mask_hidden_width=None"], "model.mask_hidden_width", None),
         (["--config.dataset.data_dir=a b/ü"], "dataset.data_dir", "a b/ü"),
         (["--config.train.folds_per_group=4"], "train.folds_per_group", "4"),
     ],

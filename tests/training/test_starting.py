@@ -119,6 +119,16 @@ FOLDS = (Fold(0, 0, ("F1", "F2"), ("F3",)), Fold(0, 1, ("F3",), ("F1", "F2")))
         ({"dataset": {**DATASET, "synthetic_seed": 7}, "train": ["F1"], "test": ["F3"]}, []),
         ({"dataset": {"name": "bosphorus"}, "train": ["F1"], "test": ["F3"]}, []),
         ({}, ["does not tell whom"]),
+        (
+            {
+                "dataset": {"name": "bosphorus"},
+                "train": [],
+                "test": [],
+                "earlier": {"dataset": DATASET, "train": ["F1"], "test": []},
+            },
+            ["LEAK"],
+        ),
+        ({"dataset": {"name": "bosphorus"}, "train": [], "test": [], "earlier": {}}, ["does not tell whom"]),
     ],
 )
 def test_people_who_were_met_before_are_named(texture, record, told):
