@@ -17,6 +17,7 @@ import tensorflow_datasets as tfds
 from absl import logging
 
 from afnet_jax.datasets.records import COLOURS_SHAPE, PICTURES, VERSION, load_record
+from afnet_jax.errors import DatasetError, in_one_line
 from afnet_jax.maps import IMAGE_SIZE, INPUT_MAPS, InputMap
 from afnet_jax.preprocessing.point_sample import POINTS
 from afnet_jax.scans.database import Database
@@ -122,11 +123,20 @@ def write_dataset(database: Database, finished: Path, data_dir: Path) -> Path:
 
     Returns:
         The data set's own folder, data_dir/<database>/<version>.
+
+    Raises:
+        DatasetError: it cannot be written.
     """
     tfds.disable_progress_bar()
     builder = builder_of(database)(data_dir=data_dir, file_format="array_record")
-    with contextlib.redirect_stdout(io.StringIO()):  # tfds announces downloads of unknown size
-        builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=finished))
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # tfds announces downloads of unknown size
+            builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=finished))
+    except RuntimeError as error:  # array_record's, of a full disk
+        raise DatasetError(
+            f"{data_dir}: the data set cannot be written ({in_one_line(error)[:160]}); make room and run the same "
+            f"command again: it goes on where it stopped"
+        ) from error
     return Path(builder.data_dir)
 
 
@@ -137,9 +147,10 @@ def open_records(folder: Path, fields: Collection[str] = ()) -> Sequence[dict]:
         folder: the data set.
         fields: of `features` to decode, the others stay bytes; by default all.
     """
-    skipped = set(features()) - set(fields) if fields else ()
+    builder = tfds.builder_from_directory(folder)
+    skipped = set(builder.info.features) - set(fields) if fields else ()  # its own: an earlier version has fewer
     decoders = dict.fromkeys(skipped, tfds.decode.SkipDecoding())
-    return tfds.builder_from_directory(folder).as_data_source(split=SPLIT, decoders=decoders)
+    return builder.as_data_source(split=SPLIT, decoders=decoders)
 
 
 def read_records(folder: Path) -> Iterator[dict]:

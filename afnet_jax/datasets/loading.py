@@ -90,7 +90,7 @@ def load(dataset: ConfigDict, modalities: Collection[str] = (), *, room: float =
     """
     data_dir = user_path(dataset.data_dir)
     if is_synthetic(dataset.name) and dataset.synthetic_variety == "wide":
-        return _varied(data_dir, dataset, modalities)
+        return _varied(data_dir, dataset, modalities, room)
     if is_synthetic(dataset.name):
         from afnet_jax.datasets.synthetic_default import prepare_synthetic  # only this data set needs them
 
@@ -194,7 +194,7 @@ class _ReducedRecords:
         return self.reduce(self.records[self.chosen[index]])
 
 
-def _varied(data_dir: Path, dataset: ConfigDict, modalities: Collection[str]) -> FaceDataset:
+def _varied(data_dir: Path, dataset: ConfigDict, modalities: Collection[str], room: float) -> FaceDataset:
     from afnet_jax.datasets import varied_set  # only this data set needs it
 
     if computed := maps_of(modalities).keys() - maps_of(()).keys():
@@ -204,13 +204,14 @@ def _varied(data_dir: Path, dataset: ConfigDict, modalities: Collection[str]) ->
         )
     folder = varied_set.prepare_varied(data_dir, dataset.synthetic_subjects, dataset.synthetic_seed, dataset.image_size)
     columns = varied_set.load_varied(folder)
+    large = len(columns["label"]) * map_files.scan_bytes(dataset.image_size, modalities) > room
     return FaceDataset(
         maps=Maps(**{name: columns[name] for name in maps_of(())}),
         labels=columns["label"],
         scan_ids=columns["scan_id"],
         subjects=columns["subject"],
         levels=columns["level"],
-        streamed=dataset.placement == "stream",  # from memory
+        streamed=dataset.placement == "stream" or (dataset.placement == "auto" and large),  # from memory
     )
 
 

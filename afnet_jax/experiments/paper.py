@@ -20,6 +20,7 @@ from afnet_jax.models.architecture import VARIANTS
 from afnet_jax.paths import user_path
 from afnet_jax.runs.folder import same_settings
 from afnet_jax.scans.databases import is_synthetic, title_of
+from afnet_jax.training import processes
 from afnet_jax.training.progress import say
 
 
@@ -52,8 +53,9 @@ def reproduce(
     make_ready(config)
     workdir, data = user_path(workdir), load_data(config) if data is None else data
     runs = run_variants(configs, workdir, data)
-    if jax.process_index() == 0:
-        draw(runs, workdir / "paper", data)
+    with processes.first_alone("the figures are drawn"):
+        if jax.process_index() == 0:
+            draw(runs, workdir / "paper", data)
     return runs
 
 

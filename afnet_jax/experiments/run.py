@@ -114,12 +114,13 @@ def run_in(folder: RunFolder, config: ConfigDict, data: FaceDataset, *, mode: st
     {"train": train_and_evaluate, "evaluate": evaluate}[mode](config, folder, data)
     run = load_run(folder.path)
     summary = summarize(run)
-    if jax.process_index() == 0:
-        write_summary(run.path, summary)
-        _compare_with_linear_models(run, data)
-        write_report(run, data)
-        if any(map(any, summary["confusion"])):
-            write_picture(run.path, "confusion", to_pixels(confusion_matrices({run.config.variant: run})))
+    with processes.first_alone("everything is written"):  # the others would be ended for leaving it
+        if jax.process_index() == 0:
+            write_summary(run.path, summary)
+            _compare_with_linear_models(run, data)
+            write_report(run, data)
+            if any(map(any, summary["confusion"])):
+                write_picture(run.path, "confusion", to_pixels(confusion_matrices({run.config.variant: run})))
     if not summary["scans"]:
         raise AllGivenUp(run)
     if jax.process_index() == 0:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import logging
 import re
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -79,7 +80,7 @@ def save_ported(weights: str | Path, out: str | Path) -> PretrainedTrunk:
     """Writes a file of published weights as an orbax checkpoint with a digest per tensor, for `load_pretrained`.
 
     Raises:
-        WeightsError: the file is not one of ResNet18, or `out` already holds something.
+        WeightsError: the file is not one of ResNet18, `out` already holds something, or there is no space for it.
     """
     import orbax.checkpoint as ocp
 
@@ -88,6 +89,9 @@ def save_ported(weights: str | Path, out: str | Path) -> PretrainedTrunk:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise WeightsError(f"{out}: expected a new or empty folder, found something there: remove it or name another")
     out.mkdir(parents=True, exist_ok=True)
+    needed = sum(tensor.nbytes for tensor in tensors.values())
+    if shutil.disk_usage(out).free < needed:  # Orbax would tell it in dozens of tracebacks, and leave a part there
+        raise WeightsError(f"{out}: no space left on the disk for {needed / 1e6:.0f} MB of weights; make room there")
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(out.resolve() / _ARRAYS, tensors)
     record = {

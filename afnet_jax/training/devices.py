@@ -102,9 +102,10 @@ class GroupProgram:
 
     def init(self, group: Sequence[Training]) -> list[TrainState]:
         """Fresh states of G trainings, those of a call together; each is a function of (seed, round, fold) alone."""
-        states = [self._init(jax.random.split(key)[0]) for key in self._keys(group)]
+        # Put together on the host: the first of several devices need not hold what falls to the others.
+        states = [jax.device_get(self._init(jax.random.split(key)[0])) for key in self._keys(group)]
         return [
-            self._place(jax.tree.map(lambda *leaves: jnp.stack(leaves), *states[of_call]), number)
+            self._place(jax.tree.map(lambda *leaves: np.stack(leaves), *states[of_call]), number)
             for number, of_call in enumerate(self._calls(len(group)))
         ]
 

@@ -7,6 +7,7 @@ import copy
 import signal
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -42,6 +43,18 @@ class StopRequest:
             raise KeyboardInterrupt
         self.signal = number
         say(f"{signal.Signals(number).name}: finishing this step and saving …")
+
+    def obey(self, folder: Path) -> None:
+        """Ends the run if it was asked to stop; whatever it has reached must be saved in its folder.
+
+        Raises:
+            Interrupted: it was.
+        """
+        if self.signal is not None:
+            raise Interrupted(
+                f"stopped by {signal.Signals(self.signal).name}; the state is saved in {folder}: run the same command "
+                f"again to go on"
+            )
 
     def __exit__(self, *_):
         for number, handler in self._before.items():
@@ -153,10 +166,7 @@ class GroupTraining:
             if stop.signal is not None:
                 self._save(state, epoch)
                 self._saving.wait()
-                raise Interrupted(
-                    f"stopped by {signal.Signals(stop.signal).name}; the state is saved in {self._saving.folder.path}: "
-                    f"run the same command again to go on"
-                )
+                stop.obey(self._saving.folder.path)
             # After the last step of all the finished weights follow at once.
             unfinished = self._steps_done(epoch) < self._shape.steps * self._config.train.epochs
             if unfinished and self._saving.clock.due(seconds):

@@ -57,6 +57,7 @@ def train_and_evaluate(
     run = _Run(config, folder, data, program, start, pretrained)
     with StopRequest() as stop:
         run.train(stop)
+        stop.obey(folder.path)  # it may have come after the last step, and the caller may have more to run
 
 
 def evaluate(config: ConfigDict, folder: RunFolder, data: FaceDataset) -> None:
@@ -148,7 +149,7 @@ class _Run:
             saving.wait()
         finally:
             saving.close()
-        processes.wait_for_all("all trainings are done")
+        processes.wait_for_all("all trainings are done", lambda: stop.obey(self.folder.path))
         if jax.process_index() == 0:
             self._gather(self.folder.group_predictions())
             self.folder.gather_metrics()
@@ -164,15 +165,17 @@ class _Run:
         self.folder.gather_metrics(reached | dict.fromkeys(done, self.config.train.epochs))
 
     def _train_all(self, mine: Sequence[Training], saving: Saving, stop: StopRequest) -> None:
-        size = self._group_size()
+        size, devices = self._group_size(), jax.local_device_count()
         while True:
             try:
                 return self._train_groups([t for t in mine if t.key not in saving.done], size, saving, stop)
             except jax.errors.JaxRuntimeError as error:
-                if "RESOURCE_EXHAUSTED" not in str(error) or size <= jax.local_device_count():
+                if "RESOURCE_EXHAUSTED" not in str(error):
                     raise
                 saving.wait()
-                too_many, size = size, max(jax.local_device_count(), size // 2)
+                if size <= devices:
+                    raise RunError(_does_not_fit(self.config)) from error
+                too_many, size = size, devices * max(1, size // 2 // devices)  # an equal share for each device
                 say(f"{too_many} trainings side by side do not fit the memory; going on with {size}")
 
     def _train_groups(self, pending: list[Training], size: int, saving: Saving, stop: StopRequest) -> None:
@@ -253,3 +256,11 @@ class _Run:
             stored, count = [t for t in stored if t.key not in taken], count + 1
             say(f"group {count}  {names(group)}  test {percent(accuracies)}")
         self._gather([*parts, *self.folder.group_predictions()])
+
+
+def _does_not_fit(config: ConfigDict) -> str:
+    return (
+        f"a single training of batches of {config.train.batch_size} images of {config.dataset.image_size} pixels does "
+        f"not fit the device's memory; lower --config.train.batch_size or --config.dataset.image_size, in a "
+        f"--workdir of its own, or free the device of other processes"
+    )

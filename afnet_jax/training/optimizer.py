@@ -23,6 +23,18 @@ def optimizer_of(train: ConfigDict, steps: int) -> optax.GradientTransformation:
     return optax.chain(rule, _scaled_trunks(train.trunk_rate))
 
 
+def resting(before: optax.OptState, after: optax.OptState) -> optax.OptState:
+    """The state of a training that rests in a step, while its neighbours take more scans: the rate alone goes on.
+
+    Otherwise a smaller fold's rate would neither rise nor fall as far as the others'.
+    """
+
+    def is_rate(node) -> bool:
+        return isinstance(node, optax.ScaleByScheduleState)
+
+    return jax.tree.map(lambda old, new: new if is_rate(old) else old, before, after, is_leaf=is_rate)
+
+
 def _schedule(train: ConfigDict, steps: int) -> optax.ScalarOrSchedule:
     """Rises over the share of steps that is the warm-up, then stays, or falls to 0 along half a cosine."""
     full = train.learning_rate

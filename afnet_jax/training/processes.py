@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 
 import jax
 from ml_collections import ConfigDict
@@ -40,15 +43,35 @@ def join(settings: ConfigDict) -> None:
 
 @contextlib.contextmanager
 def first_alone(what: str) -> Iterator[None]:
-    """Lets the first process enter first, then the others, which find its result."""
+    """Lets the first process enter first, then the others, which find its result, or meet the same fault."""
     if jax.process_index() > 0:
         wait_for_all(what)
-    yield
-    if jax.process_index() == 0:
-        wait_for_all(what)
+    try:
+        yield
+    finally:  # a process that ended alone would wait five minutes for the others, who wait for it, and abort with them
+        if jax.process_index() == 0:
+            wait_for_all(what)
 
 
-def wait_for_all(what: str) -> None:
-    """Returns when every process of the run has reached this call."""
+def wait_for_all(what: str, meanwhile: Callable[[], None] = lambda: None) -> None:
+    """Returns when every process of the run has reached this call.
+
+    Args:
+        what: is waited for; the same in each of them.
+        meanwhile: called every second; may raise.
+    """
     # Not JAX's `sync_global_devices`: on CPUs its exchange gives up after 30 s.
-    multihost.get_barrier_sync_fn()(key=what, timeout_ms=_LONGEST_WAIT_MS)
+    barrier = multihost.get_barrier_sync_fn()
+    reached: Future[None] = Future()
+
+    def wait() -> None:
+        try:
+            reached.set_result(barrier(key=what, timeout_ms=_LONGEST_WAIT_MS))
+        except Exception as error:
+            reached.set_exception(error)
+
+    # In another thread, since Python answers no signal within a call of JAX; one that does not outlive the process.
+    threading.Thread(target=wait, daemon=True).start()
+    while not concurrent.futures.wait([reached], timeout=1).done:
+        meanwhile()
+    reached.result()

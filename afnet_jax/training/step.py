@@ -21,7 +21,7 @@ from afnet_jax.models.starting_weights import StartingWeights
 from afnet_jax.points import render
 from afnet_jax.points.augmentation import render_augmented
 from afnet_jax.training.augmentation import augment
-from afnet_jax.training.optimizer import optimizer_of
+from afnet_jax.training.optimizer import optimizer_of, resting
 
 
 @struct.dataclass
@@ -100,7 +100,7 @@ class Trainer:
             faces: the data set.
             indices: (B,) int32, the batch's scans.
             key: of this step's augmentation.
-            active: scalar bool; where False the state comes back as it was. None for True.
+            active: scalar bool; where False the state comes back as it was, but for the rate's schedule. None for True.
         """
         batch = jax.tree.map(lambda a: a[indices], faces)
         maps = batch.maps
@@ -125,7 +125,8 @@ class Trainer:
             average = self._averaged(state, params, batch_stats)
             new_state = TrainState(params, batch_stats, opt_state, average)
         if active is not None:
-            new_state = jax.tree.map(lambda new, old: jnp.where(active, new, old), new_state, state)
+            rested = dataclasses.replace(state, opt_state=resting(state.opt_state, opt_state))
+            new_state = jax.tree.map(lambda new, old: jnp.where(active, new, old), new_state, rested)
         return new_state, metrics
 
     def logits(self, state: TrainState, faces: Faces, indices: jax.Array) -> jax.Array:

@@ -14,6 +14,7 @@ from afnet_jax.datasets.builder import SPLIT, builder_of, read_records, write_da
 from afnet_jax.datasets.digests import write_digests
 from afnet_jax.datasets.loading import load
 from afnet_jax.datasets.records import VERSION, record_of
+from afnet_jax.errors import DatasetError
 from afnet_jax.scans import EXPRESSIONS, find_scans, read_scan
 from afnet_jax.scans.databases import DATABASES
 from afnet_jax.scans.scan import LANDMARKS
@@ -114,3 +115,12 @@ def test_every_database_has_a_builder_of_its_name(tmp_path):
 def test_tensorflow_is_never_imported():
     code = "import sys, afnet_jax.datasets.builder; assert 'tensorflow' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=600)
+
+
+def test_a_disk_that_is_full_is_told_in_one_line(tmp_path, monkeypatch):
+    def fails(self, **_):
+        raise RuntimeError("write() failed: No space left on device")
+
+    monkeypatch.setattr("tensorflow_datasets.core.dataset_builder.DatasetBuilder.download_and_prepare", fails)
+    with pytest.raises(DatasetError, match=r"cannot be written \(.*No space left on device\); make room"):
+        write_dataset(DATABASES["bu3dfe"], tmp_path, tmp_path / "data")

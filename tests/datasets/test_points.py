@@ -94,6 +94,10 @@ def test_a_data_set_of_the_version_before_still_opens(earlier):
     assert find_dataset(earlier).name == "1.0.0"
     data = load(settings(earlier, "maps"))
     assert len(data.labels) == 12
+    streamed = settings(earlier, "maps")
+    with streamed.unlocked():
+        streamed.placement = "stream"
+    assert load(streamed).digest == data.digest
     with pytest.raises(DatasetError) as fault:
         load(settings(earlier))
     told = str(fault.value)

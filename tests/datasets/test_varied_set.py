@@ -59,6 +59,7 @@ def test_it_is_drawn_once_and_loaded_in_order(tmp_path, monkeypatch, faces):
     data = load(config)
     assert data.labels.tolist() == 3 * list(range(6)) and len(set(data.subjects)) == 3
     assert data.scan_ids.tolist() == sorted(data.scan_ids)
+    assert load(config, room=1.0).streamed and not data.streamed
     np.testing.assert_array_equal(data.maps.texture[:6], np.stack([face.maps.texture for face in faces]))
     files = sorted(tmp_path.glob("varied-*/*.npz"))
     stamps = [file.stat().st_mtime_ns for file in files]

@@ -8,6 +8,7 @@ import struct
 import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax.numpy as jnp
 import numpy as np
@@ -190,6 +191,13 @@ def test_ported_folder_gives_the_same_weights(published, safetensors_file, tmp_p
 def run_tool(*arguments: str) -> int:
     main = runpy.run_path(str(PORT))["main"]
     return main(list(arguments))
+
+
+def test_ported_weights_want_their_space(safetensors_file, tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
+    with pytest.raises(WeightsError, match=r"no space left on the disk for \d+ MB"):
+        save_ported(safetensors_file, tmp_path / "out")
+    assert not any((tmp_path / "out").iterdir())
 
 
 def test_a_damaged_ported_folder_is_refused(safetensors_file, tmp_path):

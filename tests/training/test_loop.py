@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import json
 import shutil
+import signal
 
 import jax
 import numpy as np
@@ -16,6 +17,7 @@ from afnet_jax.runs.checkpoint_files import digest_of_arrays
 from afnet_jax.runs.checkpoints import Checkpoints, EpochRows
 from afnet_jax.runs.folder import RunFolder, open_checkpoints
 from afnet_jax.runs.metrics import MetricsWriter
+from afnet_jax.training import loop
 from afnet_jax.training.checkpoint_clock import CheckpointClock
 from afnet_jax.training.devices import GroupProgram
 from tests.support.small_training import evaluate, make_config, make_faces, stop_at, train_and_evaluate
@@ -153,6 +155,27 @@ def test_what_does_not_fit_the_memory_is_trained_in_smaller_groups(unbroken, fac
     np.testing.assert_array_equal(_predictions(tmp_path)["logits"], _predictions(unbroken)["logits"])
     evaluate(make_config(), tmp_path, faces)  # whose checkpoints are of other groups than the config says
     np.testing.assert_array_equal(_predictions(tmp_path)["logits"], _predictions(unbroken)["logits"])
+
+
+def test_what_does_not_fit_is_halved_to_equal_shares_of_the_devices(faces, tmp_path, monkeypatch):
+    sizes = []
+
+    def too_large(self, pending, size, *_):
+        sizes.append(size)
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+
+    monkeypatch.setattr(jax, "local_device_count", lambda: 4)
+    monkeypatch.setattr(loop._Run, "_group_size", lambda self: 24)
+    monkeypatch.setattr(loop._Run, "_train_groups", too_large)
+    with pytest.raises(RunError, match=r"a single training .* lower --config\.train\.batch_size"):
+        train_and_evaluate(make_config(), tmp_path, faces)
+    assert sizes == [24, 12, 4]
+
+
+def test_a_signal_after_the_last_step_ends_the_run(faces, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop._Run, "train", lambda self, stop: signal.raise_signal(signal.SIGTERM))
+    with pytest.raises(Interrupted, match="run the same command again"):
+        train_and_evaluate(make_config(), tmp_path, faces)
 
 
 def test_sigterm_saves_within_an_epoch_and_the_run_goes_on(unbroken, faces, tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from afnet_jax.training.optimizer import optimizer_of
+from afnet_jax.training.optimizer import optimizer_of, resting
 from tests.support.small_training import make_config
 
 PARAMS = {
@@ -64,3 +64,16 @@ def test_trunks_learn_slower(rate):
     (plain,), (slower,) = _steps(1, 1, weight_decay=0.1), _steps(1, 1, weight_decay=0.1, trunk_rate=rate)
     jax.tree.map(np.testing.assert_array_equal, slower["head"], plain["head"])
     jax.tree.map(lambda one, all_: np.testing.assert_allclose(one, rate * all_), slower["trunks"], plain["trunks"])
+
+
+def test_a_training_that_rests_keeps_all_but_its_place_in_the_schedule():
+    """Of folds of 3 and 4 batches an epoch, the smaller rests in every fourth step; both end at the same rate."""
+    rule = optimizer_of(make_config(**{"train.learning_rate": 1e-2, "train.learning_rate_decay": "cosine"}).train, 40)
+    smaller = larger = rule.init(PARAMS)
+    for step in range(40):
+        update, larger = rule.update(GRADIENTS, larger, PARAMS)
+        own, moved = rule.update(GRADIENTS, smaller, PARAMS)
+        smaller = resting(smaller, moved) if step % 4 == 3 else moved
+    np.testing.assert_allclose(own["head"]["bias"], update["head"]["bias"], rtol=1e-4)
+    counts = sorted(int(count) for _, count in optax.tree_utils.tree_get_all_with_path(smaller, "count"))
+    assert counts == [30, 40]

@@ -5,12 +5,14 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
+from afnet_jax.errors import DatasetError, Interrupted
 from afnet_jax.experiments.run import run_experiment
 from afnet_jax.runs.checkpoint_files import digest_of_arrays
 from afnet_jax.runs.folder import open_checkpoints
@@ -94,3 +96,24 @@ def test_two_processes(alone, tmp_path):
     for fold in range(3):
         found, expected = stored.weights((0, fold)), open_checkpoints(alone).weights((0, fold))
         assert digest_of_arrays(found) == digest_of_arrays(expected)
+
+
+def test_a_fault_of_the_first_process_reaches_the_others(monkeypatch):
+    """They wait for it at a barrier, and would wait in vain."""
+    waited = []
+    monkeypatch.setattr(processes, "wait_for_all", waited.append)
+    with pytest.raises(DatasetError), processes.first_alone("the data set is there"):
+        raise DatasetError("none")
+    assert waited == ["the data set is there"]
+
+
+def test_a_process_that_waits_can_be_stopped(monkeypatch):
+    never = threading.Event()
+    monkeypatch.setattr(processes.multihost, "get_barrier_sync_fn", lambda: lambda **_: never.wait())
+
+    def stopped():
+        raise Interrupted("stopped")
+
+    with pytest.raises(Interrupted):
+        processes.wait_for_all("the others", stopped)
+    never.set()
