@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import inspect
 import itertools
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -72,10 +73,9 @@ class _Job(NamedTuple):
 
 
 class _Outcome(NamedTuple):
-    """Result for one scan: the reason if it was rejected, and its remarks."""
+    """Result for one scan: the reason if it was rejected."""
 
     rejection: Rejection | None
-    remarks: tuple[str, ...] = ()
 
 
 def prepare(
@@ -123,7 +123,7 @@ def prepare(
         if _is_made_from(Sources(code, kept | {job.id.name: job.source for job in jobs}), final):
             _list_rejected(data_dir, jobs, raw, [])
             _remove(finished)
-            return Preparation(final, len(jobs), (), len(kept), survey.left_out)
+            return Preparation(final, len(jobs), (), len(kept), survey.left_out, _remarks(final, jobs))
         finished.mkdir(parents=True, exist_ok=True)
         _take_unchanged(final, jobs, before, finished)
         make_record = functools.partial(_finish, preprocess=preprocess, reader=reader, naming=naming)
@@ -137,7 +137,7 @@ def prepare(
         _write(source, finished, final, Sources(code, kept | fit))
         if not rejected:
             _remove(finished)
-    return Preparation(final, len(fit), tuple(rejected), len(kept), survey.left_out, _by_remark(outcomes))
+    return Preparation(final, len(fit), tuple(rejected), len(kept), survey.left_out, _remarks(final, jobs))
 
 
 def _take_unchanged(final: Path, jobs: list[_Job], before: Sources, finished: Path) -> None:
@@ -192,11 +192,15 @@ def _of_others(listed: Sequence[Rejection], jobs: list[_Job], raw: Path) -> list
     ]
 
 
-def _by_remark(outcomes: Mapping[str, _Outcome]) -> dict[str, list[str]]:
-    names: dict[str, list[str]] = {}
-    for name, outcome in outcomes.items():
-        for remark in outcome.remarks:
-            names.setdefault(remark, []).append(name)
+def _remarks(final: Path, jobs: list[_Job]) -> dict[str, list[str]]:
+    """Remarks on these jobs' scans -> their names; from the data set, as earlier calls may have finished many."""
+    from afnet_jax.datasets.builder import open_records  # here: the workers, who import this module, need no tfds
+
+    ours, names = {job.id.name for job in jobs}, dict[str, list[str]]()
+    for record in open_records(final, ("scan_id", "quality")):
+        if (name := record["scan_id"].decode()) in ours:
+            for remark in json.loads(record["quality"]).get("remarks", ()):
+                names.setdefault(remark, []).append(name)
     return names
 
 
@@ -255,7 +259,7 @@ def _finish(job: _Job, *, preprocess: Callable[[Scan], FaceMaps], reader: Path |
         raise  # a full disk is no fault of the scan
     except (Exception, SystemExit) as error:  # a bug of ours must not cost the other scans
         return _rejected(job, f"unexpected {in_one_line(error)}")
-    return _Outcome(None, maps.remarks)
+    return _Outcome(None)
 
 
 def _rejected(job: _Job, reason: str, file: Path | None = None) -> _Outcome:

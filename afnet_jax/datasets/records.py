@@ -66,6 +66,7 @@ def record_of(maps: FaceMaps) -> dict[str, np.ndarray | np.generic]:
     if maps.id.label is None:
         expected = ", ".join(EXPRESSION_CODES)
         raise DatasetError(f"{maps.id.name}: the face shows {maps.id.expression!r}, expected one of {expected}")
+    quality = {name: each if isinstance(each, str) else float(each) for name, each in maps.quality.items()}
     return {
         **{INPUT_MAPS[name].record: _stored(drawn) for name, drawn in drawn_maps(maps).items()},
         "label": np.int64(maps.id.label),
@@ -79,7 +80,7 @@ def record_of(maps: FaceMaps) -> dict[str, np.ndarray | np.generic]:
         "to_scan": np.asarray(maps.to_scan, np.float64),
         "origin": np.array(maps.origin, np.float64),
         "mm_per_pixel": np.float64(maps.mm_per_pixel),
-        "quality": np.str_(json.dumps({n: v if isinstance(v, str) else float(v) for n, v in maps.quality.items()})),
+        "quality": np.str_(json.dumps(quality | {"remarks": maps.remarks})),
     }
 
 

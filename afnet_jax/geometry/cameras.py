@@ -16,6 +16,8 @@ import scipy.sparse.csgraph
 
 _MOST_POINTS = 1500  # per chart; 11 unknowns need no more
 _FEWEST_POINTS = 50
+# Of what is seen, that a photograph shows at least: a piece of an atlas is so flat that some camera always fits it.
+_LEAST_SHARE = 0.15
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,8 +95,12 @@ def photographed(
     order = np.cumsum(seen.ravel()).reshape(seen.shape) - 1
     chart = charts[order[tuple(nearest[:, wanted])]]
     places = np.full((len(chart), 2), np.nan)
-    for each in np.unique(chart):
-        camera = find_camera(points[seen][charts == each], texels[charts == each])
+    names, counts = np.unique(charts, return_counts=True)
+    for each in np.intersect1d(names[counts >= _LEAST_SHARE * len(charts)], chart):
+        shown, asked = charts == each, chart == each
+        camera = find_camera(points[seen][shown], texels[shown])
         if camera is not None and camera.error <= max_error:
-            places[chart == each] = camera.project(points[wanted][chart == each])
+            found = camera.project(points[wanted][asked])
+            low, high = texels[shown].min(axis=0), texels[shown].max(axis=0)
+            places[asked] = np.where(((found >= low) & (found <= high)).all(axis=1, keepdims=True), found, np.nan)
     return places

@@ -36,17 +36,27 @@ def preprocess(scan: Scan) -> FaceMaps:
 def preprocess_found(scan: Scan) -> FaceMaps:
     """Makes the aligned maps of one face by found landmarks, whatever comes with the scan."""
     landmarks, confidence = find_landmarks(scan)
-    # Where the surface has a hole, a landmark is a guess in the air: the others give the pose.
-    gaps = distances_to_surface(scan.points, np.stack(list(landmarks.values())))
-    unseen = [name for name, gap in zip(landmarks, gaps, strict=True) if gap > FURTHEST_MM]
-    if len(unseen) > _MOST_UNSEEN:
-        raise fault(scan, f"no whole face found: no surface near {', '.join(unseen)}; scan it anew, or give landmarks")
-    landmarks = {name: at for name, at in landmarks.items() if name not in unseen}
     found = dataclasses.replace(scan, landmarks=landmarks, frontal=False, remarks=scan.remarks + _remark(confidence))
-    scan = validated(found if scan.frontal else _in_mm(found))
-    maps = preprocess_given(scan)
+    maps = preprocess_given(validated(_without_unseen(found if scan.frontal else _in_mm(found))))
     mean = float(np.mean(list(confidence.values())))
     return dataclasses.replace(maps, quality={**maps.quality, "landmarks": "found", "landmark_confidence": mean})
+
+
+def _without_unseen(scan: Scan) -> Scan:
+    """The scan without landmarks over holes in its surface, where one is a guess in the air: the others give the pose.
+
+    Raises:
+        ScanError: they are too many.
+    """
+    gaps = distances_to_surface(scan.points, np.stack(list(scan.landmarks.values())))
+    unseen = [name for name, gap in zip(scan.landmarks, gaps, strict=True) if gap > FURTHEST_MM]
+    if not unseen:
+        return scan
+    if len(unseen) > _MOST_UNSEEN:
+        raise fault(scan, f"no whole face found: no surface near {', '.join(unseen)}; scan it anew, or give landmarks")
+    landmarks = {name: at for name, at in scan.landmarks.items() if name not in unseen}
+    remark = f"landmarks left out, as the surface has a hole there: {', '.join(unseen)}"
+    return dataclasses.replace(scan, landmarks=landmarks, remarks=(*scan.remarks, remark))
 
 
 def _in_mm(scan: Scan) -> Scan:

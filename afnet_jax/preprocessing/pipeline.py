@@ -17,7 +17,7 @@ from afnet_jax.maps import IMAGE_SIZE
 from afnet_jax.preprocessing.face_maps import FaceMaps
 from afnet_jax.preprocessing.gridfit import gridfit
 from afnet_jax.preprocessing.losses import losses
-from afnet_jax.preprocessing.masks import salient_masks
+from afnet_jax.preprocessing.masks import inner_face, salient_masks
 from afnet_jax.preprocessing.point_sample import PointSample, sample_points
 from afnet_jax.scans.arrays import fault
 from afnet_jax.scans.landmark_distance import FURTHEST_MM, distances_to_surface
@@ -25,6 +25,8 @@ from afnet_jax.scans.scan import Scan
 
 _NOSE_BOX = (14.0, -46.0, -14.0)  # canonical mm: |x| at most, y from, y to
 
+_FARTHEST_TIP = 12.0  # mm from its place in TEMPLATE: what is further off is the rim of a hole
+_PART = 0.02  # share of the inner face that a part cut off from the largest must show to be face, too
 _HIDDEN = 1.0  # mm: less is noise
 _TOLERANCE = 1e-4  # of the range of heights: 0.01 mm
 
@@ -46,6 +48,7 @@ class PreprocessingConfig:
         sampled_edge: mm, longest edge of a triangle whose inside is then seen, too.
         remarked_loss: share of the inner face beyond which its loss is remarked on.
         min_face: share of the grid that must be face.
+        farthest: canonical z, mm, behind which a surface is background; ears and neck lie before it.
     """
 
     mm_per_pixel: float = 1.05
@@ -58,6 +61,7 @@ class PreprocessingConfig:
     sampled_edge: float = 3.0
     min_face: float = 0.08
     remarked_loss: float = 0.05
+    farthest: float = -128.0
 
     @property
     def grid(self) -> Grid:
@@ -140,14 +144,15 @@ def _posed(scan: Scan) -> _Posed:
 def _preprocess(scan: Scan) -> FaceMaps:
     grid = _CONFIG.grid
     clean, to_scan, landmarks, points, masks = _posed(scan)
-    triangles, uv_triangles = scan.triangles[clean.triangles], scan.uv_triangles[clean.triangles]
+    near = clean.triangles & (points[scan.triangles, 2] > _CONFIG.farthest).all(axis=1)
+    triangles, uv_triangles = scan.triangles[near], scan.uv_triangles[near]
     mesh = TexturedMesh(points, triangles, scan.uv, uv_triangles, scan.texture)
     raster = rasterize(points, triangles, grid)
-    valid = face_region(raster.seen)
+    valid = face_region(raster.seen, inner_face(landmarks, grid))
     if valid.mean() < _CONFIG.min_face:
         raise fault(scan, f"the face fills {valid.mean():.1%} of the grid, at least {_CONFIG.min_face:.0%} expected")
     lost = losses(points, scan.triangles, clean, raster, landmarks, grid)
-    inside = _inside_large(clean.longest[clean.triangles], raster, grid)
+    inside = _inside_large(clean.longest[near], raster, grid)
     edge = min(clean.edge, _CONFIG.sampled_edge) if len(inside) else clean.edge
     smoothness = max(_CONFIG.smoothness_per_noise * clean.noise, _CONFIG.smoothness_per_edge * edge)
     samples = np.vstack([_visible(points, triangles, raster, grid), inside])
@@ -203,7 +208,7 @@ def pose_of(scan: Scan, good: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndar
         to_scan = align(landmarks, frontal=scan.frontal)
         for _ in range(2 if found else 0):
             tip = _nose_tip(to_canonical(scan.points[good], to_scan))
-            if tip is None:
+            if tip is None or np.linalg.norm(tip - TEMPLATE["nose_tip"]) > _FARTHEST_TIP:
                 break
             landmarks["nose_tip"] = to_scan[:3, :3] @ tip + to_scan[:3, 3]
             to_scan = align(landmarks, frontal=scan.frontal)
@@ -234,13 +239,22 @@ def _check_landmarks(scan: Scan, points: np.ndarray, landmarks: dict) -> None:
         )
 
 
-def face_region(seen: np.ndarray) -> np.ndarray:
-    """(H, W) bool: the largest connected part of what is seen, with cracks closed and interior holes filled."""
+def face_region(seen: np.ndarray, inner: np.ndarray | None = None) -> np.ndarray:
+    """(H, W) bool: the largest connected part of what is seen, with cracks closed and interior holes filled.
+
+    Args:
+        seen: (H, W) bool.
+        inner: (H, W) bool, the inner face: other parts that show some of it are face, too, as a gap may cut a face.
+    """
     ball = scipy.ndimage.iterate_structure(scipy.ndimage.generate_binary_structure(2, 1), 2)
     closed = scipy.ndimage.binary_closing(np.pad(seen, 4), ball)[4:-4, 4:-4] | seen
     part, count = scipy.ndimage.label(closed)
     if count > 1:
-        closed = part == 1 + np.argmax(np.bincount(part.ravel())[1:])
+        is_face = np.arange(count + 1) == 1 + np.argmax(np.bincount(part.ravel())[1:])
+        if inner is not None:
+            is_face |= np.bincount(part[inner], minlength=count + 1) > _PART * inner.sum()
+        is_face[0] = False
+        closed = is_face[part]
     return scipy.ndimage.binary_fill_holes(closed)
 
 

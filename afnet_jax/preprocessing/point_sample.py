@@ -8,13 +8,15 @@ import numpy as np
 
 from afnet_jax.geometry.alignment import to_canonical
 from afnet_jax.geometry.rendering import sample_texture
-from afnet_jax.geometry.triangles import area_vectors, lengths
+from afnet_jax.geometry.triangles import area_vectors, lengths, longest_edges
 from afnet_jax.scans.scan import Scan
 
 POINTS = 16_384  # of a scan; 128² and 2^14
 
 # Canonical mm: the maps' frame, and 20 mm round it for heads that are turned and moved. Behind it are ears and neck.
 _LOW, _HIGH = np.array([-140.0, -166.0, -110.0]), np.array([140.0, 110.0, 100.0])
+# mm: where triangles with longer edges make up that share of the area, their corners alone do not show the surface.
+_LARGE_EDGE, _LARGE_SHARE = 3.0, 0.1
 _CURVE_BITS = 10  # along each axis of the curve that points are sorted by
 # Irrational shares that spread places evenly over triangles (Roberts 2018, "R2").
 _SPREAD = np.array([0.7548776662466927, 0.5698402909980532])
@@ -39,8 +41,9 @@ def sample_points(scan: Scan, kept: np.ndarray, to_scan: np.ndarray) -> PointSam
     """Samples the surface near the face, always in the same way.
 
     The points are the scan's own, noise and spikes included, thinned evenly where there are too many. A scan with
-    fewer is filled up with places on its triangles, evenly by their area; triangles that cleaning dropped give none,
-    as a spike's flanks would be many such places.
+    fewer is filled up with places on its triangles, evenly by their area; so is one with much of its area in large
+    triangles, by places on these. Triangles that cleaning dropped give none, as a spike's flanks would be many such
+    places.
 
     Args:
         scan: the scan.
@@ -53,12 +56,15 @@ def sample_points(scan: Scan, kept: np.ndarray, to_scan: np.ndarray) -> PointSam
     inside = ((canonical > _LOW) & (canonical < _HIGH)).all(axis=1) & (corner >= 0)
     own = np.flatnonzero(inside)
     own = own[np.argsort(_along_curve(canonical[own]), kind="stable")]
-    if len(own) > POINTS:
-        own = own[np.arange(POINTS) * len(own) // POINTS]
     surface = kept & inside[scan.triangles].all(axis=1)
+    filled, most = surface, POINTS
+    if len(own) > POINTS:
+        filled, share = _large(scan, surface)
+        most = POINTS - round(POINTS * share)
+        own = own[np.arange(most) * len(own) // most]
     points, uv = scan.points[own], scan.uv[corner[own]]
-    if len(own) < POINTS and surface.any():
-        further = _on_triangles(scan, canonical, np.flatnonzero(surface), POINTS - len(own))
+    if len(own) < POINTS and filled.any():
+        further = _on_triangles(scan, canonical, np.flatnonzero(filled), POINTS - len(own))
         points, uv = (np.concatenate(pair) for pair in zip((points, uv), further, strict=True))
     centre = np.round(points.mean(axis=0), 3) if len(points) else np.zeros(3)
     order = np.argsort(_along_curve(to_canonical(points, to_scan)), kind="stable")
@@ -67,6 +73,14 @@ def sample_points(scan: Scan, kept: np.ndarray, to_scan: np.ndarray) -> PointSam
     sample.points[: len(points)] = (points - centre)[order]
     sample.colours[: len(points)] = np.round(colours)[order]
     return sample
+
+
+def _large(scan: Scan, surface: np.ndarray) -> tuple[np.ndarray, float]:
+    """(T,) bool: the large ones of the given triangles; their share of the area, 0 where it is too small to count."""
+    area = lengths(area_vectors(scan.points, scan.triangles)) * surface
+    large = surface & (longest_edges(scan.points, scan.triangles) > _LARGE_EDGE)
+    share = float(area[large].sum() / max(area.sum(), 1e-12))
+    return large, share if share > _LARGE_SHARE else 0.0
 
 
 def _along_curve(points: np.ndarray) -> np.ndarray:

@@ -197,7 +197,7 @@ def measure(record: Mapping) -> InspectedScan:
         **names,
         expression=EXPRESSIONS[record["label"]],
         level=int(record["level"]),
-        figures=json.loads(record["quality"])
+        figures={name: figure for name, figure in json.loads(record["quality"]).items() if name != "remarks"}
         | {"turn": _turn(record["to_scan"]), "residual": residual, "contrast": float(grey.std()) if len(grey) else 0.0},
         farthest=farthest,
         content=digest_of(depth),

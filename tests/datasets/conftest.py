@@ -8,6 +8,7 @@ import pytest
 from afnet_jax.scans import ScanId, bosphorus, bu3dfe
 from afnet_jax.scans.scan import EXPRESSION_CODES
 from tests.support.dome import dome
+from tests.support.smooth_face import face  # noqa: F401  # a fixture
 
 
 @pytest.fixture(scope="session")

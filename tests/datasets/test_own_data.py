@@ -251,6 +251,7 @@ def test_each_odd_scan_costs_itself_alone(write_faces, tmp_path):
     assert done.remarks == {
         "triangles ran clockwise as seen from the camera and were turned round": ["a_SA_None"],
     }
+    assert prepare_own(tmp_path, reader).remarks == done.remarks  # also of scans that were ready before
 
 
 def test_neutral_and_unlabelled_scans_are_counted(write_faces, tmp_path):

@@ -158,3 +158,15 @@ def test_colours_are_those_of_the_texture(scan):
     own = near < 0.05
     error = np.abs(sample.colours[own][:, :2] - expected[own]).max(1)
     assert np.median(error) < 2.5 and np.quantile(error, 0.97) < 12
+
+
+def test_large_triangles_of_a_fine_mesh_give_points(face):
+    """Half a face of more points than are kept, half of triangles of 6 mm: each half has its share."""
+    fine, coarse = face.scan(0.5), face.scan(6.0)
+    upper = fine.points[fine.triangles].mean(axis=1)[:, 1] > 0
+    lower = coarse.points[coarse.triangles].mean(axis=1)[:, 1] <= 0
+    triangles = np.vstack([fine.triangles[upper], coarse.triangles[lower] + len(fine.points)]).astype(np.int32)
+    points, uv = np.vstack([fine.points, coarse.points]), np.vstack([fine.uv, coarse.uv])
+    scan = dataclasses.replace(fine, points=points, triangles=triangles, uv=uv, uv_triangles=triangles)
+    sample = sample_points(scan, np.ones(len(triangles), bool), np.eye(4))
+    assert (sample.points[:, 1] + sample.centre[1] < 0).mean() > 0.4

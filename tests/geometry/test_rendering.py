@@ -138,3 +138,20 @@ def test_inpaint_stays_within_its_surroundings():
     assert filled.min() > 49.99 and filled.max() < 150.01
     np.testing.assert_array_equal(filled[known], picture[known])
     assert (filled[:, 22][10:40] < filled[:, 43][10:40]).all()
+
+
+def test_a_hole_beside_a_piece_of_an_atlas_shows_the_skin_round_it(face):
+    """Strips of 16 mm, black between them: each is flat enough for a camera of its own."""
+    scan, grid, count = face.scan(2.0), Grid(224, 1.0, (-111.5, 85.0)), 10
+    middle = scan.points[scan.triangles].mean(axis=1)
+    strip = ((middle[:, 0] + 80) // 16).astype(int)
+    across, down = face.to_uv(scan.points).T
+    uv = np.concatenate([np.stack([across * count + k, down * 2 * count], axis=1) for k in range(count)]) / (2 * count)
+    texture, column = np.zeros((400, 800, 3), np.uint8), np.arange(800) % 80
+    texture[:, (column < 43) | (column > 76)] = (200, 150, 120)
+    hole = np.hypot(*(middle[:, :2] - (21, -70)).T) < 10
+    uv_triangles = scan.triangles + strip[:, None] * len(scan.points)
+    mesh = TexturedMesh(scan.points, scan.triangles[~hole], uv.astype(np.float32), uv_triangles[~hole], texture)
+    whole, raster = rasterize(scan.points, scan.triangles, grid), rasterize(scan.points, mesh.triangles, grid)
+    filled = render_texture(mesh, raster, whole.depth, whole.seen, grid)[whole.seen & ~raster.seen]
+    assert len(filled) > 200 and np.abs(filled - (200, 150, 120)).max() < 1

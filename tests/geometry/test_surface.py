@@ -1,5 +1,7 @@
 """Spikes, bits and bridges put into a known surface are found, and the surface is left alone."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -56,3 +58,14 @@ def test_removes_triangles_that_bridge_a_gap(face):
     bridge = [[0, len(points) - 1, len(points) // 2]]
     clean = clean_surface(points, np.vstack([triangles, bridge]), SurfaceConfig())
     assert not clean.triangles[-1] and clean.triangles[:-1].mean() > 0.99
+
+
+def test_a_fan_takes_no_more_memory_than_a_mesh(face):
+    """A cap of 2,000 triangles about one point."""
+    scan, rim = face.scan(0.5), np.arange(2000)
+    fan = np.stack([rim[:-1], rim[1:], np.full(len(rim) - 1, len(scan.points))], axis=1)
+    tracemalloc.start()
+    clean_surface(np.vstack([scan.points, [[0, 0, -100]]]), np.vstack([scan.triangles, fan]), SurfaceConfig())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 200e6

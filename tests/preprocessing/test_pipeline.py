@@ -13,6 +13,7 @@ from afnet_jax.quality.evaluation import evaluate
 from afnet_jax.quality.pose_agreement import pose_agreement, scanned_again
 from afnet_jax.quality.truth import read_truth, truth_path
 from afnet_jax.scans import ScanError, read_scan
+from afnet_jax.scans.range_grid import grid_triangles
 from tests.support.samples import samples_are_given
 from tests.support.smooth_face import moved
 
@@ -236,3 +237,34 @@ def test_the_narrowest_pictures_are_looked_up(face, shape):
     scan = face.scan()
     picture = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
     assert preprocess(dataclasses.replace(scan, texture=picture)).texture.any()
+
+
+def test_background_is_no_face(face):
+    """A wall 25 cm behind the eyes, as a depth camera sees it."""
+    scan, alone = face.scan(), preprocess(face.scan())
+    x, y = np.meshgrid(*2 * [np.linspace(-300, 300, 121)])
+    wall = np.stack([x, y, np.full_like(x, -250)], axis=-1).reshape(-1, 3)
+    triangles = grid_triangles(np.arange(x.size, dtype=np.int32).reshape(x.shape)) + len(scan.points)
+    triangles = np.vstack([scan.triangles, triangles]).astype(np.int32)
+    uv = np.vstack([scan.uv, np.full((len(wall), 2), 0.5, np.float32)])
+    points = np.vstack([scan.points, wall])
+    maps = preprocess(dataclasses.replace(scan, points=points, triangles=triangles, uv=uv, uv_triangles=triangles))
+    np.testing.assert_array_equal(maps.valid, alone.valid)
+    assert np.abs(maps.depth - alone.depth)[alone.valid].max() < 0.1
+
+
+@pytest.mark.parametrize(("axis", "low", "high"), [(0, -4, 4), (1, -54, -44)])
+def test_a_gap_across_the_face_costs_no_part_of_it(face, maps, axis, low, high):
+    scan = face.scan()
+    middle = scan.points[scan.triangles].mean(axis=1)[:, axis]
+    keep = (middle < low) | (middle > high)
+    cut = preprocess(dataclasses.replace(scan, triangles=scan.triangles[keep], uv_triangles=scan.uv_triangles[keep]))
+    assert (maps.valid & ~cut.valid).sum() < 0.15 * maps.valid.sum()  # the gap alone
+
+
+def test_the_rim_of_a_hole_is_no_nose_tip(face):
+    scan = face.scan()
+    keep = np.hypot(*(scan.points[scan.triangles].mean(axis=1)[:, :2] - (0, -28)).T) > 17
+    landmarks = {name: at for name, at in scan.landmarks.items() if name != "nose_tip"}
+    kept = {"triangles": scan.triangles[keep], "uv_triangles": scan.uv_triangles[keep]}
+    assert "nose_tip" not in preprocess(dataclasses.replace(scan, landmarks=landmarks, **kept)).landmarks

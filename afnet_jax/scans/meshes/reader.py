@@ -64,7 +64,7 @@ def read_scan(path: str | Path, database: str = "mesh") -> Scan:
         surface = READERS[path.suffix.lower()](path)
         if not surface.parts:
             surface = meshed(surface)
-        surface = _with_picture(path, _without_unused(surface))
+        surface = _with_picture(path, _welded(_without_unused(surface)))
         factor, remark = millimetres(surface.points, landmarks)
         triangles = np.concatenate([part.triangles for part in surface.parts]).astype(np.int32)
         points = surface.points * factor
@@ -129,6 +129,17 @@ def _without_unused(surface: Surface) -> Surface:
         raise MeshError("the mesh has no triangle")
     colours = None if surface.colours is None else surface.colours[used]
     return dataclasses.replace(surface, points=surface.points[used], parts=parts, colours=colours)
+
+
+def _welded(surface: Surface) -> Surface:
+    """Makes one point of those at the very same place, which many programs write anew for each triangle or chart."""
+    points, first, index = np.unique(surface.points, axis=0, return_index=True, return_inverse=True)
+    if len(points) == len(surface.points):
+        return surface
+    index = index.ravel()
+    parts = tuple(dataclasses.replace(part, triangles=index[part.triangles]) for part in surface.parts)
+    colours = None if surface.colours is None else surface.colours[first]
+    return dataclasses.replace(surface, points=points, parts=parts, colours=colours)
 
 
 def _edge(points: np.ndarray, triangles: np.ndarray) -> float:

@@ -181,3 +181,10 @@ def test_which_end_v_begins_at_does_not_depend_on_the_winding(tmp_path, winding,
     (tmp_path / "face.png").write_bytes(mesh_files.picture())
     scan = read_scan(path)
     np.testing.assert_allclose(scan.uv[scan.uv_triangles], UV[TRIANGLES[:, ::winding]], atol=1e-5)
+
+
+def test_a_mesh_whose_triangles_share_no_points_is_one_surface(tmp_path):
+    rows = [f"v {x:.5f} {y:.5f} {z:.5f}" for x, y, z in POINTS[TRIANGLES.ravel()]]
+    faces = [f"f {k} {k + 1} {k + 2}" for k in range(1, len(rows), 3)]
+    (path := tmp_path / "face.obj").write_text("\n".join([*rows, *faces]), encoding="utf-8")
+    assert len(read_scan(path).points) == len(np.unique(TRIANGLES))
