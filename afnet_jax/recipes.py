@@ -28,6 +28,62 @@ _LOOKS: dict[str, Any] = {
     "train.erase": 0.25,
 }
 
+# From random weights, on the few people that a database has; --config.dataset.name says which. Little augmentation
+# and few epochs: with that of pretraining, or in twice as many, no more was learned (docs/accuracy.md).
+_RECIPE: dict[str, Any] = {
+    "dataset.image_size": 64,
+    "protocol.subjects": 0,
+    "protocol.folds": 5,
+    "protocol.rounds": 1,
+    "train.epochs": 15,
+    "train.batch_size": 16,
+    "train.learning_rate": 5e-4,
+    "train.learning_rate_decay": "cosine",
+    "train.weight_decay": 0.02,
+    "train.label_smoothing": 0.1,
+    "model.mirror": True,
+    "train.flip": True,
+    "train.max_turn": 4.0,
+    "train.max_zoom": 0.05,
+}
+
+# From pretrained weights, which --config.model.start_from names: less augmentation, for the steps are few.
+_FINETUNE: dict[str, Any] = {
+    "dataset.image_size": 64,
+    "protocol.subjects": 0,
+    "protocol.folds": 5,
+    "protocol.rounds": 1,
+    "train.epochs": 40,
+    "train.batch_size": 16,
+    "train.learning_rate": 1e-3,
+    "train.learning_rate_decay": "cosine",
+    "train.warmup": 0.1,
+    "train.averaging": 0.97,
+    "train.weight_decay": 0.02,
+    "train.label_smoothing": 0.1,
+    "model.mirror": True,
+    "train.flip": True,
+    "train.max_shift": 2,
+    "train.max_turn": 4.0,
+    "train.max_zoom": 0.05,
+    "train.colour_jitter": 0.15,
+}
+
+# Of config.train.augment, for heads that are posed well; docs/points.md has stronger ones.
+MILD_3D: dict[str, float] = {
+    "yaw": 8.0,
+    "pitch": 8.0,
+    "roll": 5.0,
+    "shift_mm": 2.0,
+    "scale": 0.05,
+    "noise_mm": 0.2,
+    "landmarks_mm": 0.5,
+    "light": 0.15,
+    "colour": 0.1,
+}
+
+_ON_POINTS: dict[str, Any] = {"dataset.input": "points"} | {f"train.augment.{n}": most for n, most in MILD_3D.items()}
+
 RECIPES: dict[str, dict[str, Any]] = {
     # One training on synthetic subjects drawn far more widely than the default ones, the first of 50 folds held out.
     "pretrain": {
@@ -47,45 +103,10 @@ RECIPES: dict[str, dict[str, Any]] = {
         "train.weight_decay": 0.02,
         **_LOOKS,
     },
-    # From random weights, on the few people that a database has; --config.dataset.name says which. Little augmentation
-    # and few epochs: with that of pretraining, or in twice as many, no more was learned (docs/accuracy.md).
-    "recipe": {
-        "dataset.image_size": 64,
-        "protocol.subjects": 0,
-        "protocol.folds": 5,
-        "protocol.rounds": 1,
-        "train.epochs": 15,
-        "train.batch_size": 16,
-        "train.learning_rate": 5e-4,
-        "train.learning_rate_decay": "cosine",
-        "train.weight_decay": 0.02,
-        "train.label_smoothing": 0.1,
-        "model.mirror": True,
-        "train.flip": True,
-        "train.max_turn": 4.0,
-        "train.max_zoom": 0.05,
-    },
-    # From pretrained weights, which --config.model.start_from names: less augmentation, for the steps are few.
-    "finetune": {
-        "dataset.image_size": 64,
-        "protocol.subjects": 0,
-        "protocol.folds": 5,
-        "protocol.rounds": 1,
-        "train.epochs": 40,
-        "train.batch_size": 16,
-        "train.learning_rate": 1e-3,
-        "train.learning_rate_decay": "cosine",
-        "train.warmup": 0.1,
-        "train.averaging": 0.97,
-        "train.weight_decay": 0.02,
-        "train.label_smoothing": 0.1,
-        "model.mirror": True,
-        "train.flip": True,
-        "train.max_shift": 2,
-        "train.max_turn": 4.0,
-        "train.max_zoom": 0.05,
-        "train.colour_jitter": 0.15,
-    },
+    "recipe": _RECIPE,
+    "recipe_points": {**_RECIPE, **_ON_POINTS, "train.epochs": 40},
+    "finetune": _FINETUNE,
+    "finetune_points": {**_FINETUNE, **_ON_POINTS},
 }
 SHIPPED = tuple(sorted([*RECIPES, *(name for name, database in DATABASES.items() if database.settings)]))
 

@@ -39,7 +39,7 @@ from afnet_jax.maps import Clouds, Maps
 from afnet_jax.paths import user_path
 from afnet_jax.points.augmentation import moved
 from afnet_jax.points.rendering import render_all
-from afnet_jax.recipes import shipped_config
+from afnet_jax.recipes import MILD_3D, shipped_config
 from afnet_jax.scans.scan import LANDMARKS
 from afnet_jax.sha256 import digest_of_file
 from benchmarks import transfer
@@ -59,21 +59,9 @@ STRONG = {
     "light": 0.3,
     "colour": 0.15,
 }
-# Chosen once the strong one had made networks worse on these people, by no search.
-MILD = {
-    "yaw": 8.0,
-    "pitch": 8.0,
-    "roll": 5.0,
-    "shift_mm": 2.0,
-    "scale": 0.05,
-    "noise_mm": 0.2,
-    "landmarks_mm": 0.5,
-    "light": 0.15,
-    "colour": 0.1,
-}
 # Chosen once the mild one had lost 4.6 points by the turn.
-MEDIUM = MILD | {"yaw": 15.0, "pitch": 15.0, "roll": 12.0}
-_AUGMENTATIONS = {"strong": STRONG, "medium": MEDIUM, "mild": MILD}
+MEDIUM = MILD_3D | {"yaw": 15.0, "pitch": 15.0, "roll": 12.0}
+_AUGMENTATIONS = {"strong": STRONG, "medium": MEDIUM, "mild": MILD_3D}
 _MIRRORED_ALONE = {"train.max_shift": 0, "train.max_turn": 0.0, "train.max_zoom": 0.0, "train.colour_jitter": 0.0}
 # Arm -> what it sees.
 _ARMS = {"maps": "maps", "mirrored": "maps", "points": "points"}

@@ -69,8 +69,9 @@ def _help() -> str:
     width = max(map(len, VERBS))
     lines = [f"  {name:{width}}  {verb.does}" for name, verb in VERBS.items()]
     usage = "usage: afnet COMMAND [arguments]\n       afnet --version"
-    end = "afnet COMMAND --help shows an example and all arguments. Exit status: 0 done, 1 a fault, 2 wrong arguments."
-    return "\n".join([str(__doc__), usage, "", "commands:", *lines, "", end])
+    end = "afnet COMMAND --help shows an example and all arguments."
+    status = "Exit status: 0 done, 1 a fault, 2 wrong arguments, 130 stopped."
+    return "\n".join([str(__doc__), usage, "", "commands:", *lines, "", end, status])
 
 
 if __name__ == "__main__":
