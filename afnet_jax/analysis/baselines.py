@@ -168,8 +168,7 @@ def run_baselines(run: Run, data: FaceDataset, *, most_rounds: int | None = None
     predictions = run.predictions
     rounds = complete_rounds(predictions, run.splits)[:most_rounds]
     if not rounds:
-        planned = sorted({fold.round for fold in run.splits})
-        raise RunError(f"{run.path}: no round is complete: {why_incomplete(predictions, run.splits, planned)}")
+        raise RunError(f"{run.path}: no round is complete: {why_incomplete(predictions, run.splits)}")
     folds = [fold for fold in run.splits if fold.round in rounds]
     counted = Countdown("linear models, fits", len(folds) * len(FEATURES))
     models, both = {}, None

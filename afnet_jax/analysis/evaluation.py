@@ -148,9 +148,8 @@ def _check(run: Run, data: FaceDataset, round_: int) -> None:
     """Raises RunError where a run has no finished networks for these maps."""
     if round_ not in complete_rounds(run.predictions, run.splits):
         run.folds(round_)  # which says so where there is no such round
-        raise RunError(
-            f"{run.path}: round {round_} is not finished: {why_incomplete(run.predictions, run.splits, [round_])}"
-        )
+        folds = [fold for fold in run.splits if fold.round == round_]
+        raise RunError(f"{run.path}: round {round_} is not finished: {why_incomplete(run.predictions, folds)}")
     size, found = run.config.dataset.image_size, data.maps.texture.shape[1:3]
     if found != (size, size):
         raise RunError(

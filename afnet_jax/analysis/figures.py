@@ -125,8 +125,8 @@ def expression_scans(run: Run, data: FaceDataset, round: int = 0, folds: Sequenc
         scans = next((own for own in subjects if len(np.unique(data.labels[own])) == len(EXPRESSIONS)), None)
         if scans is None:
             raise RunError(
-                f"{run.path}: of no subject on whom round {fold.round} fold {fold.fold} is tested does the data set "
-                f"hold all six expressions"
+                f"{run.path}: the data set lacks scans of all six expressions of any one subject on whom round "
+                f"{fold.round} fold {fold.fold} is tested"
             )
         of_label = [scans[data.labels[scans] == label] for label in range(len(EXPRESSIONS))]
         chosen.append([same[data.levels[same].argmax()] for same in of_label])

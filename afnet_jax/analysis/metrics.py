@@ -47,12 +47,10 @@ def tested_folds(predictions: dict[str, np.ndarray]) -> set[tuple[int, int]]:
     return set(zip(predictions["round"].tolist(), predictions["fold"].tolist(), strict=True))
 
 
-def why_incomplete(predictions: dict[str, np.ndarray], splits: Sequence[Fold], rounds: Sequence[int]) -> str:
-    """Names trainings of these rounds that have no predictions, and says what to do about them."""
+def why_incomplete(predictions: dict[str, np.ndarray], folds: Sequence[Fold]) -> str:
+    """Names those of these folds that have no predictions, and says what to do about them."""
     tested = tested_folds(predictions)
-    missing = [
-        f"round {f.round} fold {f.fold}" for f in splits if f.round in rounds and (f.round, f.fold) not in tested
-    ]
+    missing = [f"round {fold.round} fold {fold.fold}" for fold in folds if (fold.round, fold.fold) not in tested]
     named = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
     return (
         f"no predictions of {named}; start the run again to go on, or, where a training was given up (its numbers "

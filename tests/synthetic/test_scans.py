@@ -161,7 +161,7 @@ def test_folders_hold_whole_people_and_go_on_where_they_stopped(tmp_path):
 def test_tool_writes_and_says_what_is_wrong(call, tmp_path):
     out = ("--out", str(tmp_path / "people"), "--subjects=1", "--database=bu3dfe", "--levels=4", "--workers=1")
     done = call(main, *out, "--seed=0")
-    assert done.returncode == 0 and "6 scans of 1 people" in done.stdout
+    assert done.returncode == 0 and "6 scans of 1 subject" in done.stdout
     assert json.loads((tmp_path / "people" / "made_with.json").read_text())["seed"] == 0
     refused = call(main, *out, "--seed=1")
     assert refused.returncode == 1 and refused.stderr.startswith("error: ") and "Traceback" not in refused.stderr
