@@ -270,5 +270,5 @@ def test_heat_maps_are_of_a_test_subject_who_shows_all_six(tmp_path, faces):
     np.testing.assert_array_equal(lacking.subjects[chosen[:, 0]], ["F0002", "F0004"])
     assert (lacking.labels[chosen] == np.arange(6)).all()
     nobody = dataclasses.replace(faces, labels=np.where(faces.labels == 5, 0, faces.labels))
-    with pytest.raises(RunError, match="lacks scans of all six expressions .* round 0 fold 0"):
+    with pytest.raises(RunError, match=r"lacks scans of all six expressions .* round 0 fold 0"):
         expression_scans(run, nobody)
