@@ -1,16 +1,13 @@
 """The code in docs/analysis.md and in README runs as it stands there."""
 
-import dataclasses
 import re
 from pathlib import Path
 
 import pytest
 
-from afnet_jax.scans import bu3dfe
-from afnet_jax.scans.scan import EXPRESSIONS, ScanId
-from afnet_jax.synthetic import make_scan
+from afnet_jax.scans.scan import EXPRESSIONS
+from afnet_jax.synthetic import write_people
 from tests.support.finished_run import make_config, write_run
-from tests.support.mesh_files import write_coloured_obj
 
 README = Path(__file__).parents[2] / "README.md"
 PAGE = Path(__file__).parents[2] / "docs" / "analysis.md"
@@ -20,8 +17,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "analysis.md"
 def test_the_pages_code_runs(run_folder, faces, tmp_path, monkeypatch, capsys):
     pytest.importorskip("pandas")
     (tmp_path / "runs").mkdir()
-    (tmp_path / "runs" / "afnet").symlink_to(run_folder)
-    write_run(tmp_path / "runs" / "no_ma", faces, make_config("no_ma"), seed=2)
+    (tmp_path / "runs" / "synthetic").symlink_to(run_folder)
+    write_run(tmp_path / "runs" / "synthetic_no_ma", faces, make_config("no_ma"), seed=2)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("afnet_jax.datasets.loading.load", lambda *_: faces)
     names: dict = {}
@@ -38,11 +35,7 @@ def test_the_code_of_readme_runs(run_folder, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Path("runs").mkdir()
     Path("runs/synthetic").symlink_to(run_folder)
-    scan = make_scan(0, "AN", 4, database="bu3dfe", seed=0)[0]
-    write_coloured_obj(Path("face.obj"), scan)
-    named = dataclasses.replace(scan, id=ScanId("bu3dfe", "F0001", "AN", 4, "WH", "F0001_AN04WH"))
-    for path in bu3dfe.write_scan(named, tmp_path).parent.iterdir():
-        path.rename(path.name)
+    write_people(tmp_path / "people", database="bu3dfe", subjects=1, seed=1, levels=(4,), workers=1)
     names: dict = {}
     for block in re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL):
         exec(compile(block, str(README), "exec"), names)
