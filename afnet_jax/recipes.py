@@ -47,28 +47,6 @@ _RECIPE: dict[str, Any] = {
     "train.max_zoom": 0.05,
 }
 
-# From pretrained weights, which --config.model.start_from names: less augmentation, for the steps are few.
-_FINETUNE: dict[str, Any] = {
-    "dataset.image_size": 64,
-    "protocol.subjects": 0,
-    "protocol.folds": 5,
-    "protocol.rounds": 1,
-    "train.epochs": 40,
-    "train.batch_size": 16,
-    "train.learning_rate": 1e-3,
-    "train.learning_rate_decay": "cosine",
-    "train.warmup": 0.1,
-    "train.averaging": 0.97,
-    "train.weight_decay": 0.02,
-    "train.label_smoothing": 0.1,
-    "model.mirror": True,
-    "train.flip": True,
-    "train.max_shift": 2,
-    "train.max_turn": 4.0,
-    "train.max_zoom": 0.05,
-    "train.colour_jitter": 0.15,
-}
-
 # Of config.train.augment, for heads that are posed well; docs/points.md has stronger ones.
 MILD_3D: dict[str, float] = {
     "yaw": 8.0,
@@ -81,8 +59,6 @@ MILD_3D: dict[str, float] = {
     "light": 0.15,
     "colour": 0.1,
 }
-
-_ON_POINTS: dict[str, Any] = {"dataset.input": "points"} | {f"train.augment.{n}": most for n, most in MILD_3D.items()}
 
 RECIPES: dict[str, dict[str, Any]] = {
     # One training on synthetic subjects drawn far more widely than the default ones, the first of 50 folds held out.
@@ -104,9 +80,34 @@ RECIPES: dict[str, dict[str, Any]] = {
         **_LOOKS,
     },
     "recipe": _RECIPE,
-    "recipe_points": {**_RECIPE, **_ON_POINTS, "train.epochs": 40},
-    "finetune": _FINETUNE,
-    "finetune_points": {**_FINETUNE, **_ON_POINTS},
+    # The same from raw points, and longer.
+    "recipe_points": {
+        **_RECIPE,
+        "dataset.input": "points",
+        "train.epochs": 40,
+        **{f"train.augment.{name}": most for name, most in MILD_3D.items()},
+    },
+    # From pretrained weights, which --config.model.start_from names: less augmentation, for the steps are few.
+    "finetune": {
+        "dataset.image_size": 64,
+        "protocol.subjects": 0,
+        "protocol.folds": 5,
+        "protocol.rounds": 1,
+        "train.epochs": 40,
+        "train.batch_size": 16,
+        "train.learning_rate": 1e-3,
+        "train.learning_rate_decay": "cosine",
+        "train.warmup": 0.1,
+        "train.averaging": 0.97,
+        "train.weight_decay": 0.02,
+        "train.label_smoothing": 0.1,
+        "model.mirror": True,
+        "train.flip": True,
+        "train.max_shift": 2,
+        "train.max_turn": 4.0,
+        "train.max_zoom": 0.05,
+        "train.colour_jitter": 0.15,
+    },
 }
 SHIPPED = tuple(sorted([*RECIPES, *(name for name, database in DATABASES.items() if database.settings)]))
 
