@@ -25,7 +25,7 @@ from afnet_jax.scans.scan import Scan
 
 _NOSE_BOX = (14.0, -46.0, -14.0)  # canonical mm: |x| at most, y from, y to
 
-_FARTHEST_TIP = 12.0  # mm from its place in TEMPLATE: what is further off is the rim of a hole
+_FARTHEST_TIP = 12.0  # mm from its place in TEMPLATE: what is further off, and lies behind it, is the rim of a hole
 _PART = 0.02  # share of the inner face that a part cut off from the largest must show to be face, too
 _HIDDEN = 1.0  # mm: less is noise
 _TOLERANCE = 1e-4  # of the range of heights: 0.01 mm
@@ -208,7 +208,7 @@ def pose_of(scan: Scan, good: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndar
         to_scan = align(landmarks, frontal=scan.frontal)
         for _ in range(2 if found else 0):
             tip = _nose_tip(to_canonical(scan.points[good], to_scan))
-            if tip is None or np.linalg.norm(tip - TEMPLATE["nose_tip"]) > _FARTHEST_TIP:
+            if tip is None or _is_rim(tip):
                 break
             landmarks["nose_tip"] = to_scan[:3, :3] @ tip + to_scan[:3, 3]
             to_scan = align(landmarks, frontal=scan.frontal)
@@ -222,6 +222,12 @@ def _nose_tip(points: np.ndarray) -> np.ndarray | None:
     half_width, low, high = _NOSE_BOX
     box = points[(np.abs(points[:, 0]) < half_width) & (points[:, 1] > low) & (points[:, 1] < high)]
     return box[box[:, 2] > box[:, 2].max() - 1].mean(axis=0) if len(box) else None
+
+
+def _is_rim(tip: np.ndarray) -> bool:
+    """Whether the foremost place is the rim of a hole where the tip was; a large nose is far off, too, but in front."""
+    offset = tip - TEMPLATE["nose_tip"]
+    return bool(np.linalg.norm(offset) > _FARTHEST_TIP and offset[2] < 0)
 
 
 def _check_landmarks(scan: Scan, points: np.ndarray, landmarks: dict) -> None:
