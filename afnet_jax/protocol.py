@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from afnet_jax.errors import ConfigError
 from afnet_jax.paths import user_path
@@ -48,6 +49,31 @@ def complete_subjects(subjects: Iterable[str], labels: Iterable[int]) -> tuple[s
     """
     distinct = Counter(subject for subject, _ in set(zip(subjects, labels, strict=True)))
     return tuple(sorted(subject for subject, count in distinct.items() if count == len(EXPRESSIONS)))
+
+
+def folds_of(settings: ConfigDict, subjects: Iterable[str], labels: Iterable[int]) -> tuple[Fold, ...]:
+    """All trainings that the settings ask for, drawn or read from a file.
+
+    Args:
+        settings: config.protocol.
+        subjects: subject id of each scan.
+        labels: label of each scan.
+
+    Raises:
+        ConfigError: see `draw_folds` and `read_splits`.
+    """
+    if settings.splits:
+        folds = read_splits(settings.splits)
+    else:
+        folds = draw_folds(
+            complete_subjects(subjects, labels),
+            chosen=settings.subjects,
+            folds=settings.folds,
+            rounds=settings.rounds,
+            seed=settings.seed,
+            fixed_subjects=settings.fixed_subjects,
+        )
+    return tuple(fold for fold in folds if not settings.folds_run or fold.fold < settings.folds_run)
 
 
 def draw_folds(

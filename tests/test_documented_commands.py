@@ -143,8 +143,7 @@ def write_named_meshes(folder: Path, face: Path) -> None:
 
 
 def run(words: list[str], place: Path) -> subprocess.CompletedProcess:
-    compiled = {"JAX_COMPILATION_CACHE_DIR": str(place / "cache"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
-    environment = os.environ | {"PYTHONPATH": str(ROOT)} | compiled
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, *words], cwd=place, env=environment, capture_output=True, text=True, timeout=600, check=False
     )

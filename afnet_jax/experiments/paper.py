@@ -18,6 +18,7 @@ from afnet_jax.errors import ConfigError, RunError
 from afnet_jax.experiments.run import AllGivenUp, load_data, make_ready, open_folder, run_in
 from afnet_jax.models.architecture import VARIANTS
 from afnet_jax.paths import user_path
+from afnet_jax.protocol import folds_of
 from afnet_jax.runs.folder import same_settings
 from afnet_jax.scans.databases import is_synthetic, title_of
 from afnet_jax.training import processes
@@ -96,8 +97,12 @@ def _finished(config: ConfigDict, path: Path, data: FaceDataset) -> Run | None:
     """Returns the run of these settings and data if it has come to its end in this folder."""
     try:
         run = load_run(path)
-        same = same_settings(run.config, config) and run.environment.get("data_sha256") == data.digest
-        return run if run.summary["complete"] and same else None
+        if not run.summary["complete"] or not same_settings(run.config, config):
+            return None
+        same = run.environment.get("data_sha256") == data.digest and run.splits == folds_of(
+            config.protocol, data.subjects, data.labels
+        )
+        return run if same else None
     except RunError:
         return None  # not begun, or not finished
 

@@ -15,10 +15,10 @@ from afnet_jax.analysis.summary import summarize
 from afnet_jax.compiler import check_compiler
 from afnet_jax.config import validate
 from afnet_jax.datasets.loading import FaceDataset, load
-from afnet_jax.errors import RunError
+from afnet_jax.errors import ConfigError, RunError
 from afnet_jax.gpu import check_gpu
 from afnet_jax.paths import user_path
-from afnet_jax.runs.folder import RunFolder, write_baselines, write_summary
+from afnet_jax.runs.folder import RunFolder, is_run_folder, write_baselines, write_summary
 from afnet_jax.runs.tensorboard import write_picture
 from afnet_jax.training import processes
 from afnet_jax.training.group_size import data_room
@@ -63,12 +63,19 @@ def run_experiment(
     """
     validate(config)
     make_ready(config)
-    with open_folder(workdir) as folder:  # one that cannot be used is told now, not after data were made
+    # One that cannot be used is told now, not after data were made.
+    with open_folder(workdir, begun=mode == "evaluate") as folder:
         return run_in(folder, config, load_data(config) if data is None else data, mode=mode)
 
 
 def make_ready(config: ConfigDict) -> None:
-    """Joins the run's other processes, and makes sure that what JAX finds here computes what it should."""
+    """Joins the run's other processes, and makes sure that what JAX finds here computes what it should.
+
+    Raises:
+        AFNetError: a process or a device that cannot be used, or the profile's folder cannot be made.
+    """
+    if config.profile:
+        _make_profile_folder(config.profile)
     processes.join(config.distributed)
     check_gpu()
     if config.compilation_cache:
@@ -76,12 +83,26 @@ def make_ready(config: ConfigDict) -> None:
     check_compiler()
 
 
-def open_folder(workdir: str | Path) -> RunFolder:
+def _make_profile_folder(given: str) -> None:
+    try:
+        user_path(given).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        told = f"profile={given}: cannot be written to ({error.strerror}); give another --config.profile"
+        raise ConfigError(told) from None
+
+
+def open_folder(workdir: str | Path, *, begun: bool = False) -> RunFolder:
     """Returns a run's folder, held by this process until it is closed.
 
+    Args:
+        workdir: the folder.
+        begun: whether it must hold a run; a new one is then not made.
+
     Raises:
-        RunError: another process works in it, or it cannot be written to.
+        RunError: another process works in it, it cannot be written to, or the run is not there.
     """
+    if begun and not is_run_folder(user_path(workdir)):
+        raise RunError(f"{workdir}: no run here (no config.json); give the folder that a run had as --workdir")
     return RunFolder(workdir, process=jax.process_index(), processes=jax.process_count())
 
 

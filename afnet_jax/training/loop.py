@@ -17,7 +17,7 @@ from afnet_jax.models.network import Network
 from afnet_jax.models.pretrained import PretrainedTrunk, load_pretrained
 from afnet_jax.models.starting_weights import StartingWeights
 from afnet_jax.runs.checkpoints import WEIGHTS, DamagedCheckpoint
-from afnet_jax.runs.folder import RunFolder, is_run_folder
+from afnet_jax.runs.folder import RunFolder
 from afnet_jax.runs.predictions import GroupPredictions, pool, write_predictions
 from afnet_jax.runs.start import load_start, seen_before
 from afnet_jax.training import devices, processes
@@ -64,10 +64,8 @@ def evaluate(config: ConfigDict, folder: RunFolder, data: FaceDataset) -> None:
     """Predicts the test scans anew from the stored checkpoints, all folds of a group at once, and writes predictions.
 
     Raises:
-        RunError: no run in the folder, or none of its weights were kept.
+        RunError: none of the run's weights were kept.
     """
-    if not is_run_folder(folder.path):
-        raise RunError(f"{folder.path}: no run here (no config.json); give the folder that a run had as --workdir")
     _Run(config, folder, data).evaluate()
 
 
@@ -82,7 +80,7 @@ class _Run:
         pretrained: PretrainedTrunk | None = None,
     ):
         self.config, self.folder, self.data = config, folder, data
-        folds = self._folds()
+        folds = protocol.folds_of(config.protocol, data.subjects, data.labels)
         self.trainings = lay_out(folds, self.data.subjects)
         record = None if start is None else self._record_of_start(start, folds)
         with processes.first_alone("the run's settings are stored"):  # for the others to compare with theirs
@@ -112,21 +110,6 @@ class _Run:
             logging.warning("%s", line)
         told = {"source": start.source, "sha256": start.sha256, **dataclasses.asdict(fit), "seen_before": seen}
         return told | {"record": dict(start.record)}  # for those who test this run on people of the other one's
-
-    def _folds(self) -> tuple[protocol.Fold, ...]:
-        settings = self.config.protocol
-        if settings.splits:
-            folds = protocol.read_splits(settings.splits)
-        else:
-            folds = protocol.draw_folds(
-                protocol.complete_subjects(self.data.subjects, self.data.labels),
-                chosen=settings.subjects,
-                folds=settings.folds,
-                rounds=settings.rounds,
-                seed=settings.seed,
-                fixed_subjects=settings.fixed_subjects,
-            )
-        return tuple(fold for fold in folds if not settings.folds_run or fold.fold < settings.folds_run)
 
     def _group_size(self) -> int:
         most = math.ceil(len(self.trainings) / jax.process_count())  # trainings of one process

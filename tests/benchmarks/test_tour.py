@@ -27,7 +27,9 @@ def test_it_runs(tmp_path, monkeypatch):
     changed = [line for old, new in zip(CELLS, ran, strict=True) for line in set(new["source"]) ^ set(old["source"])]
     assert sorted(map(str.strip, changed)) == [
         "config.dataset.synthetic_subjects = 12",
-        "config.dataset.synthetic_subjects = 6",
+        "config.dataset.synthetic_subjects = 4",
+        "config.protocol.folds = 2",
+        "config.protocol.folds = 3",
         "config.train.epochs = 15",
         "config.train.epochs = 2",
     ]

@@ -21,6 +21,7 @@ from afnet_jax.experiments import paper as experiments
 from afnet_jax.experiments.paper import reproduce, with_variant
 from afnet_jax.experiments.run import AllGivenUp
 from afnet_jax.models.architecture import VARIANTS
+from afnet_jax.protocol import folds_of, to_json
 from afnet_jax.scans.databases import DATABASES
 from tests.support.finished_run import make_config, write_run
 
@@ -156,6 +157,18 @@ def test_another_config_is_not_taken_for_finished(begun, faces, tmp_path):
     with pytest.raises(RunError, match="holds another run"):
         reproduce(_config(**{"train.learning_rate": 0.5}), tmp_path, ["s2"], data=faces)
     assert begun == ["s2"]  # it is the run folder that refuses, and names what differs
+
+
+def test_a_splits_file_that_has_changed_is_not_taken_for_finished(begun, faces, tmp_path):
+    """Its path in the config is the same; what it says decides."""
+    file = tmp_path / "my_splits.json"
+    for seed in (0, 1):
+        folds = folds_of(_config(**{"protocol.seed": seed}).protocol, faces.subjects, faces.labels)
+        file.write_text(to_json(folds))
+        refused = pytest.raises(RunError, match=r"splits\.json: this folder holds another run")
+        with refused if seed else contextlib.nullcontext():
+            reproduce(_config(**{"protocol.splits": str(file)}), tmp_path, ["s2"], data=faces)
+    assert begun == ["s2", "s2"]
 
 
 @pytest.mark.parametrize(("variant", "variants"), [("s1", []), ("afnet", ["nobody"])])

@@ -9,7 +9,7 @@ import pytest
 
 from afnet_jax.analysis import load_run
 from afnet_jax.analysis.summary import summarize
-from afnet_jax.errors import RunError
+from afnet_jax.errors import ConfigError, RunError
 from afnet_jax.experiments import run as experiment
 from afnet_jax.experiments.run import AllGivenUp, run_experiment
 from afnet_jax.runs.folder import RunFolder
@@ -28,6 +28,20 @@ def test_a_run_leaves_summary_report_and_curves(tmp_path):
     assert "Heat of the texture trunk" in page and f"{100 * summary['accuracy']['mean']:.2f} %" in page
     curves = {path.parent.name for path in (tmp_path / "tensorboard").rglob("*.tfevents.*")}
     assert curves == {"fold00", "fold01", "fold02", "mean_of_folds00-02", "confusion"}
+
+
+def test_evaluation_begins_no_run(tmp_path):
+    with pytest.raises(RunError, match="runs/mistyped: no run here"):
+        run_experiment(make_config(), tmp_path / "runs" / "mistyped", mode="evaluate", data=make_faces())
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_profile_that_cannot_be_written_is_told_before_training(tmp_path):
+    (tmp_path / "file").touch()
+    config = make_config(profile=str(tmp_path / "file" / "trace"))
+    with pytest.raises(ConfigError, match=r"profile=.*/trace: cannot be written to \(Not a directory\)"):
+        run_experiment(config, tmp_path / "run", data=make_faces())
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_summary_counts_what_the_run_folder_holds(run):

@@ -13,7 +13,7 @@ from afnet_jax.config import default_config
 from afnet_jax.datasets.loading import FaceDataset
 from afnet_jax.maps import Maps
 from afnet_jax.models.network import Network
-from afnet_jax.protocol import Fold, complete_subjects, draw_folds
+from afnet_jax.protocol import Fold, folds_of
 from afnet_jax.runs.checkpoints import EpochRows
 from afnet_jax.runs.folder import RunFolder
 from afnet_jax.runs.predictions import write_predictions
@@ -67,8 +67,7 @@ def write_run(
         given_up: (round, fold) of trainings whose numbers stopped being finite: they predict nothing.
     """
     protocol = config.protocol
-    subjects = complete_subjects(faces.subjects, faces.labels)
-    folds = splits or draw_folds(subjects, chosen=0, folds=protocol.folds, rounds=protocol.rounds, seed=0)
+    folds = splits or folds_of(protocol, faces.subjects, faces.labels)
     trainings = lay_out(folds, faces.subjects)
     holder = RunFolder(folder)
     holder.start(config, folds, faces.digest)

@@ -107,12 +107,6 @@ def test_a_disk_that_fills_before_a_groups_predictions_costs_nothing_but_them(un
     _assert_same_run(unbroken, tmp_path)
 
 
-def test_evaluation_begins_no_run(faces, tmp_path):
-    with pytest.raises(RunError, match="no run here"):
-        evaluate(make_config(), tmp_path, faces)
-    assert not (tmp_path / "config.json").exists()
-
-
 @pytest.mark.parametrize("call", range(1, 4))
 def test_killed_between_two_writes_it_goes_on_to_the_same_end(
     unbroken, faces, tmp_path, monkeypatch, saved_each_epoch, call
