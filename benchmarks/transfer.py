@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -103,8 +104,9 @@ def zero_shot(start: Path, data: FaceDataset) -> dict[str, np.ndarray]:
 
 
 def config_of(arm: str, size: int, splits: Path, start: Path | None, changes: dict[str, Any]):
-    """Returns the settings of an arm, a name in ARMS, with a colon and a variant of the network where it is another."""
-    name, _, variant = arm.partition(":")
+    """Returns the settings of an arm, NAME[:VARIANT][/FIELD=VALUE]… with a name in ARMS."""
+    name, *own_changes = arm.split("/")
+    name, _, variant = name.partition(":")
     recipe, starts = ARMS[name]
     config = default_config(variant or "afnet")
     with config.unlocked():
@@ -113,11 +115,15 @@ def config_of(arm: str, size: int, splits: Path, start: Path | None, changes: di
         config.train.keep_rounds = 0
         config.train.evaluate_every = 1000
         config.update_from_flattened_dict({k: v for k, v in RECIPES.get(recipe, {}).items() if "dataset" not in k})
-        config.update_from_flattened_dict(changes)
+        config.update_from_flattened_dict(changes | _changes(own_changes))
         if starts:
             config.model.start_from = str(start)
     validate(config)
     return config
+
+
+def _changes(pairs: list[str]) -> dict[str, Any]:
+    return {name: json.loads(value) for name, value in (pair.split("=", 1) for pair in pairs)}
 
 
 def main() -> None:
@@ -126,7 +132,8 @@ def main() -> None:
     parser.add_argument("--start", type=Path, help="pretrained weights (.safetensors)")
     parser.add_argument("--out", type=Path, required=True, help="folder for the runs and transfer.json")
     parser.add_argument("--arms", default="recipe,finetune", help=f"some of {', '.join(ARMS)}, each with a colon and a "
-                        "variant if you like (finetune:texture); others are compared with the first")  # fmt: skip
+                        "variant, with slashes and changes if you like (finetune:texture/train.flip=false); others are "
+                        "compared with the first")  # fmt: skip
     parser.add_argument("--rounds", type=int, default=3, help="rounds of five folds, each with seeds of its own")
     parser.add_argument("--size", type=int, default=64, help="edge of the images, pixels")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="changes every arm's config")
@@ -147,9 +154,8 @@ def main() -> None:
     _print(rows)
     runs = {}
     for arm in arguments.arms.split(","):
-        changes = {name: json.loads(value) for name, value in (pair.split("=", 1) for pair in arguments.set)}
-        config = config_of(arm, arguments.size, splits, arguments.start, changes)
-        place = arguments.out / arm.replace(":", "-")
+        config = config_of(arm, arguments.size, splits, arguments.start, _changes(arguments.set))
+        place = arguments.out / re.sub("[:/]", "-", arm)
         with RunFolder(place) as folder:
             train_and_evaluate(config, folder, data)
         runs[arm] = load_run(place)
