@@ -4,8 +4,8 @@
 
 Both files hold the same scans of 50 people (fields as `points_of` below and `transfer.read_maps` read them). Each arm
 trains 64 px AFNet-M for equally many steps, on the same 5 subject-disjoint folds of each round: from random weights by
-the recipe of configs/synthetic.py, which mirrors the maps of all arms and turns and scales them a little, or from
-pretrained weights (--start) by that of configs/finetune.py, whose augmentation of maps is a little stronger; "mirrored"
+configs/recipe.py, which mirrors the maps of all arms and turns and scales them a little, or from
+pretrained weights (--start) by configs/finetune.py, whose augmentation of maps is a little stronger; "mirrored"
 maps are mirrored alone. The points' arm has --augment beside it, and is tested against the others and against
 logistic regression on the scans' landmarks; each arm is also joined with the latter (`analysis.baselines.together`).
 A round has folds and seeds of its own. The runs stay in the workdir, and go on where they stopped. Then every network
@@ -31,7 +31,6 @@ from afnet_jax.analysis.baselines import predict_folds, together
 from afnet_jax.analysis.run import Run
 from afnet_jax.analysis.significance import corrected_t_test
 from afnet_jax.commands.command_line import command_parser, report_faults
-from afnet_jax.config import database_config
 from afnet_jax.datasets.loading import FaceDataset
 from afnet_jax.experiments.run import run_experiment
 from afnet_jax.huge_pages import start_with_huge_pages
@@ -92,10 +91,8 @@ def points_of(path: Path) -> FaceDataset:
 
 def config_of(arm: str, rounds: int, epochs: int, start: Path | None, augment: dict[str, float]) -> ConfigDict:
     """Settings of an arm, a name in _ARMS."""
-    config = database_config("synthetic")
-    if start:
-        config = shipped_config("finetune")
-        config.model.start_from = str(start)
+    config = shipped_config("finetune" if start else "recipe")
+    config.model.start_from = str(start or "")
     config.update_from_flattened_dict(
         {
             "dataset.name": f"{_ARMS[arm]}_of_the_same",

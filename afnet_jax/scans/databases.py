@@ -75,7 +75,7 @@ SYNTHETIC = Database(
         "train.flip": True,
         "train.max_turn": 4.0,
         "train.max_zoom": 0.05,
-        "train.evaluate_every": 2,
+        "train.evaluate_every": 4,
         "model.mirror": True,
     },
     is_synthetic=True,
