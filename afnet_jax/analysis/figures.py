@@ -246,7 +246,10 @@ def save_prediction_picture(
             axes.set_title(title)
         try:
             figure.savefig(user_path(path), dpi=120)
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            told = f"{path}: the picture cannot be written ({error.strerror}); give another --picture"
+            raise RunError(told) from error
+        except ValueError as error:  # of a kind that matplotlib does not know
             raise RunError(f"{path}: the picture cannot be written ({error}); give FILE.png") from error
 
 
