@@ -60,7 +60,7 @@ def bars(title: str, shares: Sequence[tuple[str, float]], *, y_label: str, paler
     place_y = lambda y: _HEIGHT - _BOTTOM - y * (_HEIGHT - _TOP - _BOTTOM)  # noqa: E731
     step = (_WIDTH - _LEFT - _RIGHT) / max(len(shares), 1)
     longest = max((len(name) for name, _ in shares), default=1)
-    letters = min(_LETTERS, 0.95 * step / (_LETTER_WIDTH * max(longest, 1)))
+    letters = min(_LETTERS, 0.9 * step / (_LETTER_WIDTH * max(longest, 1)))
     drawn = [_y_axis(1.0, place_y, True), f'<text x="4" y="10">{html.escape(y_label)}</text>']
     for index, (name, share) in enumerate(shares):
         x, y = _LEFT + step * (index + 0.12), float(place_y(share))
