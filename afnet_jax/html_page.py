@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -112,10 +113,20 @@ def text(value: Any) -> str:
     return value.__html__() if hasattr(value, "__html__") else html.escape(str(value))
 
 
+def prose(content: str) -> str:
+    """Plain text of whole lines as HTML; no line begins with the sign of a percentage."""
+    return re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", text(content))
+
+
+def counted(number: int, noun: str) -> str:
+    """Returns "1 fold", "2 folds"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def paragraph(content: str, *, soft: bool = False) -> str:
     """Plain text as a paragraph."""
     opening = '<p class="soft">' if soft else "<p>"
-    return f"{opening}{text(content)}</p>"
+    return f"{opening}{prose(content)}</p>"
 
 
 class Shaded(str):
@@ -164,7 +175,7 @@ def inline_image(data: bytes, kind: str, size: tuple[int, int], alt: str) -> str
 
 def figure(content: str, caption: str) -> str:
     """A chart or picture with its caption."""
-    return f"<figure>{content}<figcaption>{text(caption)}</figcaption></figure>"
+    return f"<figure>{content}<figcaption>{prose(caption)}</figcaption></figure>"
 
 
 def details(summary: str, content: str) -> str:

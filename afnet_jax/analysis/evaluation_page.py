@@ -12,7 +12,7 @@ from afnet_jax.analysis.report_page import page
 from afnet_jax.analysis.report_predictions import Tested, subjects_section
 from afnet_jax.analysis.report_scores import confusion_section, expressions_section, number
 from afnet_jax.atomic_files import write_arrays_atomically, write_atomically, write_json
-from afnet_jax.html_page import Section, key_figures, paragraph, table, text
+from afnet_jax.html_page import Section, counted, key_figures, paragraph, table, text
 from afnet_jax.scans.databases import is_synthetic, title_of
 
 
@@ -43,9 +43,10 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> dict:
 def in_a_line(found: dict) -> str:
     """Returns the result in a line."""
     return (
-        f"{100 * found['accuracy']['mean']:.1f} % of {found['scans']} scans of {found['subjects']} subjects of "
-        f"{title_of(found['tested_on'])}{between(found, ' (95 % interval {} to {})')}, by {found['networks']} networks "
-        f"trained on {title_of(found['trained_on'])}"
+        f"{100 * found['accuracy']['mean']:.1f} % of {found['scans']} scans "
+        f"of {counted(found['subjects'], 'subject')} of {title_of(found['tested_on'])}"
+        f"{between(found, ' (95 % interval {} to {})')}, "
+        f"by {counted(found['networks'], 'network')} trained on {title_of(found['trained_on'])}"
     )
 
 
@@ -72,7 +73,7 @@ def _lead(evaluation: Evaluation, found: dict) -> str:
     spread = between(found, "{} to {}, over subjects") or "one subject"
     figures = [
         ("Accuracy", number(found, "accuracy.mean"), spread),
-        ("Scans", number(found, "scans", "{:,}", 1), f"{found['subjects']} subjects"),
+        ("Scans", number(found, "scans", "{:,}", 1), counted(found["subjects"], "subject")),
         (
             "Networks",
             number(found, "networks", "{:,}", 1),

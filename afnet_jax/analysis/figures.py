@@ -229,7 +229,7 @@ def save_prediction_picture(
     heat = mean_heat(run, maps, [int(p.probabilities.argmax()) for p in predictions], round=round, fold=fold)
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(2.1 * (2 + len(heat)) + 2.6, 2.15 * len(predictions)), layout="constrained")
-        widths = [1] * (2 + len(heat)) + [1.25]
+        widths = [1.0] * (2 + len(heat)) + [1.25]
         rows = figure.subplots(len(predictions), len(widths), squeeze=False, width_ratios=widths)
         for index, (axes, p) in enumerate(zip(rows, predictions, strict=True)):
             texture, shaded = p.face.maps.texture, surface(p.face.maps.depth[..., 0])
@@ -240,12 +240,16 @@ def save_prediction_picture(
                 _show(place, picture)
             axes[0].set_ylabel(p.face.name, fontsize=8, parse_math=False)
             _draw_probabilities(axes[-1], p.probabilities)
+            axes[-1].set_box_aspect(1 / widths[-1])  # as high as the pictures beside it
         titles = ["texture", "depth", *(f"Grad-CAM, {trunk}" for trunk in heat), "probability"]
         for axes, title in zip(rows[0], titles, strict=True):
             axes.set_title(title)
         try:
             figure.savefig(user_path(path), dpi=120)
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            told = f"{path}: the picture cannot be written ({error.strerror}); give another --picture"
+            raise RunError(told) from error
+        except ValueError as error:  # of a kind that matplotlib does not know
             raise RunError(f"{path}: the picture cannot be written ({error}); give FILE.png") from error
 
 

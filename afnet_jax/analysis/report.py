@@ -23,7 +23,7 @@ from afnet_jax.atomic_files import write_atomically
 from afnet_jax.config import default_config, flat
 from afnet_jax.datasets.loading import FaceDataset
 from afnet_jax.errors import RunError
-from afnet_jax.html_page import Section, details, figure, key_figures, paragraph, table, text
+from afnet_jax.html_page import Section, counted, details, figure, key_figures, paragraph, table, text
 from afnet_jax.scans.databases import is_synthetic, title_of
 from afnet_jax.training.progress import duration
 
@@ -81,11 +81,12 @@ def _lead(run: Run, summary: dict) -> str:
         figures.append(linear)
     if expected is not None:
         figures.append(("The paper's", f"{expected:.2f} %", "mean of 100 rounds"))
+    subjects = {subject for fold in run.splits for subject in fold.test}
     figures += [
-        ("Scans", number(summary, "scans", "{:,}", 1), f"{len({s for f in run.splits for s in f.test})} subjects"),
-        ("Rounds", number(summary, "rounds", "{:,}", 1), f"of {_fold_counts(run)} folds"),
+        ("Scans", number(summary, "scans", "{:,}", 1), counted(len(subjects), "subject")),
+        ("Rounds", number(summary, "rounds", "{:,}", 1), f"of {_fold_counts(run)}"),
         ("Parameters", number(summary, "parameters.mib", "{:.2f} MiB", 1), "of float32"),
-        ("Training", duration(summary["seconds"]["total"]), f"{run.config.train.epochs} epochs"),
+        ("Training", duration(summary["seconds"]["total"]), counted(run.config.train.epochs, "epoch")),
     ]
     notice = ""
     if not summary["complete"]:
@@ -101,7 +102,7 @@ def _lead(run: Run, summary: dict) -> str:
 
 def _fold_counts(run: Run) -> str:
     counts = Counter(fold.round for fold in run.splits).values()
-    return f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
+    return counted(min(counts), "fold") if min(counts) == max(counts) else f"{min(counts)} to {max(counts)} folds"
 
 
 def _missing_folds(run: Run) -> str:

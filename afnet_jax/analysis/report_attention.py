@@ -74,6 +74,8 @@ def _attention(maps: Maps, explained: Explanation, names: np.ndarray, where: str
         f"{edge} × {edge}. Each picture is scaled to its own brightest place: it tells where evidence was found, not "
         "how much of it."
     )
+    if any((heat[0, : len(names)].max((1, 2)) == 0).any() for heat in explained.heat.values()):
+        lead += " In a picture without heat nothing speaks for the expression."
     caption = f"Grad-CAM of the true expression by the network of {where}, which never saw this person"
     return paragraph(lead) + table(caption, ("trunk", *EXPRESSIONS), rows, kind="grid")
 

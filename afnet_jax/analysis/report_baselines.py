@@ -28,8 +28,9 @@ def baselines_section(run: Run) -> str:
         shares.append(("together", joint["accuracy"]["mean"]))
     chart = report_charts.bars(title, shares, y_label="accuracy", paler=linear)
     listed = baselines_table(stored, run.config.variant)
+    seen = "sees as masks alone" if run.config.model.mask_attention_stages else "does not see"
     lead = (
-        "Logistic regression on the places of the landmarks, which the network sees as masks alone, and on 32×32 "
+        f"Logistic regression on the places of the landmarks, which the network {seen}, and on 32×32 "
         "pixels of depth, of grey, and of both; trained and tested on the same subjects as the network. “Together” is "
         "the product of the network’s probabilities and those of the regression on landmarks."
     )

@@ -11,6 +11,9 @@ import numpy as np
 _WIDTH, _HEIGHT = 380, 230  # as wide as a phone, so that their letters keep their size there
 _TALL = 300  # height of a chart whose axes have the same unit
 _LEFT, _RIGHT, _TOP, _BOTTOM = 42, 12, 24, 34
+_LETTERS, _LEAST_LETTERS = 11.0, 8.0  # pixels high, as the page's style has them, and as small as can be read
+_LETTER_WIDTH = 0.62  # of their height, on average
+_MOST_TICKS = 12  # of an axis that counts: up to there each number has one
 
 
 class Curve(NamedTuple):
@@ -50,9 +53,14 @@ def lines(title: str, curves: Mapping[str, Curve], *, x_label: str, y_label: str
 
 
 def bars(title: str, shares: Sequence[tuple[str, float]], *, y_label: str, paler: Collection[str] = ()) -> str:
-    """A bar for each (name, fraction), from 0 to 100 %, some of them paler than the others."""
+    """A bar for each (name, fraction), from 0 to 100 %, some of them paler than the others.
+
+    Names stand under the bars where there is room for them all, and in any case on the bars as one points at them.
+    """
     place_y = lambda y: _HEIGHT - _BOTTOM - y * (_HEIGHT - _TOP - _BOTTOM)  # noqa: E731
     step = (_WIDTH - _LEFT - _RIGHT) / max(len(shares), 1)
+    longest = max((len(name) for name, _ in shares), default=1)
+    letters = min(_LETTERS, 0.9 * step / (_LETTER_WIDTH * max(longest, 1)))
     drawn = [_y_axis(1.0, place_y, True), f'<text x="4" y="10">{html.escape(y_label)}</text>']
     for index, (name, share) in enumerate(shares):
         x, y = _LEFT + step * (index + 0.12), float(place_y(share))
@@ -62,9 +70,10 @@ def bars(title: str, shares: Sequence[tuple[str, float]], *, y_label: str, paler
             f'width="{0.76 * step:.1f}" height="{height:.1f}">'
             f"<title>{html.escape(name)}: {100 * share:.1f} %</title></rect>"
         )
-        if len(shares) <= 12:
+        if letters >= _LEAST_LETTERS:
             drawn.append(
-                f'<text x="{x + 0.38 * step:.1f}" y="{_HEIGHT - 18}" text-anchor="middle">{html.escape(name)}</text>'
+                f'<text x="{x + 0.38 * step:.1f}" y="{_HEIGHT - 18}" text-anchor="middle" '
+                f'style="font-size:{letters:.1f}px">{html.escape(name)}</text>'
             )
     return _svg(title, drawn)
 
@@ -122,7 +131,7 @@ def spread(title: str, per_round: Sequence[float], per_fold: Sequence[Sequence[f
     drawn = [_y_axis(high, place_y, True, low), '<text x="4" y="10">accuracy</text>']
     drawn += [
         f'<text x="{place_x(k):.1f}" y="{_HEIGHT - 18}" text-anchor="middle">{k}</text>'
-        for k in sorted({round(t) for t in np.linspace(0, len(per_round) - 1, min(6, len(per_round)))})
+        for k in _ticks(0, len(per_round) - 1)
     ]
     drawn.append(f'<text x="{_WIDTH / 2}" y="{_HEIGHT - 4}" text-anchor="middle">{html.escape(x_label)}</text>')
     mean = float(place_y(np.mean(per_round)))
@@ -157,9 +166,17 @@ def _y_axis(top: float, place_y, percent: bool, bottom: float = 0.0) -> str:
 
 
 def _x_axis(end: float, place_x, label: str) -> str:
-    ticks = sorted({round(t) for t in np.linspace(1, end, min(6, int(end)))})
-    marks = [f'<text x="{float(place_x(t)):.1f}" y="{_HEIGHT - 18}" text-anchor="middle">{t}</text>' for t in ticks]
+    marks = [
+        f'<text x="{float(place_x(t)):.1f}" y="{_HEIGHT - 18}" text-anchor="middle">{t}</text>'
+        for t in _ticks(1, int(end))
+    ]
     return "".join(marks) + f'<text x="{_WIDTH / 2}" y="{_HEIGHT - 4}" text-anchor="middle">{html.escape(label)}</text>'
+
+
+def _ticks(first: int, last: int) -> list[int]:
+    """The numbers that stand along an axis: all of a few, six of more."""
+    count = last - first + 1
+    return sorted({round(t) for t in np.linspace(first, last, count if count <= _MOST_TICKS else 6)})
 
 
 def _names(curves: Mapping[str, Any]) -> str:

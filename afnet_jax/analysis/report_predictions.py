@@ -13,7 +13,7 @@ from afnet_jax.analysis.metrics import complete_rounds
 from afnet_jax.analysis.report_page import image
 from afnet_jax.analysis.run import Run
 from afnet_jax.datasets.loading import FaceDataset
-from afnet_jax.html_page import details, figure, paragraph, table, text
+from afnet_jax.html_page import counted, details, figure, paragraph, prose, table
 from afnet_jax.scans.scan import EXPRESSIONS
 
 _HARDEST = 12  # scans that are shown
@@ -56,7 +56,8 @@ def subjects_section(rows: Tested) -> str:
     chart = report_charts.bars(
         "Accuracy of each subject, from the hardest to the easiest", [(s, a) for a, s in found], y_label="accuracy"
     )
-    told = f"{len(found)} subjects, from {100 * shares[0]:.1f} % ({found[0][1]}) to {100 * shares[-1]:.1f} %."
+    ends = f"{100 * shares[0]:.1f} % ({found[0][1]}) to {100 * shares[-1]:.1f} %"
+    told = f"{counted(len(found), 'subject')}, from {ends}."
     listed = table("Accuracy by subject", ("subject", "accuracy"), [(s, f"{100 * a:.1f} %") for a, s in found])
     return figure(chart, told) + details("Every subject", listed)
 
@@ -79,7 +80,7 @@ def hardest_section(rows: Tested, data: FaceDataset | None) -> str:
         wrong = rows.guess[own][~rows.right[own]]
         taken = f", else mostly {EXPRESSIONS[np.bincount(wrong).argmax()]}" if len(wrong) else ""
         told = f"{scans[k]}: {true}, given {100 * mean[k]:.1f} %; right in {right[k]:.0f} of {counts[k]}{taken}"
-        items.append(f"<li><figure>{pictures}<figcaption>{text(told)}</figcaption></figure></li>")
+        items.append(f"<li><figure>{pictures}<figcaption>{prose(told)}</figcaption></figure></li>")
     lead = (
         "The scans to whose true expression the networks that never saw them gave the least probability, on average "
         "over rounds; in how many of them they were right, and what they mostly took them for when wrong."

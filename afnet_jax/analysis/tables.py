@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from afnet_jax.analysis import paper
 from afnet_jax.analysis.run import Run
 from afnet_jax.analysis.significance import Comparison, p_value
+from afnet_jax.html_page import counted
 from afnet_jax.models.architecture import VARIANTS
 from afnet_jax.models.parameters import size, sizes
 from afnet_jax.scans.databases import title_of
@@ -228,7 +229,7 @@ def baselines_table(baselines: dict, variant: str) -> Table:
     rounds = len(baselines["rounds"])
     return Table(
         "baselines",
-        f"The network beside logistic regression on the same splits, {rounds} round{'s' if rounds > 1 else ''}; "
+        f"The network beside logistic regression on the same splits, {counted(rounds, 'round')}; "
         "differences by the corrected resampled t-test",
         ("Model", "Accuracy, %", "Network − it", "95 % interval", "p"),
         tuple(rows),

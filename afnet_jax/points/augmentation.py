@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 
 from afnet_jax.geometry.alignment import TEMPLATE
 from afnet_jax.maps import Clouds, Maps
+from afnet_jax.points.masks import with_template
 from afnet_jax.points.rendering import grid_of, render
 from afnet_jax.preprocessing.computed import surface_normals
 
@@ -97,11 +98,16 @@ def _times(left: jax.Array, right: jax.Array) -> jax.Array:
 
 
 def moved(cloud: Clouds, motion: jax.Array, shift: jax.Array) -> Clouds:
-    """Returns one cloud after a (3, 3) motion about the middle of the face, and a shift in mm."""
+    """Returns one cloud after a (3, 3) motion about the middle of the face, and a shift in mm.
+
+    Landmarks that the scan lacks are the template's before the motion: left for the masks to fill in, they would stay
+    where an unmoved head has them.
+    """
+    landmarks = with_template(cloud.landmarks)
     return cloud._replace(
         rotation=_times(motion, cloud.rotation),
         offset=_times(motion, cloud.offset - _PIVOT) + _PIVOT + shift,
-        landmarks=_times(cloud.landmarks - _PIVOT, motion.T) + _PIVOT + shift,
+        landmarks=_times(landmarks - _PIVOT, motion.T) + _PIVOT + shift,
     )
 
 

@@ -46,10 +46,15 @@ def draw_masks(landmarks: jax.Array, size: int) -> dict[str, jax.Array]:
     return {name: _block_mean(mask, edge) for name, edge in edges.items()}
 
 
+def with_template(landmarks: jax.Array) -> jax.Array:
+    """Returns (…, 22, 3) landmarks, canonical mm, the template's in place of those that are NaN."""
+    template = np.array([TEMPLATE[name] for name in LANDMARKS], np.float32)
+    return jnp.where(jnp.isnan(landmarks), template, landmarks)
+
+
 def _corner_points(landmarks: jax.Array) -> dict[str, jax.Array]:
     """Name -> (B, 2) mm of the regions' corners, the bridge of the nose among them."""
-    template = np.array([TEMPLATE[name][:2] for name in LANDMARKS], np.float32)
-    flat = jnp.where(jnp.isnan(landmarks[..., :2]), template, landmarks[..., :2])
+    flat = with_template(landmarks)[..., :2]
     points = {name: flat[:, number] for number, name in enumerate(LANDMARKS)}
     middle = (points["right_eye_inner"] + points["left_eye_inner"]) / 2
     for side in ("right", "left"):

@@ -29,6 +29,7 @@ from afnet_jax.sha256 import digest_of
 ODD = 3.5  # modified z-score beyond which a scan is odd
 FEWEST = 6  # scans from which a median and a spread can be told
 
+_PREPARE = "make one with afnet prepare, or name its --data_dir"
 _PLACES = np.array([TEMPLATE[name] for name in LANDMARKS])
 _WEIGHTS = np.array([WEIGHTS[name] for name in LANDMARKS])
 
@@ -174,10 +175,9 @@ def find_dataset(data_dir: Path, database: str | None = None) -> Path:
     """
     names = prepared_names(data_dir)
     if not names:
-        raise DatasetError(
-            f"{data_dir}: no prepared data set here, expected a folder DATABASE/{VERSION}; "
-            "make one with afnet prepare, or name its --data_dir"
-        )
+        below = sorted(path.name for path in data_dir.glob("*") if prepared_names(path))  # as synthetic subjects' are
+        remedy = f"give as --data_dir what lies below it: {', '.join(below)}" if below else _PREPARE
+        raise DatasetError(f"{data_dir}: no prepared data set here, expected a folder DATABASE/{VERSION}; {remedy}")
     if database is None and len(names) > 1:
         raise DatasetError(f"{data_dir}: holds {', '.join(names)}; choose one with --database={names[0]}")
     if database is not None and database not in names:
@@ -253,7 +253,7 @@ def _oddities(scans: Sequence[InspectedScan], spreads: Mapping[str, Spread]) -> 
 def _oddity(scan: InspectedScan, measure: Measure, spread: Spread | None) -> Oddity | None:
     if spread is None or not (score := spread.score(scan, measure)) > ODD:
         return None
-    where = f", {scan.farthest.replace('_', ' ')} most" if measure.key == "residual" else ""
+    where = f", above all {scan.farthest.replace('_', ' ')}" if measure.key == "residual" else ""
     value = measure.form.format(scan.figures[measure.key])
     usual = measure.form.format(spread.medians[scan.expression])
     return Oddity(float(score), f"{measure.name} {value}, usually {usual}{where} ({score:.1f} deviations)")

@@ -153,7 +153,7 @@ def test_the_command_writes_them_into_the_run_and_its_report(tmp_path, placed, c
     models = ["network (afnet)", *(f"linear, {n}" for n in FEATURES), "network and landmarks"]
     assert [line.split("  ")[0] for line in lines[1:-2]] == models
     assert lines[-1].startswith("Not told what the network rests on: ") and "not stored" in lines[-1]
-    page = (folder / "report.html").read_text()
+    page = (folder / "report.html").read_text().replace("\N{NO-BREAK SPACE}", " ")
     assert lines[-2] in page.replace("&#x27;", "'") and "linear, depth and texture" in page
     assert "Of 25 % of the scans the landmarks were found on the surface" in page and "Round 0 of 2" in page
     (folder / "summary.json").unlink()

@@ -4,8 +4,10 @@ import itertools
 import re
 import xml.etree.ElementTree as ElementTree
 
+import matplotlib
 import numpy as np
 import pytest
+from PIL import ImageFont
 
 from afnet_jax.analysis import report_charts
 
@@ -71,6 +73,38 @@ def test_bars_are_as_high_as_their_shares(subjects):
     assert [r[0].text for r in rects] == [f"<{k}>: {100 * s:.1f} %" for k, s in enumerate(shares)]
     edges = [(float(r.get("x")), float(r.get("x")) + float(r.get("width"))) for r in rects]
     assert all(right <= left for (_, right), (left, _) in itertools.pairwise(edges))
+
+
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        (["network", "landmarks", "depth", "texture", "both", "together"], True),
+        ([f"F{k:04d}" for k in range(11)], True),
+        ([f"volunteer_{k}" for k in range(12)], False),
+    ],
+)
+def test_names_under_bars_keep_clear_of_one_another(names, shown):
+    """By the widths of DejaVu Sans, a wide face that browsers take where they have no other."""
+    chart = _Chart(report_charts.bars("Accuracy", [(name, 0.5) for name in names], y_label="accuracy"))
+    under = [t for t in chart.root.iter("text") if t.text in names]
+    assert [t.text for t in under] == (names if shown else [])
+    face = f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf"
+    ends = []
+    for name in under:
+        letters = float(re.fullmatch(r"font-size:([\d.]+)px", name.get("style"))[1])
+        half = ImageFont.truetype(face, letters).getlength(name.text) / 2
+        ends.append((float(name.get("x")) - half, float(name.get("x")) + half))
+        assert 8 <= letters <= 11
+    assert all(right + 2 < left for (_, right), (left, _) in itertools.pairwise(ends))
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 12])
+def test_no_tick_is_left_out_among_a_few(count):
+    curve = report_charts.Curve(np.arange(1, count + 1), *np.full((3, count), 0.5))
+    chart = _Chart(report_charts.lines("Loss", {"loss": curve}, x_label="epoch", y_label="loss"))
+    assert [number for _, number in chart._x] == list(range(1, count + 1))
+    chart = _Chart(report_charts.spread("Rounds", [0.5] * count, [[0.5]] * count, x_label="round"))
+    assert [number for _, number in chart._x] == list(range(count))
 
 
 def _dots(chart, kind):

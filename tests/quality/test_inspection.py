@@ -126,7 +126,7 @@ def test_finds_the_planted_faults_and_no_others(inspection):
     reasons = {name: "; ".join(oddity.reason for oddity in why) for name, why in inspection.oddities.items()}
     assert reasons[ROUGH].startswith("roughness 1.50 mm, usually 0.3")
     assert reasons[TURNED].startswith("head turn 34.4°, usually 0.0°")  # 0.6 radians
-    assert reasons[SWAPPED].startswith("landmarks ") and "nose tip most" in reasons[SWAPPED]
+    assert reasons[SWAPPED].startswith("landmarks ") and ", above all nose tip (" in reasons[SWAPPED]
     assert reasons[COPY] == f"its depth is that of {COPIED}"
     worst = [why[0].score for why in inspection.oddities.values()]
     assert worst == sorted(worst, reverse=True) and np.isinf(worst[0])
@@ -206,6 +206,8 @@ def test_refuses_what_it_cannot_look_at(data_dir, tmp_path):
         find_dataset(tmp_path / "none")
     with pytest.raises(DatasetError, match="no prepared data set 'bosphorus' here; found: bu3dfe"):
         find_dataset(data_dir, "bosphorus")
+    with pytest.raises(DatasetError, match=f"give as --data_dir what lies below it: .*{data_dir.name}"):
+        find_dataset(data_dir.parent)
     for name in ("bosphorus", "bu3dfe"):
         (tmp_path / name / "1.0.0").mkdir(parents=True)
     with pytest.raises(DatasetError, match="holds bosphorus, bu3dfe; choose one with --database=bosphorus"):
