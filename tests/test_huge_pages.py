@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from afnet_jax.huge_pages import start_with_huge_pages
+
 PROGRAM = """
 import os, sys
 from afnet_jax.huge_pages import start_with_huge_pages
@@ -28,3 +30,12 @@ def test_same_process_and_arguments(tmp_path, before, after):
     )
     told = process.communicate(timeout=600)[0]
     assert told == f"{process.pid} {after} ['--config=a b', 'c']\n"
+
+
+@pytest.mark.parametrize("executable", ["", "/nowhere/python"])
+def test_a_python_that_cannot_be_started_again_goes_on_as_it_is(monkeypatch, executable):
+    """Python does not know its own file where another program embeds it, and may lack the right to it."""
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    monkeypatch.setattr(sys, "executable", executable)
+    start_with_huge_pages()
+    assert "GLIBC_TUNABLES" not in os.environ

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -18,7 +18,7 @@ from afnet_jax.datasets.loading import FaceDataset, load
 from afnet_jax.errors import DatasetError, RunError
 from afnet_jax.html_page import Section, paragraph, table, text
 from afnet_jax.runs.folder import is_run_folder
-from afnet_jax.scans.databases import is_database_name, title_of
+from afnet_jax.scans.databases import is_database_name, is_synthetic, title_of
 from afnet_jax.training.progress import say
 
 
@@ -47,7 +47,8 @@ def evaluate_all(
         The content of each pair's evaluation.json, run by run.
 
     Raises:
-        AFNetError: a run or a data set that cannot be used; pairs before it are written.
+        AFNetError: a run or a data set that cannot be used; pairs before it are written. Runs that mean different
+            synthetic subjects by the same name are refused before that.
     """
     for database in data_dirs:
         if not is_database_name(database):
@@ -55,6 +56,7 @@ def evaluate_all(
     if is_run_folder(out):
         raise RunError(f"--out={out}: holds a run, whose predictions would be lost; give another folder")
     names = _names(runs)
+    _check_one_set_each(runs, names, data_dirs)
     loaded: dict[str, FaceDataset] = {}
     found = []
     for run, name in zip(runs, names, strict=True):
@@ -73,6 +75,23 @@ def evaluate_all(
     if len(found) > 1:
         _write_table(found, names, list(data_dirs), out)
     return found
+
+
+def _check_one_set_each(runs: Sequence[Run], names: Sequence[str], databases: Iterable[str]) -> None:
+    """Refuses runs for which a name means different data sets, whose accuracies would share a column.
+
+    Raises:
+        RunError: the synthetic subjects of one run are others than those of another.
+    """
+    for database in filter(is_synthetic, databases):
+        drawn: dict[str, str] = {}
+        for run, name in zip(runs, names, strict=True):
+            data = run.config.dataset
+            subjects = f"{data.synthetic_subjects} {data.synthetic_variety} subjects of seed {data.synthetic_seed}"
+            drawn.setdefault(subjects, name)
+        if len(drawn) > 1:
+            told = ", ".join(f"{subjects} for {name}" for subjects, name in drawn.items())
+            raise RunError(f"--on={database}: means {told}; evaluate these runs one by one")
 
 
 def settings_on(run: Run, database: str, data_dir: Path, levels: Sequence[int] = ()) -> ConfigDict:

@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -260,12 +261,17 @@ def _predict_batch(predictor: Predictor, waiting: Sequence[Face | ScanError]) ->
 
 
 def to_table(predictions: Sequence[Prediction]) -> str:
-    """A table for people: a row for each scan, probabilities in percent, a ? after a doubtful expression."""
-    width = max(len("scan"), *(len(p.face.name) for p in predictions))
+    """A table for people: a row for each scan, probabilities in percent, a ? after a doubtful expression.
+
+    Scans of one name, as meshes in several folders may have, are told by their paths.
+    """
+    count = Counter(p.face.name for p in predictions)
+    names = [p.face.name if count[p.face.name] == 1 else str(p.face.path) for p in predictions]
+    width = max(len("scan"), *map(len, names))
     rows = [f"{'scan':<{width}}  {'expression':<10}" + "".join(f"{code:>7}" for code in EXPRESSION_CODES)]
-    for p in predictions:
+    for name, p in zip(names, predictions, strict=True):
         shares = "".join(f"{100 * share:6.1f}%" for share in p.probabilities)
-        rows.append(f"{p.face.name:<{width}}  {p.expression + '?' * p.doubtful:<10}{shares}")
+        rows.append(f"{name:<{width}}  {p.expression + '?' * p.doubtful:<10}{shares}")
     if any(p.doubtful for p in predictions):
         least = predictions[0].doubt_below
         rows.append(f"? below {least:.0%}, as {SHARE:.0%} of the run's own test scans are: perhaps none of the six")

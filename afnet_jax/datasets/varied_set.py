@@ -72,14 +72,17 @@ def load_varied(folder: Path) -> Columns:
     Raises:
         DatasetError: a file is damaged or missing.
     """
-    subjects = int(json.loads((folder / "finished.json").read_text(encoding="utf-8"))["subjects"])
-    parts = []
+    finished, parts = folder / "finished.json", []
+    try:
+        subjects = int(json.loads(finished.read_text(encoding="utf-8"))["subjects"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DatasetError(f"{finished}: damaged ({error}); {_remedy(folder)}") from error
     for start in range(0, subjects, _PER_FILE):
         path = folder / f"faces-{start:06d}.npz"
         try:
             parts.append(read_arrays(path))
         except UNREADABLE_ARRAYS as error:
-            raise DatasetError(f"{path}: damaged ({error}); remove {folder} and run again, it is drawn anew") from error
+            raise DatasetError(f"{path}: damaged ({error}); {_remedy(folder)}") from error
     names = [f"V{number:06d}" for number in range(subjects)]
     count = len(EXPRESSION_CODES)
     return {
@@ -89,3 +92,7 @@ def load_varied(folder: Path) -> Columns:
         "subject": np.repeat(names, count),
         "level": np.zeros(count * subjects, np.int64),
     }
+
+
+def _remedy(folder: Path) -> str:
+    return f"remove {folder} and run again, it is drawn anew"

@@ -135,7 +135,7 @@ def load_weights(path: Path) -> StartingWeights:
     """Loads a file of `save_weights`.
 
     Raises:
-        WeightsError: missing, damaged, of other numbers, or not finite.
+        WeightsError: missing, damaged, of other numbers, not finite, or with a damaged record.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -150,7 +150,22 @@ def load_weights(path: Path) -> StartingWeights:
         ) from error
     if bad := [name for name, tensor in tensors.items() if not np.isfinite(tensor).all()]:
         raise WeightsError(f"{path}: tensor {bad[0]}: expected finite values")
+    if not _is_record(record):
+        raise WeightsError(
+            f"{path}: its record of whom it was trained on (metadata {_RECORD!r}) is damaged; export the weights again"
+        )
     return StartingWeights(tensors, str(path), digest_of_file(path), record)
+
+
+def _is_record(record: Any) -> bool:
+    """Tells whether a record is one of `StartingWeights`, and so is that of the weights that these started from."""
+    if not isinstance(record, dict) or ("earlier" in record and not _is_record(record["earlier"])):
+        return False
+    if not record.get("dataset"):
+        return True
+    subjects = [record.get(part) for part in ("train", "test")]
+    named = all(isinstance(ids, list) and all(isinstance(each, str) for each in ids) for ids in subjects)
+    return named and isinstance(record["dataset"], dict)
 
 
 def _name(prefix: str, path: tuple) -> str:

@@ -31,14 +31,15 @@ def load_start(source: str) -> StartingWeights | None:
     match = _SOURCE.fullmatch(source)
     assert match is not None  # it matches any text
     path = user_path(match["path"])
-    if user_path(source).suffix == SUFFIX and not user_path(source).is_dir():
+    if user_path(source).suffix.lower() == SUFFIX and not user_path(source).is_dir():
         return load_weights(user_path(source))
     if user_path(source).is_dir():  # a name that ends like a round
         return load_from_run(user_path(source), 0, 0)
     if not path.is_dir():
+        found = "a file that is none of these" if path.is_file() else "nothing there"
         raise WeightsError(
             f"config.model.start_from={source}: expected a finished run's folder, RUN[:round[:fold]], or a {SUFFIX} "
-            f"file; found nothing there"
+            f"file; found {found}"
         )
     return load_from_run(path, int(match["round"] or 0), int(match["fold"] or 0))
 

@@ -88,8 +88,15 @@ def _why_none(database: Database, folder: Path, left_out: Mapping[str, int]) -> 
     if any(database.scan_id(path) for path in paths):
         counts = "; ".join(f"{count} {reason}" for reason, count in left_out.items())
         return f"none of its {database.name} scans shows one of the protocol's expressions ({counts}); add those"
-    found = f"no {database.name} scan in it or below, expected {database.scans}"
-    return f"{found}; give the folder that holds the subjects' folders"
+    expected = f"no {database.name} scan in it or below, expected {database.scans}"
+    advice = "give the folder that holds the subjects' folders"
+    others = [path for path in paths if path.suffix.lower() == database.main_suffix]
+    if not others:
+        return f"{expected}; {advice}"
+    if database.name not in DATABASES:
+        advice = "change the names, or the rule or reader that shall take them"
+    found = f"{len(others)} {database.main_suffix} files of other names, such as {others[0].relative_to(folder)}"
+    return f"{expected}, found {found}; {advice}"
 
 
 def _without_label(expression: str) -> str:

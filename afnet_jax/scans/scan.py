@@ -131,6 +131,7 @@ class Scan:
         path: the file it was read from, or None.
         remarks: what looked odd and was put right or left as it is, a line each.
         frontal: the face looks about along +z with its top about along +y, as the databases' scans do.
+        charted: the texture is a picture, which may be mirrored; False where it was painted from points' colours.
     """
 
     id: ScanId
@@ -144,6 +145,7 @@ class Scan:
     path: Path | None = None
     remarks: tuple[str, ...] = ()
     frontal: bool = True
+    charted: bool = True
 
     @property
     def coloured(self) -> bool:

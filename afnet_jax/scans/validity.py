@@ -19,7 +19,7 @@ _CAMERA = np.eye(3)
 MIXED = 0.25  # share of the surface seen that may run the other way round than the rest
 
 
-def validated(scan: Scan, charted: bool = True) -> Scan:
+def validated(scan: Scan) -> Scan:
     """Returns the scan as the rest of the project takes it; what was put right or looks odd is added to its remarks.
 
     Texture points are clipped to the picture, degenerate triangles are left out, triangles that show the camera
@@ -28,7 +28,6 @@ def validated(scan: Scan, charted: bool = True) -> Scan:
 
     Args:
         scan: what a reader made.
-        charted: the texture points come with a picture, which may be mirrored.
 
     Raises:
         ScanError: arrays of other shapes, types or ranges than Scan's; numbers that are not finite or not mm;
@@ -54,7 +53,7 @@ def validated(scan: Scan, charted: bool = True) -> Scan:
     if front is None:
         return scan
     scan = _towards_camera(scan, front)
-    return _with_right_picture(scan, front) if charted else scan
+    return _with_right_picture(scan, front) if scan.charted else scan
 
 
 def _check_points(scan: Scan, front: np.ndarray | None) -> None:
@@ -117,4 +116,5 @@ def _with_right_picture(scan: Scan, front: np.ndarray) -> Scan:
     if mirrored_share(scan.points @ front.T, scan.triangles, scan.uv, scan.uv_triangles) <= 1 - MIXED:
         return scan
     remark = "the texture is mirrored or upside down: v counts from the picture's top; if yours does not, give 1 - v"
-    return dataclasses.replace(scan, remarks=(*scan.remarks, remark))
+    # Once: a scan is checked again where other landmarks than its own are taken.
+    return dataclasses.replace(scan, remarks=tuple(dict.fromkeys((*scan.remarks, remark))))

@@ -237,6 +237,18 @@ def test_the_command_on_all_pairs_of_runs_and_data_sets(run_folder, faces, stub,
     assert "warning: other-afnet on synthetic: 6 subjects have ids that the run was trained on" in done.stderr
 
 
+def test_runs_that_mean_other_synthetic_subjects_get_no_table(run_folder, faces, stub, data_sets, call, tmp_path):
+    """Their columns would hold accuracies on different data sets under one name."""
+    settings = make_config(**{"dataset.synthetic_seed": 7})
+    other = write_run(tmp_path / "other", faces, settings, weights=False)
+    runs = [f"--workdir={folder}" for folder in (run_folder, other)]
+    done = call(command.main, *runs, "--on=synthetic", f"--data_dir={tmp_path}", f"--out={tmp_path / 'out'}")
+    assert done.returncode == 1 and "subjects of seed 7 for other; evaluate these runs one by one" in done.stderr
+    assert done.stderr.count("\n") == 1 and not data_sets and not (tmp_path / "out").exists()
+    done = call(command.main, *runs, "--on=bosphorus", f"--data_dir={tmp_path}", f"--out={tmp_path / 'out'}")
+    assert done.returncode == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from afnet_jax.analysis.gradcam import explain
-from afnet_jax.analysis.prediction import Face, Prediction, Predictor, predict, read_faces
+from afnet_jax.analysis.prediction import Face, Prediction, Predictor, predict, read_faces, to_table
 from afnet_jax.analysis.run import load_run
 from afnet_jax.config import default_config
 from afnet_jax.datasets.reduction import stack
@@ -50,6 +50,14 @@ def test_faults_keep_their_place_and_stop_nobody(faces, predictor):
     line = json.loads(outcomes[0].to_json())
     assert line["expression"] == max(line["probabilities"], key=line["probabilities"].get)
     assert sum(line["probabilities"].values()) == pytest.approx(1)
+
+
+def test_scans_of_one_name_are_told_apart_in_the_table(faces):
+    maps = jax.tree.map(lambda m: m[0], faces.maps)
+    paths = [Path("anna/day 1/happy.obj"), Path("bert/happy.obj"), Path("bert/sad.obj")]
+    _, *rows = to_table([Prediction(Face(path, path.stem, maps), np.eye(6)[3]) for path in paths]).splitlines()
+    assert [row.split("  ")[0] for row in rows] == ["anna/day 1/happy.obj", "bert/happy.obj", "sad"]
+    assert len({row.index("happiness") for row in rows}) == 1
 
 
 def test_a_face_without_colours_is_refused_where_networks_see_the_texture(faces, predictor):

@@ -76,3 +76,11 @@ def test_maps_that_are_computed_are_refused(tmp_path):
         config.update(name="synthetic", data_dir=str(tmp_path), synthetic_variety="wide")
     with pytest.raises(DatasetError, match="has no normals"):
         load(config, ("texture", "normals"))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"subjects": null}'])
+def test_a_damaged_record_of_what_was_drawn_is_told_with_the_remedy(tmp_path, text):
+    (tmp_path / "finished.json").write_text(text, encoding="utf-8")
+    with pytest.raises(DatasetError, match=r"finished\.json: damaged .*; remove .* and run again") as caught:
+        varied_set.load_varied(tmp_path)
+    assert "\n" not in str(caught.value)

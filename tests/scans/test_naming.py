@@ -87,6 +87,14 @@ def test_a_rule_that_finds_nothing_is_not_sent_to_another_database(tmp_path, nam
     assert "--database=mesh" not in str(caught.value)
 
 
+def test_a_rule_that_takes_no_name_shows_one_of_them(tmp_path):
+    (tmp_path / "anna").mkdir()
+    for name in ("anna/sad.ply", "anna/wut.PLY", "anna/face.obj"):
+        (tmp_path / name).write_text("ply\n", encoding="utf-8")
+    with pytest.raises(ScanError, match=r"found 2 \.ply files of other names, such as anna/sad\.ply; .*the rule"):
+        survey_scans(database_of("faces", naming="{subject}_{expression}.ply"), tmp_path)
+
+
 def test_level_0_is_a_neutral_face(tmp_path):
     for name in ("anna_NE00", "anna_AN01"):
         (tmp_path / f"{name}.obj").write_text(mesh_files.obj(lines="", uv=False), encoding="utf-8")

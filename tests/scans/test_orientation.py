@@ -5,9 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
+from afnet_jax.scans import read_scan
 from afnet_jax.scans.orientation import clockwise_share, mirrored_share
 from afnet_jax.scans.validity import validated
 from afnet_jax.synthetic import make_scan
+from tests.support.mesh_files import write_coloured_obj
 
 
 def turned(scan):
@@ -64,3 +66,19 @@ def test_a_mirrored_picture_is_remarked_on_however_the_chart_is_turned(face, axi
 
 def test_remarks_of_the_reader_stay(dome):
     assert len(validated(dataclasses.replace(turned(dome), remarks=("of the reader",))).remarks) == 2
+
+
+def test_what_was_remarked_on_before_is_not_remarked_on_again(face):
+    """A scan is checked anew once landmarks are found on it; `afnet prepare` counts the scans of each remark."""
+    mirrored = validated(dataclasses.replace(face, uv=face.uv * (1, -1) + (0, 1)))
+    assert len(mirrored.remarks) == 1
+    assert validated(mirrored).remarks == mirrored.remarks
+
+
+def test_colours_of_points_are_no_picture_that_could_be_mirrored(tmp_path, face):
+    """Triangles that run clockwise are turned only once landmarks tell the front: their paint turns along."""
+    write_coloured_obj(tmp_path / "face.obj", turned(face))
+    (tmp_path / "face.landmarks.json").unlink()
+    scan = read_scan(tmp_path / "face.obj")
+    (remark,) = validated(dataclasses.replace(scan, landmarks=face.landmarks)).remarks
+    assert "turned round" in remark

@@ -7,6 +7,7 @@ import re
 import jax
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from afnet_jax.analysis import load_run
 from afnet_jax.errors import RunError, WeightsError
@@ -90,8 +91,30 @@ def test_a_damaged_file_is_told_in_one_line(tmp_path):
     path.write_bytes(b"no weights")
     with pytest.raises(WeightsError, match=r"weights\.safetensors: expected a whole safetensors file"):
         load_weights(path)
-    with pytest.raises(WeightsError, match="expected a finished run's folder"):
+    with pytest.raises(WeightsError, match=r"expected a finished run's folder.* found nothing there"):
         load_start(str(tmp_path / "nowhere"))
+    path.rename(tmp_path / "weights.pth")
+    with pytest.raises(WeightsError, match=r"expected a finished run's folder.* found a file that is none of these"):
+        load_start(str(tmp_path / "weights.pth"))
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        "null",
+        "[1]",
+        '{"dataset": "bu3dfe", "train": [], "test": []}',
+        '{"dataset": {"name": "bu3dfe"}, "train": ["F1"]}',
+        '{"dataset": {"name": "bu3dfe"}, "train": 5, "test": [[]]}',
+        '{"earlier": null}',
+    ],
+)
+def test_a_record_that_does_not_tell_whom_is_refused(tmp_path, record):
+    """Whoever starts from such weights would not learn of a leak, or see a traceback."""
+    path = tmp_path / "WEIGHTS.SAFETENSORS"
+    save_file({"params.head.bias": np.zeros(6, np.float32)}, path, {"afnet_jax": record})
+    with pytest.raises(WeightsError, match=r"WEIGHTS.* record of whom it was trained on .* is damaged"):
+        load_start(str(path))
 
 
 def test_a_run_gives_the_network_that_is_named(old):

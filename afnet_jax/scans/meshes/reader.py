@@ -76,11 +76,21 @@ def read_scan(path: str | Path, database: str = "mesh") -> Scan:
     landmarks = {name: at * factor for name, at in landmarks.items()}
     remarks += surface.remarks + ((remark,) if remark else ())
     scan = Scan(
-        identity, points, triangles, uv, uv_triangles, texture, landmarks, path=path, remarks=remarks, frontal=False
+        identity,
+        points,
+        triangles,
+        uv,
+        uv_triangles,
+        texture,
+        landmarks,
+        path=path,
+        remarks=remarks,
+        frontal=False,
+        charted=any(part.picture is not None for part in surface.parts),
     )
     if not scan.coloured:
         scan = dataclasses.replace(scan, remarks=(*remarks, COLOURLESS))
-    return validated(scan, charted=any(part.picture is not None for part in surface.parts))
+    return validated(scan)
 
 
 def _with_picture(path: Path, surface: Surface) -> Surface:
