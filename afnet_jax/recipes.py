@@ -89,6 +89,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     },
     # From pretrained weights, which --config.model.start_from names: less augmentation, for the steps are few.
     "finetune": {
+        "model.start_from": "WEIGHTS",  # to be named by the user: nothing is there, and random weights are never meant
         "dataset.image_size": 64,
         "protocol.subjects": 0,
         "protocol.folds": 5,

@@ -14,6 +14,7 @@ from afnet_jax.errors import RunError, WeightsError
 from afnet_jax.models.network import Network
 from afnet_jax.models.starting_weights import flatten, load_weights, save_weights, weights_of
 from afnet_jax.protocol import Fold
+from afnet_jax.recipes import shipped_config
 from afnet_jax.runs.folder import RunFolder
 from afnet_jax.runs.start import identity, load_start, seen_before
 from tests.support import finished_run, small_training
@@ -96,6 +97,12 @@ def test_a_damaged_file_is_told_in_one_line(tmp_path):
     path.rename(tmp_path / "weights.pth")
     with pytest.raises(WeightsError, match=r"expected a finished run's folder.* found a file that is none of these"):
         load_start(str(tmp_path / "weights.pth"))
+
+
+def test_fine_tuning_without_weights_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(WeightsError, match=r"config\.model\.start_from=WEIGHTS: expected a finished run's folder"):
+        load_start(shipped_config("finetune").model.start_from)
 
 
 @pytest.mark.parametrize(
