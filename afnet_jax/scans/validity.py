@@ -61,7 +61,9 @@ def _check_points(scan: Scan, front: np.ndarray | None) -> None:
     if strange.any():
         count = f"{strange.sum()} of {len(strange)} points"
         bound = f"a coordinate is beyond ±{LARGEST_COORDINATE_MM:g} mm or no number"
-        raise fault(scan, f"{bound} at {count}; leave those out, and the triangles that name them")
+        far = strange.all() and np.isfinite(scan.points).all()  # in coordinates of a room or a map
+        remedy = "move the mesh to the origin" if far else "leave those out, and the triangles that name them"
+        raise fault(scan, f"{bound} at {count}; {remedy}")
     # Spikes reach far, a face does not: the middle 98 % of points tell its size.
     sides = scan.points if front is None else scan.points @ front[1][:, None]
     low, high = np.percentile(sides, [1, 99], axis=0)

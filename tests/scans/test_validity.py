@@ -19,6 +19,13 @@ def test_refuses_strange_points(dome, value):
         validated(dataclasses.replace(dome, points=replaced(dome.points, (3, 1), value)))
 
 
+def test_a_mesh_in_coordinates_of_a_map_is_to_be_moved(dome):
+    shift = np.array([432_000.0, 5_800_000.0, 34_000.0])
+    landmarks = {name: at + shift for name, at in dome.landmarks.items()}
+    with pytest.raises(ScanError, match=r"beyond ±10000 mm .*; move the mesh to the origin"):
+        validated(dataclasses.replace(dome, points=dome.points + shift, landmarks=landmarks))
+
+
 @pytest.mark.parametrize("scale", [1 / 1000, 1 / 25.4, 25.4])
 def test_refuses_other_units(dome, scale):
     landmarks = {name: at * scale for name, at in dome.landmarks.items()}
