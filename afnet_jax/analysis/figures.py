@@ -86,14 +86,18 @@ def _accuracy(run: Run) -> str:
 
 
 def fusion_positions(runs: Mapping[str, Run], database: str) -> Figure:
-    """Fig. 5: accuracy by the layers that fuse, ± the sample standard deviation over rounds; the paper's if legible."""
+    """Fig. 5: accuracy by the layers that fuse, ± the sample standard deviation over rounds; the paper's if legible.
+
+    Runs without a complete round have no bar.
+    """
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(4.6, 3.1), layout="constrained")
         axes = figure.subplots()
-        rows = {row: runs[row.variant] for row in paper.FIG_5 if row.variant and row.variant in runs}
-        found = [run.summary["accuracy"] for run in rows.values()]
-        means = [100 * (a["mean"] or 0) for a in found]
-        spread = [100 * (a["std"] or 0) for a in found]
+        there = {row: runs[row.variant] for row in paper.FIG_5 if row.variant and row.variant in runs}
+        found = {row: run.summary["accuracy"] for row, run in there.items()}
+        rows = {row: accuracy for row, accuracy in found.items() if accuracy["mean"] is not None}
+        means = [100 * accuracy["mean"] for accuracy in rows.values()]
+        spread = [100 * (accuracy["std"] or 0) for accuracy in rows.values()]
         places = np.arange(len(rows))
         bars = axes.bar(places, means, 0.55, yerr=spread, capsize=3, color=_BLUE, ecolor="black", label="here")
         axes.bar_label(bars, [f"{mean:.2f}" for mean in means], padding=3, fontsize=8.5)

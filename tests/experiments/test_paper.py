@@ -114,6 +114,13 @@ def test_figures_draw_the_predictions(run, faces, tmp_path):
         assert (error[1, 1] - error[0, 1]) / 2 == pytest.approx(statistics.stdev(per_round))
 
 
+def test_a_run_without_a_complete_round_has_no_bar(run):
+    none = types.SimpleNamespace(summary={"accuracy": {"mean": None, "std": None}})
+    for others in ({"fuse_34": run}, {}):
+        axes = figures.fusion_positions({"fuse_4": none, **others}, "own").axes[0]
+        assert [label.get_text() for label in axes.get_xticklabels()] == ["Layer34"] * len(others)
+
+
 def test_without_a_complete_round_of_afnet_there_are_the_other_numbers(monkeypatch, faces, tmp_path):
     def given_up(workdir, config, data):
         run = load_run(write_run(workdir, faces, config, skill=3))
