@@ -156,12 +156,18 @@ def _located(up: np.ndarray, spots: np.ndarray) -> np.ndarray:
     """(N, 2) fractional (row, col) of flat places; up: (R, C) flat y of the nodes, rising along the rows."""
     col = np.interp(spots[:, 0], ARC[0], np.arange(SHAPE[1]))
     left = np.minimum(col.astype(int), SHAPE[1] - 2)
-    share = (col - left)[:, None]
-    columns = np.ascontiguousarray(up.T)
-    profile = columns[left] * (1 - share) + columns[left + 1] * share
-    row = np.clip((profile <= spots[:, 1:]).sum(axis=1) - 1, 0, SHAPE[0] - 2)
-    each = np.arange(len(spots))
-    below, above = profile[each, row], profile[each, row + 1]
+    share = col - left
+
+    def height(row: np.ndarray) -> np.ndarray:
+        return up[row, left] * (1 - share) + up[row, left + 1] * share
+
+    rows_below, most = np.zeros(len(spots), int), np.full(len(spots), SHAPE[0])
+    while (rows_below < most).any():  # by bisection
+        middle = (rows_below + most) // 2
+        is_below = (middle < most) & (height(np.minimum(middle, SHAPE[0] - 1)) <= spots[:, 1])
+        rows_below, most = np.where(is_below, middle + 1, rows_below), np.where(is_below, most, middle)
+    row = np.clip(rows_below - 1, 0, SHAPE[0] - 2)
+    below, above = height(row), height(row + 1)
     fraction = (spots[:, 1] - below) / np.maximum(above - below, 1e-6)
     return np.stack([row + np.clip(fraction, 0, 1), col], axis=1)
 

@@ -104,13 +104,13 @@ def look(pixels: np.ndarray, height: np.ndarray, attributes: np.ndarray, shape: 
     nodes = np.concatenate([pixels, height[..., None]], axis=-1).reshape(-1, 3).astype(np.float32)
     corners, planes, low, high = _planes(nodes, template.triangles(), shape[0])
     which, row = _expanded(low, high)
-    first, last = _spans(planes[which], row.astype(np.float32), shape[1])
+    first, last = _spans(planes.take(which, axis=1), row.astype(np.float32), shape[1])
     line, col = _expanded(first, last)
     which, row = which[line], row[line]
-    plane = planes[which]
-    dr, dc = row.astype(np.float32) - plane[:, 0], col.astype(np.float32) - plane[:, 1]
-    b, c = plane[:, 2] * dr + plane[:, 3] * dc, plane[:, 4] * dr + plane[:, 5] * dc
-    z = plane[:, 6] + b * plane[:, 7] + c * plane[:, 8]
+    row_a, col_a, b_row, b_col, c_row, c_col, *heights = planes.take(which, axis=1)
+    dr, dc = row.astype(np.float32) - row_a, col.astype(np.float32) - col_a
+    b, c = b_row * dr + b_col * dc, c_row * dr + c_col * dc
+    z = heights[0] + b * heights[1] + c * heights[2]
     pixel = row * np.int32(shape[1]) + col
     best = np.full(shape[0] * shape[1], -np.inf, np.float32)
     np.maximum.at(best, pixel, z)
@@ -135,7 +135,7 @@ def _expanded(first: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarr
 def _planes(nodes: np.ndarray, corners: np.ndarray, rows: int) -> tuple[np.ndarray, ...]:
     """Returns corners, planes, first and last pixel row of the triangles that face the camera.
 
-    A plane is (T, 9): row and col of corner a, slopes of b's and of c's weight along row and col, heights a, b−a, c−a.
+    Planes are (9, T): row and col of corner a, slopes of b's and of c's weight along row and col, heights a, b−a, c−a.
     """
     a, b, c = (nodes[corners[:, k]] for k in range(3))
     low = np.maximum(np.ceil(np.minimum(np.minimum(a[:, 0], b[:, 0]), c[:, 0])), 0).astype(np.int32)
@@ -145,27 +145,33 @@ def _planes(nodes: np.ndarray, corners: np.ndarray, rows: int) -> tuple[np.ndarr
     # Rows may grow upwards or downwards; most of a face shows its front either way.
     kept = np.flatnonzero((area * np.sign(area.sum()) > 1e-6) & (high >= low))
     a, b, c, scale = a[kept], b[kept], c[kept], 1 / area[kept]
-    slopes = np.stack([c[:, 1], -c[:, 0], -b[:, 1], b[:, 0]], axis=1) * scale[:, None]
-    planes = np.concatenate([a[:, :2], slopes, a[:, 2:], b[:, 2:], c[:, 2:]], axis=1)
+    slopes = np.stack([c[:, 1], -c[:, 0], -b[:, 1], b[:, 0]]) * scale
+    planes = np.concatenate([a[:, :2].T, slopes, a[:, 2:].T, b[:, 2:].T, c[:, 2:].T])
     return corners[kept], planes, low[kept], high[kept]
 
 
 def _spans(plane: np.ndarray, row: np.ndarray, cols: int) -> tuple[np.ndarray, np.ndarray]:
     """First and last pixel of a row that lie in a triangle: where all three weights are at least 0."""
-    dr = row - plane[:, 0]
+    _, col_a, b_row, b_col, c_row, c_col, *_ = plane
+    dr = row - plane[0]
     first, last = np.zeros_like(dr), np.full_like(dr, cols - 1)
-    b, c = plane[:, 2] * dr, plane[:, 4] * dr
-    for at_corner, slope in ((b, plane[:, 3]), (c, plane[:, 5]), (1 - b - c, -plane[:, 3] - plane[:, 5])):
+    b, c = b_row * dr, c_row * dr
+    for at_corner, slope in ((b, b_col), (c, c_col), (1 - b - c, -b_col - c_col)):
         steep = np.where(np.abs(slope) < 1e-9, np.float32(1e-9), slope)
-        crossing = plane[:, 1] - (at_corner + np.float32(1e-4)) / steep
+        crossing = col_a - (at_corner + np.float32(1e-4)) / steep
         first = np.where(steep > 0, np.maximum(first, np.ceil(crossing)), first)
         last = np.where(steep < 0, np.minimum(last, np.floor(crossing)), last)
     return np.minimum(first, cols).astype(np.int32), np.maximum(last, -1).astype(np.int32)
 
 
 def _mixed(attributes: np.ndarray, corners: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
-    a = attributes[corners[:, 0]]
-    return a + b[:, None] * (attributes[corners[:, 1]] - a) + c[:, None] * (attributes[corners[:, 2]] - a)
+    """(N, K) float32, interpolated one attribute at a time, which takes half as long as all together."""
+    first, second, third = np.ascontiguousarray(corners.T)
+    mixed = np.empty((len(b), attributes.shape[-1]), np.float32)
+    for k, values in enumerate(np.ascontiguousarray(attributes.T)):
+        a = values.take(first)
+        mixed[:, k] = a + b * (values.take(second) - a) + c * (values.take(third) - a)
+    return mixed
 
 
 def look_attributes(head: Head, light: Light) -> np.ndarray:
