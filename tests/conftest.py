@@ -33,18 +33,12 @@ def samples(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def compilation_cache(tmp_path_factory):
-    """Programs compiled by one test serve the others, those of other workers and the commands that tests start."""
+    """Programs compiled by one test serve the others, those of other workers, too."""
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         folder = folder.parent
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in {
-            "jax_compilation_cache_dir": str(folder / "compiled"),
-            "jax_persistent_cache_min_compile_time_secs": 0.0,
-        }.items():
-            jax.config.update(name, value)
-            patch.setenv(name.upper(), str(value))
-        yield
+    jax.config.update("jax_compilation_cache_dir", str(folder / "compiled"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -143,7 +143,8 @@ def write_named_meshes(folder: Path, face: Path) -> None:
 
 
 def run(words: list[str], place: Path) -> subprocess.CompletedProcess:
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    compiled = {"JAX_COMPILATION_CACHE_DIR": str(place / "cache"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    environment = os.environ | {"PYTHONPATH": str(ROOT)} | compiled
     done = subprocess.run(
         [sys.executable, *words], cwd=place, env=environment, capture_output=True, text=True, timeout=600, check=False
     )

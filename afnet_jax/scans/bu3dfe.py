@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 import numpy as np
-import scipy.spatial
 
 from afnet_jax.scans import face_set, images
 from afnet_jax.scans.files import beside, read_bytes, with_suffix
@@ -144,6 +143,8 @@ def write_scan(scan: Scan, folder: str | Path, frontal: np.ndarray | None = None
 
 
 def _write_bnd(path: Path, scan: Scan) -> None:
+    import scipy.spatial  # not above: who reads needs none of it
+
     vertices = scipy.spatial.cKDTree(scan.points).query([scan.landmarks[name] for name in POINT_NAMES])[1]
     lines = ["{}\t\t{:.5f} {:.5f} {:.5f}\n".format(vertex, *scan.points[vertex]) for vertex in vertices]
     path.write_text("".join(lines), newline="\n", encoding="utf-8")

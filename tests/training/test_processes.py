@@ -34,10 +34,11 @@ def run_here(workdir: str, changes: str) -> None:
 
 def start(workdir: Path, flags: str = "", **changes) -> subprocess.Popen:
     code = "import sys; from tests.training.test_processes import run_here; run_here(*sys.argv[1:])"
+    cache = {"JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir}
     return subprocess.Popen(
         [sys.executable, "-c", code, str(workdir), json.dumps(GROUPS | changes)],
         cwd=ROOT,
-        env={**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags},
+        env={**os.environ, **cache, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags},
         stderr=subprocess.PIPE,
         text=True,
     )
