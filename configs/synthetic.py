@@ -1,4 +1,4 @@
-"""Synthetic subjects: no data set needed. Made, prepared, trained and tested in some seven minutes on two CPU cores.
+"""Synthetic subjects: no data set needed. Made, prepared, trained and tested in under seven minutes on two CPU cores.
 
 python -m afnet_jax.main --config=configs/synthetic.py --workdir=runs/synthetic
 """
