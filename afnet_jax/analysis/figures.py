@@ -215,6 +215,19 @@ def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
     return ((1 - cover) * grey + cover * 255 * _HEAT(0.15 + 0.8 * heat)[..., :3]).astype(np.uint8)
 
 
+def check_picture_file(path: str | Path) -> None:
+    """Refuses a file that no picture can be written to, before there is one.
+
+    Raises:
+        RunError: its kind is unknown, or its folder is not there.
+    """
+    file, kinds = user_path(path), Figure().canvas.get_supported_filetypes()
+    if file.suffix[1:].lower() not in kinds:
+        raise RunError(f"{path}: is no name for a picture; expected one that ends in .png, .pdf or .svg")
+    if not file.parent.is_dir():
+        raise RunError(f"{path}: there is no folder {file.parent}; make it, or give another --picture")
+
+
 def save_prediction_picture(
     run: Run, predictions: Sequence[Prediction], path: str | Path, *, round: int = 0, fold: int | None = None
 ) -> None:
@@ -223,7 +236,7 @@ def save_prediction_picture(
     Args:
         run, round, fold: whose networks; heat is the mean over them.
         predictions: the first MOST_ROWS are drawn.
-        path: a .png, .pdf or .svg.
+        path: see `check_picture_file`.
 
     Raises:
         RunError: the picture cannot be written.
@@ -253,8 +266,6 @@ def save_prediction_picture(
         except OSError as error:
             told = f"{path}: the picture cannot be written ({error.strerror}); give another --picture"
             raise RunError(told) from error
-        except ValueError as error:  # of a kind that matplotlib does not know
-            raise RunError(f"{path}: the picture cannot be written ({error}); give FILE.png") from error
 
 
 def mean_heat(

@@ -27,6 +27,10 @@ def _main(arguments: argparse.Namespace) -> int:
     from afnet_jax.scans.databases import readable_databases
     from afnet_jax.scans.scan_files import find_files
 
+    if arguments.picture:
+        from afnet_jax.analysis.figures import check_picture_file
+
+        check_picture_file(arguments.picture)
     databases = readable_databases(arguments.reader)
     run = load_run(arguments.workdir)
     paths = find_files(arguments.scans, databases)

@@ -19,6 +19,7 @@ from afnet_jax.errors import ConfigError, RunError
 from afnet_jax.gpu import check_gpu
 from afnet_jax.paths import user_path
 from afnet_jax.runs.folder import RunFolder, is_run_folder, write_baselines, write_summary
+from afnet_jax.runs.start import locate_start
 from afnet_jax.runs.tensorboard import write_picture
 from afnet_jax.training import processes
 from afnet_jax.training.group_size import data_room
@@ -69,11 +70,13 @@ def run_experiment(
 
 
 def make_ready(config: ConfigDict) -> None:
-    """Joins the run's other processes, and makes sure that what JAX finds here computes what it should.
+    """Joins the run's other processes, and makes sure that what is named is there and that JAX computes what it should.
 
     Raises:
-        AFNetError: a process or a device that cannot be used, or the profile's folder cannot be made.
+        AFNetError: a process or a device that cannot be used, no weights to start from, or the profile's folder cannot
+            be made.
     """
+    locate_start(config.model.start_from)  # told now, not after data were made
     if config.profile:
         _make_profile_folder(config.profile)
     processes.join(config.distributed)

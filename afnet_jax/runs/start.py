@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from afnet_jax.config import default_config
 from afnet_jax.errors import RunError, WeightsError
@@ -17,31 +17,54 @@ from afnet_jax.runs.folder import is_run_folder, open_checkpoints, read_run_file
 _SOURCE = re.compile(r"(?P<path>.+?)(?::(?P<round>\d+))?(?::(?P<fold>\d+))?")
 
 
-def load_start(source: str) -> StartingWeights | None:
-    """Loads what config.model.start_from names.
+class _Place(NamedTuple):
+    """Where starting weights lie: a file of weights, or a run's folder and which of its trainings."""
+
+    path: Path
+    training: tuple[int, int] | None
+
+
+def locate_start(source: str) -> _Place | None:
+    """Finds what config.model.start_from names, without loading it.
 
     Args:
         source: "" for nothing; RUN[:round[:fold]], of round 0 and fold 0 by default; or a file of `save_weights`.
 
     Raises:
-        WeightsError, RunError: no such run or file, a damaged one, or weights that were not kept.
+        WeightsError: there is no such folder or file.
     """
     if not source:
         return None
+    whole = user_path(source)
+    if whole.is_dir():  # also one whose name ends like a round
+        return _Place(whole, (0, 0))
+    if whole.suffix.lower() == SUFFIX and whole.is_file():
+        return _Place(whole, None)
     match = _SOURCE.fullmatch(source)
     assert match is not None  # it matches any text
     path = user_path(match["path"])
-    if user_path(source).suffix.lower() == SUFFIX and not user_path(source).is_dir():
-        return load_weights(user_path(source))
-    if user_path(source).is_dir():  # a name that ends like a round
-        return load_from_run(user_path(source), 0, 0)
     if not path.is_dir():
         found = "a file that is none of these" if path.is_file() else "nothing there"
         raise WeightsError(
             f"config.model.start_from={source}: expected a finished run's folder, RUN[:round[:fold]], or a {SUFFIX} "
             f"file; found {found}"
         )
-    return load_from_run(path, int(match["round"] or 0), int(match["fold"] or 0))
+    return _Place(path, (int(match["round"] or 0), int(match["fold"] or 0)))
+
+
+def load_start(source: str) -> StartingWeights | None:
+    """Loads what config.model.start_from names.
+
+    Args:
+        source: see `locate_start`.
+
+    Raises:
+        WeightsError, RunError: no such run or file, a damaged one, or weights that were not kept.
+    """
+    place = locate_start(source)
+    if place is None:
+        return None
+    return load_from_run(place.path, *place.training) if place.training else load_weights(place.path)
 
 
 def load_from_run(path: Path, round_: int, fold: int) -> StartingWeights:

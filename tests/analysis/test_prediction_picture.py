@@ -1,5 +1,6 @@
 """The picture of predictions: what stands in a row is of one height."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from matplotlib.figure import Figure
 
 from afnet_jax.analysis import figures
 from afnet_jax.analysis.prediction import Face, Prediction
+from afnet_jax.commands import predict
 from afnet_jax.errors import RunError
 from afnet_jax.maps import Maps
 
@@ -36,5 +38,25 @@ def test_why_it_cannot_be_written_is_told_in_words(tmp_path, monkeypatch):
     monkeypatch.setattr(figures, "mean_heat", lambda *_, **__: {"depth": np.zeros((2, 32, 32))})
     with pytest.raises(RunError, match=r"picture cannot be written \(No such file or directory\); give another --pic"):
         figures.save_prediction_picture(None, predictions(), tmp_path / "nowhere" / "picture.png")
-    with pytest.raises(RunError, match=r"Format 'doc' is not supported .*; give FILE.png"):
-        figures.save_prediction_picture(None, predictions(), tmp_path / "picture.doc")
+
+
+@pytest.mark.parametrize(
+    ("file", "told"),
+    [
+        ("nowhere/picture.png", r"picture\.png: there is no folder .*nowhere; make it, or give another --picture"),
+        ("picture.doc", r"picture\.doc: is no name for a picture; expected one that ends in \.png, \.pdf or \.svg"),
+        ("picture", r"picture: is no name for a picture"),
+    ],
+)
+def test_a_file_that_cannot_be_a_picture_is_told_before_there_is_one(file, told, tmp_path):
+    figures.check_picture_file(tmp_path / "picture.PNG")
+    with pytest.raises(RunError, match=told):
+        figures.check_picture_file(tmp_path / file)
+
+
+def test_the_command_looks_at_the_file_first(tmp_path, monkeypatch, capsys):
+    words = ["predict", f"--workdir={tmp_path}", str(tmp_path), f"--picture={tmp_path / 'nowhere' / 'picture.png'}"]
+    monkeypatch.setattr(sys, "argv", words)
+    assert predict.main() == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "there is no folder" in line

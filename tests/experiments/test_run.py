@@ -9,7 +9,7 @@ import pytest
 
 from afnet_jax.analysis import load_run
 from afnet_jax.analysis.summary import summarize
-from afnet_jax.errors import ConfigError, RunError
+from afnet_jax.errors import ConfigError, RunError, WeightsError
 from afnet_jax.experiments import run as experiment
 from afnet_jax.experiments.run import AllGivenUp, run_experiment
 from afnet_jax.runs.folder import RunFolder
@@ -41,6 +41,13 @@ def test_a_profile_that_cannot_be_written_is_told_before_training(tmp_path):
     config = make_config(profile=str(tmp_path / "file" / "trace"))
     with pytest.raises(ConfigError, match=r"profile=.*/trace: cannot be written to \(Not a directory\)"):
         run_experiment(config, tmp_path / "run", data=make_faces())
+    assert not (tmp_path / "run").exists()
+
+
+def test_starting_weights_that_are_not_there_are_told_before_data_are_made(tmp_path, monkeypatch):
+    monkeypatch.setattr(experiment, "load_data", lambda *_: pytest.fail("data were made"))
+    with pytest.raises(WeightsError, match=r"start_from=.*/weights\.safetensors: .* found nothing there"):
+        run_experiment(make_config(**{"model.start_from": str(tmp_path / "weights.safetensors")}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
