@@ -16,6 +16,7 @@ from afnet_jax.scans.scan import LANDMARKS, ScanError
 
 SUFFIXES = (".landmarks.json", ".landmarks.csv")
 _MAX_BYTES = 100_000
+_MOST_NAMED = 8
 
 
 def read_landmarks(mesh: Path) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
@@ -32,10 +33,12 @@ def read_landmarks(mesh: Path) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     text = _text(found[0])
     landmarks = _of_json(found[0], text) if found[0].suffix.lower() == ".json" else _of_csv(found[0], text)
     unknown = [name for name in landmarks if name not in LANDMARKS]
-    remark = (
-        f"landmarks of names that nothing uses: {', '.join(unknown)[:200]}; LANDMARKS in scans/scan.py lists the names"
-    )
-    return landmarks, (remark,) if unknown else ()
+    if not unknown:
+        return landmarks, ()
+    named = ", ".join(unknown[:_MOST_NAMED])
+    if (more := len(unknown) - _MOST_NAMED) > 0:
+        named += f" and {more} more"
+    return landmarks, (f"landmarks of names that nothing uses: {named}; LANDMARKS in scans/scan.py lists the names",)
 
 
 def _text(path: Path) -> str:

@@ -16,6 +16,8 @@ _SPANS = {
     ("mouth_right", "mouth_left"): 52.0,
 }
 _MOST_FROM_SPAN = 1.7  # times, either way, that a face may differ from the mean
+_SCALES = (0.001, 0.01, 0.1, 10.0, 100.0, 1000.0)  # from one of the units to another
+_ON_SURFACE = 0.05  # times the landmarks' extent: from a landmark to the nearest point of a coarse mesh
 _HEAD = (100.0, 700.0)  # mm, from a face cut out closely to a bust
 _GUESSED_SIZE = 250.0  # mm: of a head with its neck
 
@@ -31,11 +33,14 @@ def millimetres(points: np.ndarray, landmarks: Mapping[str, np.ndarray]) -> tupl
         The factor, and a remark on how it was found; "" where the unit is mm.
 
     Raises:
-        MeshError: the points lie all in one place, or reach beyond all numbers.
+        MeshError: the points lie all in one place, or reach beyond all numbers; the landmarks are in another unit.
     """
     for (one, other), mean in _SPANS.items():
         if one in landmarks and other in landmarks and (gap := np.linalg.norm(landmarks[one] - landmarks[other])) > 0:
-            return _by_landmarks(mean / float(gap))
+            found = _by_landmarks(mean / float(gap))
+            if found[0] != _by_size(_size(points))[0]:
+                _refuse_other_unit(points, landmarks)
+            return found
     return _by_size(_size(points))
 
 
@@ -44,6 +49,22 @@ def _by_landmarks(ratio: float) -> tuple[float, str]:
         if 1 / _MOST_FROM_SPAN <= ratio / factor <= _MOST_FROM_SPAN:
             return factor, "" if name == "mm" else f"the unit is {name} by the distances of the landmarks"
     return ratio, "the unit is none of mm, cm, m: scaled so that the landmarks are as far apart as a mean adult's"
+
+
+def _refuse_other_unit(points: np.ndarray, landmarks: Mapping[str, np.ndarray]) -> None:
+    """Refuses landmarks that lie off the mesh and, scaled as from one unit to another, on it."""
+    import scipy.spatial  # not above: it takes longer to load than all else here, and few landmarks are looked at
+
+    tree = scipy.spatial.KDTree(points[np.isfinite(points).all(axis=1)])
+    places = np.stack(list(landmarks.values()))
+    extent = np.ptp(places, axis=0).max()
+    off = {scale: np.median(tree.query(scale * places)[0]) / (scale * extent) for scale in (1, *_SCALES)}
+    best = min(off, key=off.__getitem__)
+    if off[1] > 2 * _ON_SURFACE and off[best] < _ON_SURFACE:
+        raise MeshError(
+            f"the landmarks are in another unit than the mesh, on which they lie when multiplied by {best:g}; write "
+            f"them in the mesh's own unit"
+        )
 
 
 def _by_size(size: float) -> tuple[float, str]:

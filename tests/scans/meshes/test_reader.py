@@ -73,6 +73,16 @@ def test_units_are_found_and_said(tmp_path, face, unit, scale, landmarks):
         np.testing.assert_allclose(scan.landmarks["chin"], face.landmarks["chin"], atol=1e-3)
 
 
+@pytest.mark.parametrize(("mesh", "factor"), [(1.0, "1000"), (1.0, "10"), (0.001, "0.001")])
+def test_landmarks_in_another_unit_than_the_mesh_are_refused(tmp_path, face, mesh, factor):
+    path = write_face(tmp_path, face, scale=mesh)
+    beside = path.with_suffix(".landmarks.json")
+    places = json.loads(beside.read_text())
+    beside.write_text(json.dumps({name: [x / float(factor) for x in at] for name, at in places.items()}))
+    with pytest.raises(ScanError, match=rf"face\.obj: the landmarks are in another unit .* multiplied by {factor};"):
+        read_scan(path)
+
+
 def test_an_unknown_unit_is_scaled_by_the_landmarks(tmp_path, face):
     scan = read_scan(write_face(tmp_path, face, scale=1 / 48))
     size = np.linalg.norm(scan.points.max(axis=0) - scan.points.min(axis=0))
@@ -109,6 +119,9 @@ def test_names_that_nothing_uses_are_remarked_on(tmp_path):
     place = SURFACE.landmarks["nose_tip"].tolist()
     (tmp_path / "face.landmarks.json").write_text(json.dumps({"nosetip": place}), encoding="utf-8")
     assert any("nosetip" in remark and "LANDMARKS" in remark for remark in read_scan(path).remarks)
+    many = {f"point_{index}": place for index in range(10)}
+    (tmp_path / "face.landmarks.json").write_text(json.dumps(many), encoding="utf-8")
+    assert any(", point_7 and 2 more;" in remark for remark in read_scan(path).remarks)
 
 
 @pytest.mark.parametrize(
