@@ -3,15 +3,16 @@
     python -m benchmarks.points_comparison --maps=MAPS.npz --points=POINTS.npz --workdir=DIR --json=FILE [--rounds=3]
 
 Both files hold the same scans of 50 people (fields as `points_of` below and `transfer.read_maps` read them). Each arm
-trains 64 px AFNet-M for equally many steps, on the same 5 subject-disjoint folds of each round: from random weights by
-configs/recipe.py, which mirrors the maps of all arms and turns and scales them a little, or from
-pretrained weights (--start) by configs/finetune.py, whose augmentation of maps is a little stronger; "mirrored"
-maps are mirrored alone. The points' arm has --augment beside it, and is tested against the others and against
-logistic regression on the scans' landmarks; each arm is also joined with the latter (`analysis.baselines.together`).
-A round has folds and seeds of its own. The runs stay in the workdir, and go on where they stopped. Then every network
-predicts its test scans: as they are, and turned about a random axis by up to 20 degrees (the same turns for all arms).
-The network that learned from the host's maps sees turned heads as renderings, for a host's map cannot be turned; how
-it does on renderings of heads as they are is told, too.
+trains 64 px AFNet-M for equally many steps, on the same 5 subject-disjoint folds of each round: from random weights
+by configs/recipe.py, which mirrors the maps of all arms and turns and scales them a little, or from pretrained
+weights (--start) by configs/finetune.py, whose augmentation of maps is a little stronger; "mirrored" maps are
+mirrored alone, "plain" ones not changed at all, in training or when tested. The arm of points has --augment beside
+the changes of its maps, and is tested against the others and against logistic regression on the scans' landmarks;
+each arm is also joined with the latter (`analysis.baselines.together`). A round has folds and seeds of its own. The
+runs stay in the workdir, and go on where they stopped. Then every network predicts its test scans: as they are, and
+turned about a random axis by up to 20 degrees (the same turns for all arms). The network that learned from the host's
+maps sees turned heads as renderings, for a host's map cannot be turned; how it does on renderings of heads as they
+are is told, too.
 """
 
 from __future__ import annotations
@@ -61,9 +62,10 @@ STRONG = {
 # Chosen once the mild one had lost 4.6 points by the turn.
 MEDIUM = MILD_3D | {"yaw": 15.0, "pitch": 15.0, "roll": 12.0}
 _AUGMENTATIONS = {"strong": STRONG, "medium": MEDIUM, "mild": MILD_3D}
+_NOT_AUGMENTED = {"train.flip": False, "model.mirror": False}
 _MIRRORED_ALONE = {"train.max_shift": 0, "train.max_turn": 0.0, "train.max_zoom": 0.0, "train.colour_jitter": 0.0}
 # Arm -> what it sees.
-_ARMS = {"maps": "maps", "mirrored": "maps", "points": "points"}
+_ARMS = {"maps": "maps", "mirrored": "maps", "plain": "maps", "points": "points"}
 _SHUFFLE = 0
 
 
@@ -104,8 +106,10 @@ def config_of(arm: str, rounds: int, epochs: int, start: Path | None, augment: d
             "train.keep_rounds": -1,
         }
     )
-    if arm == "mirrored":
+    if arm in ("mirrored", "plain"):
         config.update_from_flattened_dict(_MIRRORED_ALONE)
+    if arm == "plain":
+        config.update_from_flattened_dict(_NOT_AUGMENTED)
     if arm == "points":
         config.train.augment.update(augment)
     return config
