@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 
@@ -22,5 +23,25 @@ class ImportanceWeights(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         average = x.mean((1, 2), keepdims=True)
-        peak = x.max((1, 2), keepdims=True)
+        peak = global_max(x)
         return nnx.sigmoid(self.conv(average) + self.conv(peak))
+
+
+@jax.custom_vjp
+def global_max(x: jax.Array) -> jax.Array:
+    """(N, h, w, C) features -> (N, 1, 1, C), the largest of each channel; its gradient goes to the first of equals.
+
+    JAX's own gradient looks for the features that equal the maximum and divides by their number. Where the compiler
+    computes the features anew for that comparison, a last bit may differ: none is equal, and the gradient is 0 / 0.
+    """
+    return x.max((1, 2), keepdims=True)
+
+
+def _global_max_backward(x: jax.Array, grad: jax.Array) -> tuple[jax.Array]:
+    scans, rows, cols, channels = x.shape
+    first = x.reshape(scans, rows * cols, channels).argmax(1)[:, None]
+    here = jnp.arange(rows * cols)[:, None] == first
+    return (jnp.where(here.reshape(x.shape), grad, 0),)
+
+
+global_max.defvjp(lambda x: (global_max(x), x), _global_max_backward)
