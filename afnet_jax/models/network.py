@@ -50,7 +50,8 @@ class Network:
         self._precision = None if settings.matmul_precision == "default" else settings.matmul_precision
         self._start = start
         self._mirror = settings.mirror
-        self._graph, *_ = nnx.split(nnx.eval_shape(self._new_model, jax.random.key(0)), nnx.Param, nnx.BatchStat)
+        shapes = nnx.eval_shape(self._new_model, jax.random.key(0))
+        self._graph, *self._states = nnx.split(shapes, nnx.Param, nnx.BatchStat)
 
     def _new_model(self, key: jax.Array) -> AFNet:
         return AFNet(
@@ -71,11 +72,10 @@ class Network:
 
     def model(self, params, batch_stats) -> AFNet:
         """Returns the network with these weights, ready to call."""
-        shapes = nnx.eval_shape(self._new_model, jax.random.key(0))
-        params_state, stats_state = nnx.state(shapes, nnx.Param, nnx.BatchStat)
-        nnx.replace_by_pure_dict(params_state, params)
-        nnx.replace_by_pure_dict(stats_state, batch_stats)
-        return nnx.merge(self._graph, params_state, stats_state, copy=True)
+        states = [jax.tree.map(lambda shape: shape, of_kind) for of_kind in self._states]  # copies, to be filled
+        for state, values in zip(states, (params, batch_stats), strict=True):
+            nnx.replace_by_pure_dict(state, values)
+        return nnx.merge(self._graph, *states, copy=True)
 
     def logits(self, params, batch_stats, maps: Maps) -> jax.Array:
         """(N, 6) logits of N scans by the running statistics, those of config.model.mirror of both sides alike."""
