@@ -18,6 +18,7 @@ from afnet_jax.preprocessing.pipeline import PreprocessingConfig
 from afnet_jax.scans.scan import LANDMARKS
 
 _LEAST_PLACES = 64  # along an edge
+_PARALLEL = 1e-6  # sine of an angle that rounding alone may make, in float32
 
 
 def draw_masks(landmarks: jax.Array, size: int) -> dict[str, jax.Array]:
@@ -92,8 +93,9 @@ def _hull_edges(corners: jax.Array) -> Sequence[tuple[jax.Array, jax.Array, jax.
     # (B, from, to, other): positive where the other corner lies to the left of the way.
     left = along[:, :, :, None, 0] * along[:, :, None, :, 1] - along[:, :, :, None, 1] * along[:, :, None, :, 0]
     length = (along**2).sum(-1)
-    same = np.eye(corners.shape[1], dtype=bool)  # whose products need not come out as 0 where XLA joins them with a sum
-    is_edge = ((left >= 0) | same[:, None] | same).all(-1) & (length > 0)
+    # On the way itself lies also what comes out a little to its right: XLA may round one product and not the other.
+    rounding = _PARALLEL * jnp.sqrt(length[:, :, :, None] * length[:, :, None, :])
+    is_edge = (left >= -rounding).all(-1) & (length > 0)
     following = jnp.argmax(jnp.where(is_edge, length, -1.0), axis=-1)
     return [
         (

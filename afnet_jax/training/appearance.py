@@ -83,7 +83,7 @@ def _blurred(images: jax.Array, inside: jax.Array, sigma: jax.Array) -> jax.Arra
         return jax.nn.softmax(-0.5 * (distance / jnp.maximum(sigma[..., 0], 0.05)) ** 2, axis=-1)
 
     rows, cols = weights(images.shape[1]), weights(images.shape[2])
-    blurred = jnp.einsum("bij,bjkc,blk->bilc", rows, both, cols)
+    blurred = jnp.einsum("bij,bjkc,blk->bilc", rows, both, cols, precision=jax.lax.Precision.HIGHEST)
     return blurred[..., 1:] / jnp.maximum(blurred[..., :1], 1e-3)
 
 

@@ -27,7 +27,8 @@ def augment(maps: Maps, key: jax.Array, train: ConfigDict) -> Maps:
     turn_key, look_key = jax.random.split(jax.random.fold_in(key, 1))
     count = maps.texture.shape[0]
     if train.swap_masks:
-        maps = _swap_masks(maps, jax.random.fold_in(key, 2), train.swap_masks)
+        # Not 2: fold_in(key, 2) is the third of split's keys, and swapped scans would be the darker ones.
+        maps = _swap_masks(maps, jax.random.fold_in(key, 4), train.swap_masks)
     if train.move_masks:
         moves = train.move_masks * jax.random.normal(jax.random.fold_in(key, 3), (count, 3, 3, 2))
         maps = _changed(maps, lambda m, each: m if each.scale == 1 else _bend(m, moves * each.scale))

@@ -1,5 +1,8 @@
 """The renderer's parts, each against a second method or a known truth."""
 
+import functools
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -161,3 +164,16 @@ def test_masks_are_those_of_preprocessing(size):
             if len(mask) % edge == 0:
                 mask = mask.reshape(edge, len(mask) // edge, edge, -1).mean((1, 3))
                 np.testing.assert_allclose(drawn[name][index], mask, atol=1e-4 if size == 224 else 0.03)
+
+
+def test_masks_of_landmarks_at_one_place_are_those_of_preprocessing():
+    """The hull's corners and sides then lie on one another, where rounding alone tells left from right."""
+    rng = np.random.default_rng(0)
+    landmarks = np.tile(np.array([TEMPLATE[name] for name in LANDMARKS], np.float32), (40, 1, 1))
+    landmarks += rng.normal(0, 2, landmarks.shape).astype(np.float32)
+    for one, other in (("left_brow_middle", "left_brow_inner"), ("upper_lip_outer", "lower_lip_outer")):
+        landmarks[:, LANDMARKS.index(one)] = landmarks[:, LANDMARKS.index(other)]
+    drawn = jax.jit(functools.partial(draw_masks, size=224))(jnp.asarray(landmarks))["mask1"]
+    for mask, places in zip(drawn, landmarks, strict=True):
+        face = dict(zip(LANDMARKS, places.astype(float), strict=True))
+        np.testing.assert_allclose(mask, salient_masks(face, PreprocessingConfig().grid)[56], atol=1e-4)

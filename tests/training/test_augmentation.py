@@ -120,6 +120,22 @@ def test_this_share_of_the_scans_sees_the_masks_of_another():
     ).tolist() == [0, 1, 2, 3]
 
 
+def test_whose_masks_are_swapped_has_nothing_to_do_with_the_light():
+    """Or brightness would tell a network which masks to distrust."""
+    count = 400
+    of_whom = jnp.arange(count, dtype=jnp.float32)[:, None, None, None]
+    masks = {f"mask{k}": of_whom * jnp.ones((SIZE // (4 * k),) * 2 + (1,)) for k in (1, 2)}
+    shades = np.full((count, SIZE, SIZE, 3), 60, np.uint8)
+    shades[:, :, SIZE // 2 :] = 160
+    face = Maps(jnp.asarray(shades), jnp.zeros((count, SIZE, SIZE, 1), jnp.float16), masks["mask1"], masks["mask2"])
+    changed = _augmented(face, swap_masks=0.5, colour_jitter=0.15)
+    swapped = np.asarray(changed.mask1)[:, 0, 0, 0] != np.arange(count)
+    texture = np.asarray(changed.texture, float)[:, 0, :, 0]
+    contrast = texture[:, -1] - texture[:, 0]
+    assert 90 < contrast.mean() < 110 and contrast.std() > 5
+    assert abs(np.corrcoef(swapped, contrast)[0, 1]) < 0.2  # 0.05 is the deviation of chance
+
+
 def test_masks_move_by_the_deviation_that_was_asked_for_and_images_stay():
     """A mask that holds each pixel's row shows from which row it came."""
     count, row = 400, np.broadcast_to(np.arange(16.0)[:, None, None], (16, 16, 1))
