@@ -29,10 +29,11 @@ class ImportanceWeights(nnx.Module):
 
 @jax.custom_vjp
 def global_max(x: jax.Array) -> jax.Array:
-    """(N, h, w, C) features -> (N, 1, 1, C), the largest of each channel; its gradient goes to the first of equals.
+    """Returns the largest feature of each channel: (N, h, w, C) -> (N, 1, 1, C).
 
-    JAX's own gradient looks for the features that equal the maximum and divides by their number. Where the compiler
-    computes the features anew for that comparison, a last bit may differ: none is equal, and the gradient is 0 / 0.
+    The gradient goes to the first of equals. JAX's own looks for the features that equal the maximum and divides by
+    their number. Where the compiler computes the features anew for that comparison, a last bit may differ: none is
+    equal, and the gradient is 0 / 0.
     """
     return x.max((1, 2), keepdims=True)
 

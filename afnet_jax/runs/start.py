@@ -17,18 +17,26 @@ from afnet_jax.runs.folder import is_run_folder, open_checkpoints, read_run_file
 _SOURCE = re.compile(r"(?P<path>.+?)(?::(?P<round>\d+))?(?::(?P<fold>\d+))?")
 
 
-class _Place(NamedTuple):
-    """Where starting weights lie: a file of weights, or a run's folder and which of its trainings."""
+class StartPlace(NamedTuple):
+    """Names where starting weights lie.
+
+    Attributes:
+        path: a file of weights, or a run's folder.
+        training: round and fold of the run's training; None where the path is a file.
+    """
 
     path: Path
     training: tuple[int, int] | None
 
 
-def locate_start(source: str) -> _Place | None:
+def locate_start(source: str) -> StartPlace | None:
     """Finds what config.model.start_from names, without loading it.
 
     Args:
         source: "" for nothing; RUN[:round[:fold]], of round 0 and fold 0 by default; or a file of `save_weights`.
+
+    Returns:
+        The place, or None where the source names nothing.
 
     Raises:
         WeightsError: there is no such folder or file.
@@ -37,9 +45,9 @@ def locate_start(source: str) -> _Place | None:
         return None
     whole = user_path(source)
     if whole.is_dir():  # also one whose name ends like a round
-        return _Place(whole, (0, 0))
+        return StartPlace(whole, (0, 0))
     if whole.suffix.lower() == SUFFIX and whole.is_file():
-        return _Place(whole, None)
+        return StartPlace(whole, None)
     match = _SOURCE.fullmatch(source)
     assert match is not None  # it matches any text
     path = user_path(match["path"])
@@ -49,7 +57,7 @@ def locate_start(source: str) -> _Place | None:
             f"config.model.start_from={source}: expected a finished run's folder, RUN[:round[:fold]], or a {SUFFIX} "
             f"file; found {found}"
         )
-    return _Place(path, (int(match["round"] or 0), int(match["fold"] or 0)))
+    return StartPlace(path, (int(match["round"] or 0), int(match["fold"] or 0)))
 
 
 def load_start(source: str) -> StartingWeights | None:
