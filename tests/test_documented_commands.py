@@ -6,13 +6,12 @@ work is tested in small beside them.
 
 import argparse
 import json
-import os
 import re
 import runpy
 import shlex
 import shutil
-import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,7 @@ from PIL import Image
 from afnet_jax.preprocessing import preprocess
 from afnet_jax.scans.scan import EXPRESSION_CODES, EXPRESSIONS
 from afnet_jax.synthetic import make_scan, write_people
+from tests.support.forked_commands import CommandServer
 from tests.support.mesh_files import write_coloured_obj
 from tests.support.torchvision_weights import torchvision_tensors
 
@@ -95,9 +95,17 @@ def settings_of(words: list[str]) -> list[str] | None:
 
 
 @pytest.fixture(scope="module")
-def workplace(tmp_path_factory) -> Path:
-    """A user's folder: the project's files, raw scans of two people, weights, faces of one's own, and a trained run."""
+def server(tmp_path_factory) -> Iterator[CommandServer]:
     place = tmp_path_factory.mktemp("user")
+    compiled = {"JAX_COMPILATION_CACHE_DIR": str(place / "cache"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    with CommandServer(place, {"PYTHONPATH": str(ROOT), **compiled}) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def workplace(server) -> Path:
+    """A user's folder: the project's files, raw scans of two people, weights, faces of one's own, and a trained run."""
+    place = server.place
     for name in ("configs", "tools", "benchmarks"):
         (place / name).symlink_to(ROOT / name)
     write_people(place / "raw", database="bu3dfe", subjects=2, seed=0, levels=(3,), workers=1)
@@ -108,13 +116,13 @@ def workplace(tmp_path_factory) -> Path:
     for page, file in (("own_data.md", "my_faces.py"), ("settings.md", "my_config.py")):
         (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(), re.DOTALL)
         (place / file).write_text(code)
-    run(["tools/prepare_dataset.py", "--database=bu3dfe", "--raw=raw", "--data_dir=data"], place)
-    run(["-m", "afnet_jax.main", "--config=configs/bu3dfe.py", "--workdir=runs/afnet", *OVERRIDES], place)
+    run(["tools/prepare_dataset.py", "--database=bu3dfe", "--raw=raw", "--data_dir=data"], server)
+    run(["-m", "afnet_jax.main", "--config=configs/bu3dfe.py", "--workdir=runs/afnet", *OVERRIDES], server)
     (place / "runs" / "own").symlink_to("afnet")
     (place / "runs" / "bu3dfe").symlink_to("afnet")
     shutil.copytree(place / "runs" / "afnet", place / "runs" / "bosphorus")
     write_people(place / "raw_bosphorus", database="bosphorus", subjects=2, seed=0, workers=1)
-    run(["tools/prepare_dataset.py", "--database=bosphorus", "--raw=raw_bosphorus", "--data_dir=data"], place)
+    run(["tools/prepare_dataset.py", "--database=bosphorus", "--raw=raw_bosphorus", "--data_dir=data"], server)
     return place
 
 
@@ -142,14 +150,9 @@ def write_named_meshes(folder: Path, face: Path) -> None:
                 (folder / f"{person}_{word}{file.name.removeprefix(face.stem)}").symlink_to(file)
 
 
-def run(words: list[str], place: Path) -> subprocess.CompletedProcess:
-    compiled = {"JAX_COMPILATION_CACHE_DIR": str(place / "cache"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
-    environment = os.environ | {"PYTHONPATH": str(ROOT)} | compiled
-    done = subprocess.run(
-        [sys.executable, *words], cwd=place, env=environment, capture_output=True, text=True, timeout=600, check=False
-    )
+def run(words: list[str], server: CommandServer) -> None:
+    done = server.run(words)
     assert done.returncode == 0, (words, done.stdout[-500:], done.stderr[-1500:])
-    return done
 
 
 def parse(words: list[str], place: Path, monkeypatch) -> None:
@@ -180,7 +183,7 @@ def done() -> list[list[str]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
-def test_commands_run(page, workplace, done, monkeypatch):
+def test_commands_run(page, workplace, server, done, monkeypatch):
     for number, command in enumerate(commands(page)):
         if command.startswith(OF_CI):
             continue
@@ -194,12 +197,12 @@ def test_commands_run(page, workplace, done, monkeypatch):
             done.append(settings)
             folder = f"runs/{Path(page).stem}-{number}"
             words = [re.sub("--workdir=.*", f"--workdir={folder}", word) for word in words]
-            run(with_overrides(words), workplace)
+            run(with_overrides(words), server)
             assert json.loads((workplace / folder / "summary.json").read_text())["complete"], command
         elif words not in done:
             done.append(words)
             of_paper = "reproduce" in words or words[0] == "tools/reproduce_paper.py"
-            run([*words, "--variants=afnet", *OVERRIDES] if of_paper else words, workplace)
+            run([*words, "--variants=afnet", *OVERRIDES] if of_paper else words, server)
 
 
 def test_no_page_is_read_past():
