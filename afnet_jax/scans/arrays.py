@@ -41,6 +41,13 @@ def fault(scan: Scan, reason: str) -> ScanError:
     return ScanError(scan.path or scan.id.name, reason)
 
 
+def with_remarks(error: ScanError, scan: Scan) -> ScanError:
+    """Returns the error of a scan together with what looked odd when it was read, which may be its cause."""
+    if not scan.remarks:
+        return error
+    return ScanError(error.path, f"{error.fault} (noticed when it was read: {'; '.join(scan.remarks)})")
+
+
 def _array(scan: Scan, field: str, kinds: str, expected: str) -> np.ndarray:
     try:
         array = np.asarray(getattr(scan, field))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import stat
+import unicodedata
 from pathlib import Path
 
 from afnet_jax.scans.scan import ScanError
@@ -33,13 +34,16 @@ def read_bytes(path: Path, limit: int, what: str) -> bytes:
 
 
 def beside(path: Path, name: str) -> Path:
-    """Returns the file `name` in the same folder, whatever the case of its letters; as it is where there is none."""
+    """Returns the file `name` in the same folder, whatever the case of its letters; as it is where there is none.
+
+    Letters with accents are the same whether they are written as one character or as two, as macOS does.
+    """
     exact = path.with_name(name)
     if exact.exists():
         return exact
     try:
         folder = path.parent
-        same = _names(folder, folder.stat().st_mtime_ns).get(name.lower())
+        same = _names(folder, folder.stat().st_mtime_ns).get(_alike(name))
     except OSError:
         return exact
     return folder / same if same else exact
@@ -53,7 +57,11 @@ def _names(folder: Path, changed: int) -> dict[str, str]:
         folder: the folder.
         changed: when it was, which makes another listing of it.
     """
-    return {name.lower(): name for name in sorted(os.listdir(folder), reverse=True)}  # of several the first counts
+    return {_alike(name): name for name in sorted(os.listdir(folder), reverse=True)}  # of several the first counts
+
+
+def _alike(name: str) -> str:
+    return unicodedata.normalize("NFC", name).lower()
 
 
 def with_suffix(path: Path, suffix: str) -> Path:

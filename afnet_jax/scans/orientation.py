@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 _CELL = 5.0  # mm: of the places at which the foremost triangle is looked up
+_SPIKE, _TIMES_USUAL = 30.0, 8.0  # mm, and times the median triangle: longer ones are no face's
 _MOST_STEPS = 12  # parts of an edge: triangles beyond 6 cm are no face's
 
 
@@ -43,12 +44,15 @@ def front_of(landmarks: Mapping[str, np.ndarray]) -> np.ndarray | None:
 def clockwise_share(points: np.ndarray, triangles: np.ndarray) -> float:
     """Returns the share of the surface seen from the camera (+z) whose triangles run clockwise, by area.
 
-    A closed head shows its back as much as its face, so only the foremost triangle of each cell of 5 mm counts.
+    A closed head shows its back as much as its face, so only the foremost triangle of each cell of 5 mm counts. Flanks
+    of spikes, which run any way, stand before the face: triangles far longer than most do not count.
 
     Args:
         points: (N, 3) mm.
         triangles: (T, 3) indices.
     """
+    longest = np.linalg.norm(points[triangles] - points[triangles[:, [1, 2, 0]]], axis=2).max(axis=1)
+    triangles = triangles[longest <= max(_SPIKE, _TIMES_USUAL * np.median(longest))]
     area, seen = _areas(points[triangles][..., :2]), _foremost(points, triangles)
     return _share(np.abs(area[seen]), area[seen] < 0)
 

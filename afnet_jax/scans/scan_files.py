@@ -32,6 +32,27 @@ def find_files(paths: Iterable[str | Path], databases: Sequence[Database] = ()) 
     return list(dict.fromkeys(found))
 
 
+def refuse_overwriting(out: str | Path, paths: Iterable[Path | ScanError], databases: Sequence[Database] = ()) -> None:
+    """Refuses a file to write that is one of a scan's: its mesh, picture, material or landmarks.
+
+    Args:
+        out: what shall be written.
+        paths: of `find_files`.
+        databases: as there.
+
+    Raises:
+        ScanError: it is.
+    """
+    target = user_path(out)
+    if not target.exists():
+        return
+    for path in paths:
+        if isinstance(path, Path):
+            beside = (file for database in databases or readable_databases() for file in database.files_of(path))
+            if any(file.samefile(target) for file in (path, *beside)):
+                raise ScanError(target, f"belongs to the scan {path.name} and would be lost; write to another file")
+
+
 def _scans_below(folder: Path, databases: Sequence[Database]) -> list[Path | ScanError]:
     found: list[Path | ScanError] = []
     try:

@@ -16,6 +16,7 @@ SMALLEST_FACE_MM, LARGEST_FACE_MM = 60.0, 1000.0
 LARGEST_COORDINATE_MM = 1e4
 UV_SLACK = 0.05  # texture points may miss the picture by this much; beyond its edge they take the edge's colour
 _CAMERA = np.eye(3)
+_MOST_SHEETS = 30.0  # times the box round a surface
 MIXED = 0.25  # share of the surface seen that may run the other way round than the rest
 
 
@@ -42,6 +43,7 @@ def validated(scan: Scan) -> Scan:
     proper = (a != b) & (b != c) & (c != a)
     if not proper.any():
         raise fault(scan, "the mesh has no triangle, only such as name a point twice")
+    _check_area(scan, scan.triangles[proper])
     scan = dataclasses.replace(
         scan,
         triangles=np.ascontiguousarray(scan.triangles[proper], np.int32),
@@ -73,6 +75,17 @@ def _check_points(scan: Scan, front: np.ndarray | None) -> None:
         raise fault(scan, f"the face is {height:.3g} units high, expected {expected}; convert it to mm")
 
 
+def _check_area(scan: Scan, triangles: np.ndarray) -> None:
+    """Refuses triangles between any points: a face is a sheet or two, and these would take a day and all memory."""
+    a, b, c = np.moveaxis(scan.points[triangles], 1, 0)
+    area = float(np.linalg.norm(np.cross(b - a, c - a), axis=1).sum()) / 2
+    x, y, z = np.ptp(scan.points[triangles], axis=(0, 1))
+    if area > _MOST_SHEETS * 2 * (x * y + y * z + z * x):
+        times = area / (2 * (x * y + y * z + z * x))
+        found = f"its triangles together are {times:.0f} times as large as the box round them"
+        raise fault(scan, f"{found}, expected a surface: their indices are damaged")
+
+
 def _check_texture_points(scan: Scan) -> None:
     if not (np.isfinite(scan.uv).all() and scan.uv.min() >= -UV_SLACK and scan.uv.max() <= 1 + UV_SLACK):
         low, high = np.nanmin(scan.uv), np.nanmax(scan.uv)
@@ -102,8 +115,10 @@ def _fit_landmarks(scan: Scan) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
 def _towards_camera(scan: Scan, front: np.ndarray) -> Scan:
     share = clockwise_share(scan.points @ front.T, scan.triangles)
     remarks = scan.remarks
-    if MIXED <= share <= 1 - MIXED:
-        found = f"triangles run both ways round, {share:.0%} of the surface seen clockwise"
+    mixed = "triangles run both ways round"
+    # Once: a scan is checked again where other landmarks than its own are taken.
+    if MIXED <= share <= 1 - MIXED and not any(remark.startswith(mixed) for remark in remarks):
+        found = f"{mixed}, {share:.0%} of the surface seen clockwise"
         remarks += (f"{found}: parts of it will look like holes; export the mesh with one winding",)
     if share <= 0.5:
         return dataclasses.replace(scan, remarks=remarks)
@@ -117,6 +132,11 @@ def _with_right_picture(scan: Scan, front: np.ndarray) -> Scan:
     """Adds a remark where the picture is mirrored; it is left as it is, since pictures may be stored so."""
     if mirrored_share(scan.points @ front.T, scan.triangles, scan.uv, scan.uv_triangles) <= 1 - MIXED:
         return scan
-    remark = "the texture is mirrored or upside down: v counts from the picture's top; if yours does not, give 1 - v"
+    advice = (
+        "v counts from the picture's top; if yours does not, give 1 - v"
+        if scan.frontal  # a database's or a user's own reader
+        else "turn v into 1 - v in the mesh, or mirror the picture or the mesh"
+    )
+    remark = f"the texture is mirrored or upside down: {advice}"
     # Once: a scan is checked again where other landmarks than its own are taken.
     return dataclasses.replace(scan, remarks=tuple(dict.fromkeys((*scan.remarks, remark))))

@@ -82,3 +82,19 @@ def test_colours_of_points_are_no_picture_that_could_be_mirrored(tmp_path, face)
     scan = read_scan(tmp_path / "face.obj")
     (remark,) = validated(dataclasses.replace(scan, landmarks=face.landmarks)).remarks
     assert "turned round" in remark
+
+
+def test_flanks_of_spikes_are_not_the_surface(face):
+    rng = np.random.default_rng(0)
+    points = face.points.copy()
+    points[rng.choice(len(points), len(points) // 100, replace=False), 2] += 300
+    scan = dataclasses.replace(face, points=points, landmarks={})
+    assert clockwise_share(points, face.triangles) < 0.1
+    assert validated(scan).remarks == ()
+
+
+def test_how_to_turn_a_picture_is_told_as_the_file_counts(tmp_path, face):
+    flipped = dataclasses.replace(face, uv=face.uv * (1, -1) + (0, 1))
+    (of_reader,) = validated(flipped).remarks
+    (of_mesh,) = validated(dataclasses.replace(flipped, frontal=False)).remarks
+    assert "v counts from the picture's top" in of_reader and "turn v into 1 - v in the mesh" in of_mesh

@@ -76,3 +76,10 @@ def test_a_landmark_that_nothing_uses_costs_no_scan(dome, place):
     assert scan.remarks == ("left out landmarks that lie off the surface and that nothing uses: ear",)
     with pytest.raises(ScanError, match="nose_tip"):
         validated(dataclasses.replace(dome, landmarks={"nose_tip": np.array(place)}))
+
+
+def test_triangles_between_any_points_are_refused(dome):
+    triangles = np.random.default_rng(0).integers(0, len(dome.points), (40 * len(dome.triangles), 3))
+    scrambled = dataclasses.replace(dome, triangles=triangles, uv_triangles=triangles)
+    with pytest.raises(ScanError, match="times as large as the box round them, expected a surface"):
+        validated(scrambled)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 from urllib.parse import unquote
@@ -9,7 +10,7 @@ from urllib.parse import unquote
 import numpy as np
 
 from afnet_jax.scans import images
-from afnet_jax.scans.files import beside, read_bytes
+from afnet_jax.scans.files import beside, read_bytes, with_suffix
 from afnet_jax.scans.meshes.surface import MeshError
 from afnet_jax.scans.scan import ScanError
 
@@ -40,12 +41,31 @@ def named_file(mesh: Path, name: str, what: str, *, quoted: bool = False) -> Pat
         below = beside(mesh, steps[first])
         for step in steps[first + 1 :]:
             below = beside(below / mesh.name, step)
-        if below.is_file() and below.resolve().is_relative_to(mesh.parent.resolve()):
-            return below
+        if below.is_file() and below.parent.resolve().is_relative_to(mesh.parent.resolve()):
+            return below  # itself perhaps a link that leads elsewhere, as stores of large files make them
     found = beside(mesh, steps[-1]) if steps[-1] != ".." else mesh.parent
     if not found.is_file():
         raise ScanError(mesh, f"the {what} {steps[-1][:80]} that it names is missing; put it beside the mesh")
     return found
+
+
+def text_of(data: bytes) -> str:
+    """The text of a line that holds a name: UTF-8, or else the code page of Western Windows."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode("cp1252", "replace")
+
+
+def libraries_in(mesh: Path, text: str) -> list[str]:
+    """The names on a line `mtllib`: one with the spaces that it holds, or several, as the format allows."""
+    words = text.split()
+    if len(words) > 1 and all(word.lower().endswith(".mtl") for word in words):
+        with contextlib.suppress(MeshError, ScanError):
+            named_file(mesh, text, "material file")
+            return [text]
+        return words
+    return [text]
 
 
 def read_named(mesh: Path, name: str, what: str, limit: int, *, quoted: bool = False) -> bytes:
@@ -65,13 +85,13 @@ def picture_beside(mesh: Path, suffixes: tuple[str, ...]) -> Path | None:
         mesh: the mesh file.
         suffixes: of mesh files.
     """
+    for suffix in sorted(PICTURES):  # first of all, since a folder may hold thousands of files
+        if (same := with_suffix(mesh, suffix)).is_file():
+            return same
     try:
         files = sorted(each for each in mesh.parent.iterdir() if not each.name.startswith(".") and each.is_file())
     except OSError:
         return None
     pictures = [each for each in files if each.suffix.lower() in PICTURES]
-    same = [each for each in pictures if each.stem.lower() == mesh.stem.lower()]
-    if same:
-        return same[0]
     alone = sum(each.suffix.lower() in suffixes for each in files) == 1
     return pictures[0] if alone and len(pictures) == 1 else None

@@ -165,7 +165,8 @@ class _File:
         rough, opaque = material.get("pbrMetallicRoughness", {}), material.get("alphaMode", "OPAQUE") == "OPAQUE"
         gloss = (material.get("extensions") or {}).get("KHR_materials_pbrSpecularGlossiness", {})
         factor = gloss.get("diffuseFactor", rough.get("baseColorFactor"))
-        texture = gloss.get("diffuseTexture", rough.get("baseColorTexture"))
+        # Photographs are lit already, and some programs write them as what glows on its own.
+        texture = gloss.get("diffuseTexture", rough.get("baseColorTexture", material.get("emissiveTexture")))
         colour = None if factor is None else _srgb(np.array(factor, np.float64)[:3])
         transform = ((texture or {}).get("extensions") or {}).get("KHR_texture_transform", {})
         layer = transform.get("texCoord", (texture or {}).get("texCoord", 0))

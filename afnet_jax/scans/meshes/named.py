@@ -6,8 +6,9 @@ import re
 from pathlib import Path
 
 from afnet_jax.scans.files import with_suffix
-from afnet_jax.scans.meshes.folder import named_file
+from afnet_jax.scans.meshes.folder import libraries_in, named_file, picture_beside, text_of
 from afnet_jax.scans.meshes.obj import picture_name
+from afnet_jax.scans.meshes.reader import FORMATS
 from afnet_jax.scans.meshes.surface import MeshError
 from afnet_jax.scans.scan import ScanError
 
@@ -17,7 +18,10 @@ _QUOTED = re.compile(rb'"uri"\s*:\s*"([^"]{1,1000})"')
 
 
 def named_files(mesh: Path) -> list[Path]:
-    """The materials, pictures and buffers that a mesh and its materials name in their first 64 KiB, where they are."""
+    """The materials, pictures and buffers that a mesh and its materials name in their first 64 KiB, where they are.
+
+    The picture that a mesh without one takes from beside it is among them.
+    """
     found: dict[Path, None] = {}
     waiting = [mesh, with_suffix(mesh, ".mtl")]
     while waiting:
@@ -26,14 +30,22 @@ def named_files(mesh: Path) -> list[Path]:
                 head = file.read(_HEAD)
         except OSError:  # its reader will say so
             continue
-        names = [(name, False, keyword.lower() == b"map_kd") for keyword, name in _PLAIN.findall(head)]
-        for name, quoted, options in [*names, *((name, True, False) for name in _QUOTED.findall(head))]:
-            text = name.decode("utf-8", "replace").strip()
+        names = [(name, False) for line in _PLAIN.findall(head) for name in _names_on(mesh, *line)]
+        for name, quoted in [*names, *((text_of(name), True) for name in _QUOTED.findall(head))]:
             try:
-                file_named = named_file(mesh, picture_name(text) if options else text, "file", quoted=quoted)
+                file_named = named_file(mesh, name, "file", quoted=quoted)
             except (MeshError, ScanError, OSError):
                 continue
             if file_named not in found and file_named.suffix.lower() == ".mtl":
                 waiting.append(file_named)
             found[file_named] = None
+    if beside := picture_beside(mesh, FORMATS):
+        found[beside] = None
     return list(found)
+
+
+def _names_on(mesh: Path, keyword: bytes, rest: bytes) -> list[str]:
+    text = text_of(rest).strip()
+    if keyword.lower() == b"mtllib":
+        return libraries_in(mesh, text)
+    return [picture_name(text) if keyword.lower() == b"map_kd" else text]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from afnet_jax.scans.files import read_bytes, with_suffix
-from afnet_jax.scans.meshes.folder import read_named, read_picture
+from afnet_jax.scans.meshes.folder import libraries_in, read_named, read_picture, text_of
 from afnet_jax.scans.meshes.surface import MAX_BYTES, MAX_TRIANGLES, MeshError, Part, Surface, as_bytes, fans
 
 _MAX_MATERIAL_BYTES = 2**20
@@ -37,9 +37,9 @@ def read_obj(path: Path) -> Surface:
         elif keyword == b"f":
             faces.add(rest, len(points), len(uv), number)
         elif keyword == b"usemtl":
-            faces.material = rest.strip().decode("utf-8", "replace")
+            faces.material = text_of(rest.strip())
         elif keyword == b"mtllib":
-            libraries.append(rest.strip().decode("utf-8", "replace"))
+            libraries += libraries_in(path, text_of(rest.strip()))
         elif keyword.decode("latin-1") in _CURVES:
             raise MeshError(f"line {number}: free-form curves and surfaces are not supported; export a polygon mesh")
     vertices = _rows(points, (3, 4, 6, 7), "v")
@@ -151,7 +151,7 @@ def _read_materials(path: Path, libraries: list[str], used: list[str]) -> dict[s
     for library in dict.fromkeys(libraries):
         current = _Material()
         for line in _lines(read_named(path, library, "material file", _MAX_MATERIAL_BYTES)):
-            keyword, _, rest = line.decode("utf-8", "replace").partition(" ")
+            keyword, _, rest = text_of(line).partition(" ")
             if keyword == "newmtl":
                 current = _Material()
                 materials.setdefault(rest.strip(), current)
@@ -159,7 +159,7 @@ def _read_materials(path: Path, libraries: list[str], used: list[str]) -> dict[s
                     raise MeshError(f"more than {_MAX_MATERIALS} materials, expected a mesh of a face")
             elif keyword == "Kd":
                 current.colour = _colour(rest)
-            elif keyword.lower() == "map_kd" and any(materials.get(name) is current for name in used):
+            elif keyword.lower() == "map_kd" and rest and any(materials.get(name) is current for name in used):
                 current.picture = picture(picture_name(rest))
     return materials
 
@@ -175,7 +175,7 @@ def _colour(text: str) -> np.ndarray | None:
 
 def picture_name(text: str) -> str:
     """The file's name, spaces and all, behind the options of a line map_Kd."""
-    words = text.split()
+    words, count = text.split(), len(text.split())
     while len(words) > 1 and words[0].lower() in _OPTIONS:
         most = _OPTIONS[words.pop(0).lower()]
         for _ in range(most):
@@ -183,7 +183,7 @@ def picture_name(text: str) -> str:
                 words.pop(0)
             else:
                 break
-    return " ".join(words)
+    return text.split(maxsplit=count - len(words))[-1].rstrip() if words else ""
 
 
 def _is_number(word: str) -> bool:

@@ -12,6 +12,8 @@ from afnet_jax.scans.meshes.surface import MeshError, Part, Surface
 _BORDER = 2  # pixels of a picture's edge repeated round it, so that its neighbour in the atlas never shows
 _PIXEL_MM = 1.0  # triangles smaller than what a pixel of the maps sees are shown in one colour
 _GREY = 128
+_SLACK = 0.01  # of the picture's edge, by which rounding may lead a texture point past it
+_MOST_REPEATS = 50  # of a picture on one mesh
 
 
 def painted(surface: Surface, edge_mm: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -59,10 +61,12 @@ def painted(surface: Surface, edge_mm: float) -> tuple[np.ndarray, np.ndarray, n
 def _as_it_is(surface: Surface, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     uv_triangles = np.concatenate([part.uv_triangles for part in surface.parts if part.uv_triangles is not None])
     uv = surface.uv
-    if not ((uv >= 0) & (uv <= 1)).all():
+    used = uv[np.unique(uv_triangles)]
+    if not ((used >= -_SLACK) & (used <= 1 + _SLACK)).all():
         uv = np.concatenate([_within_picture(surface.uv, part) for part in surface.parts]).reshape(-1, 2)
         uv_triangles = np.arange(len(uv)).reshape(-1, 3)
-    return uv.astype(np.float32), uv_triangles.astype(np.int32), picture
+    # Those that no triangle names may be anything, and those a little beside the picture take its edge's colour.
+    return np.nan_to_num(uv).clip(0, 1).astype(np.float32), uv_triangles.astype(np.int32), picture
 
 
 def _within_picture(uv: np.ndarray, part: Part) -> np.ndarray:
@@ -71,6 +75,9 @@ def _within_picture(uv: np.ndarray, part: Part) -> np.ndarray:
     corners = uv[part.uv_triangles].astype(np.float64)
     if not np.isfinite(corners).all():
         raise MeshError("a texture point is no number; the file is damaged")
+    if corners.size and (most := np.abs(corners).max()) > _MOST_REPEATS:
+        advice = "divide pixels by the picture's width and height"
+        raise MeshError(f"its texture points reach {most:.0f}, expected 0 to 1; {advice}")
     inside = (corners >= -1e-6) & (corners <= 1 + 1e-6)
     steps = np.where(inside.all(axis=(1, 2))[:, None], 0, np.floor(corners.mean(axis=1)))
     return (corners - steps[:, None]).clip(0, 1)

@@ -81,6 +81,8 @@ def read_ply(path: Path) -> Surface:
     """
     data = read_bytes(path, MAX_BYTES, "PLY mesh")
     elements, order, pictures, body = _parse_head(data)
+    if any(element.name == "tristrips" and element.rows for element in elements):
+        raise MeshError("triangle strips are not supported; save it with faces")
     tables = _binary_tables(data, body, elements) if order else _ascii_tables(data[body:], elements)
     vertex, face = tables.get("vertex", _Table()), tables.get("face", _Table())
     points = vertex.stacked("xyz")

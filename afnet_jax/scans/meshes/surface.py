@@ -11,6 +11,7 @@ MAX_BYTES = 512 * 2**20
 MAX_POINTS = 4_000_000
 MAX_TRIANGLES = 4_000_000
 MAX_CORNERS = 64  # of one polygon
+_BEYOND_ONE, _FEW = 2.0, 0.05
 
 
 class MeshError(ValueError):
@@ -104,14 +105,17 @@ def as_float64(values: np.ndarray) -> np.ndarray:
 
 
 def as_bytes(colours: np.ndarray) -> np.ndarray:
-    """Returns (N, 3) uint8 of (N, ≥3) colours: bytes, 16 bits, or floats from 0 to 1 (or to 255 where some say so)."""
+    """Returns (N, 3) uint8 of (N, ≥3) colours: bytes, 16 bits, or floats.
+
+    Floats are from 0 to 255 where one in twenty is beyond 2, else from 0 to 1: filters leave a few that are greater.
+    """
     colours = np.asarray(colours)[:, :3]
     if colours.dtype == np.uint8:
         return colours
     if colours.dtype == np.uint16:
         return (colours // 257).astype(np.uint8)
     with np.errstate(invalid="ignore"):
-        scale = 255 if colours.dtype.kind == "f" and not (colours > 1.001).any() else 1
+        scale = 255 if colours.dtype.kind == "f" and (colours > _BEYOND_ONE).mean() <= _FEW else 1
         return np.nan_to_num(np.round(np.clip(as_float64(colours) * scale, 0, 255))).astype(np.uint8)
 
 

@@ -18,7 +18,7 @@ _SPANS = {
 _MOST_FROM_SPAN = 1.7  # times, either way, that a face may differ from the mean
 _SCALES = (0.001, 0.01, 0.1, 10.0, 100.0, 1000.0)  # from one of the units to another
 _ON_SURFACE = 0.05  # times the landmarks' extent: from a landmark to the nearest point of a coarse mesh
-_HEAD = (100.0, 700.0)  # mm, from a face cut out closely to a bust
+_HEAD = (100.0, 1000.0)  # mm, from a face cut out closely to a bust and what stands round it; a decade leaves no gap
 _GUESSED_SIZE = 250.0  # mm: of a head with its neck
 
 

@@ -94,6 +94,13 @@ def test_gltf_transparency_counts_where_the_material_says_so(tmp_path, mode):
     assert scan.texture[4, 4].tolist() == ([200, 100, 50] if mode == "OPAQUE" else [50, 25, 13])
 
 
+def test_gltf_pictures_that_glow_are_the_face(tmp_path):
+    """Photographs are lit already: some programs write them on a black surface that gives light."""
+    materials = [{"emissiveTexture": {"index": 0}, "pbrMetallicRoughness": {"baseColorFactor": [0, 0, 0, 1]}}]
+    data = mesh_files.gltf(image=mesh_files.picture(), materials=materials)
+    np.testing.assert_array_equal(read_scan(write(tmp_path, "face.glb", data)).texture, SURFACE.texture)
+
+
 def test_gltf_blend_shapes_are_not_dropped_in_silence(tmp_path):
     content = json.loads(mesh_files.gltf(binary=False))
     content["nodes"][0]["weights"] = [0.0, 0.7]

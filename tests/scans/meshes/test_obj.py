@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from afnet_jax.scans import ScanError, read_scan
+from afnet_jax.scans.meshes import named_files
 from afnet_jax.scans.meshes.obj import read_obj
 from tests.support import mesh_files
 from tests.support.mesh_files import COLOURS, POINTS, SURFACE, TRIANGLES
@@ -189,3 +190,49 @@ def test_a_picture_below_the_folder_is_found_by_the_end_of_its_path(tmp_path, na
     (tmp_path / "face.png").rename(tmp_path / "tex" / "face.png")
     (tmp_path / "face.mtl").write_text(f"newmtl skin\nmap_Kd {name}\n", encoding="utf-8")
     np.testing.assert_array_equal(read_scan(path).texture, SURFACE.texture)
+
+
+@pytest.mark.parametrize(
+    ("line", "picture"),
+    [
+        ("map_Kd M\u00fcller.png".encode("cp1252"), "M\u00fcller.png"),  # as German Windows writes it
+        ("map_Kd M\u00fcller.png".encode(), "Mu\u0308ller.png"),  # as macOS stores it
+        (b"map_Kd -clamp on my  face.png", "my  face.png"),
+    ],
+)
+def test_names_of_pictures_as_systems_write_them(tmp_path, line, picture):
+    path = mesh_files.write_obj(tmp_path)
+    (tmp_path / "face.png").rename(tmp_path / picture)
+    (tmp_path / "face.mtl").write_bytes(b"newmtl skin\n" + line + b"\n")
+    np.testing.assert_array_equal(read_scan(path).texture, SURFACE.texture)
+    assert tmp_path / picture in named_files(path)
+
+
+def test_several_materials_files_on_one_line(tmp_path):
+    path = mesh_files.write_obj(tmp_path, mesh_files.obj(lines="mtllib other.mtl face.mtl\nusemtl skin\n"))
+    (tmp_path / "other.mtl").write_text("newmtl hair\nKd 0 0 0\n", encoding="utf-8")
+    np.testing.assert_array_equal(read_scan(path).texture, SURFACE.texture)
+    assert {tmp_path / "other.mtl", tmp_path / "face.mtl", tmp_path / "face.png"} == set(named_files(path))
+
+
+def test_a_picture_below_may_be_a_link_to_a_store(tmp_path):
+    path = mesh_files.write_obj(tmp_path)
+    (tmp_path / "store").mkdir()
+    (tmp_path / "scan" / "tex").mkdir(parents=True)
+    for name in ("face.obj", "face.mtl"):
+        (tmp_path / name).rename(tmp_path / "scan" / name)
+    (tmp_path / "face.png").rename(tmp_path / "store" / "0815")
+    (tmp_path / "scan" / "tex" / "face.png").symlink_to(tmp_path / "store" / "0815")
+    (tmp_path / "scan" / "face.mtl").write_text("newmtl skin\nmap_Kd tex/face.png\n", encoding="utf-8")
+    np.testing.assert_array_equal(read_scan(tmp_path / "scan" / path.name).texture, SURFACE.texture)
+
+
+@pytest.mark.parametrize("scale", [1, 255])
+def test_a_few_colours_slightly_above_one_are_white(tmp_path, scale):
+    colours = np.vstack([np.linspace(0, scale, 300).reshape(-1, 3), np.full((1, 3), 1.02 * scale)])
+    expected = np.round(255 * colours.clip(0, scale) / scale)
+    points = np.random.default_rng(0).normal(size=colours.shape)
+    rows = ["v " + " ".join(map(str, row)) for row in np.hstack([points, colours])]
+    path = tmp_path / "a.obj"
+    path.write_text("\n".join([*rows, "f 1 2 3"]), encoding="utf-8")
+    np.testing.assert_array_equal(read_obj(path).colours, expected)

@@ -103,3 +103,18 @@ def write_ply(path, points, triangles, colours):
     head = ["ply", "format binary_little_endian 1.0", f"element vertex {len(points)}", *names]
     head += [f"element face {len(triangles)}", "property list uchar int vertex_indices", "end_header\n"]
     path.write_bytes("\n".join(head).encode() + vertex.tobytes() + face.tobytes())
+
+
+@pytest.mark.parametrize("unused", [np.nan, 7.0])
+def test_rounding_beside_the_picture_and_unused_texture_points_tear_no_chart_apart(unused):
+    uv = np.vstack([np.where(UV.min(axis=0) == UV, -1e-4, UV), [(unused, unused)]])
+    picture = np.zeros((8, 8, 3), np.uint8)
+    found, index, _ = painted(Surface(POINTS, (Part(TRIANGLES, TRIANGLES, picture),), uv), 5.0)
+    np.testing.assert_array_equal(index, TRIANGLES)
+    np.testing.assert_allclose(found[:-1], uv[:-1].clip(0, 1), atol=1e-6)
+
+
+def test_texture_points_in_pixels_are_refused():
+    picture = np.zeros((512, 512, 3), np.uint8)
+    with pytest.raises(MeshError, match=r"reach .*, expected 0 to 1; divide pixels by the picture's width"):
+        painted(Surface(POINTS, (Part(TRIANGLES, TRIANGLES, picture),), 512 * UV), 5.0)

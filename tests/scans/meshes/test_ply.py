@@ -5,6 +5,7 @@ import pytest
 
 from afnet_jax.scans import ScanError, read_scan
 from afnet_jax.scans.meshes.ply import read_ply
+from afnet_jax.scans.meshes.surface import MeshError
 from tests.support import mesh_files
 from tests.support.mesh_files import COLOURS, POINTS, SURFACE, TRIANGLES, UV
 
@@ -90,3 +91,11 @@ def test_a_file_cut_short_is_refused(tmp_path, form):
         path.write_bytes(data[:size])
         with pytest.raises(ScanError, match=r"ends before|does not hold"):
             read_scan(path)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_triangle_strips_are_refused(tmp_path, form):
+    """As Stanford's range scans are stored: one strip, −1 between its parts."""
+    strips = mesh_files.ply(form).replace(b"element face %d" % len(TRIANGLES), b"element tristrips %d" % len(TRIANGLES))
+    with pytest.raises(MeshError, match="triangle strips are not supported; save it with faces"):
+        surface(tmp_path, strips)

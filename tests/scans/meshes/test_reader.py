@@ -1,5 +1,6 @@
 """From a mesh file to a scan: units, landmarks beside it, pictures beside it, any orientation."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -9,6 +10,7 @@ from afnet_jax.preprocessing import preprocess
 from afnet_jax.preprocessing.pipeline import preprocess_given
 from afnet_jax.scans import ScanError, read_scan
 from afnet_jax.scans.images import write_rgb
+from afnet_jax.scans.meshes import named_files
 from afnet_jax.scans.scan import LANDMARKS
 from afnet_jax.synthetic import make_scan
 from tests.support import mesh_files
@@ -201,3 +203,21 @@ def test_a_mesh_whose_triangles_share_no_points_is_one_surface(tmp_path):
     faces = [f"f {k} {k + 1} {k + 2}" for k in range(1, len(rows), 3)]
     (path := tmp_path / "face.obj").write_text("\n".join([*rows, *faces]), encoding="utf-8")
     assert len(read_scan(path).points) == len(np.unique(TRIANGLES))
+
+
+def test_a_bust_of_almost_a_metre_is_one_in_mm(tmp_path, face):
+    points = np.vstack([face.points, face.points - (0, 650, 0)])  # what stands round a face makes the mesh large
+    triangles = np.vstack([face.triangles, face.triangles + len(face.points)])
+    places = np.tile(face.uv_triangles, (2, 1))
+    both = dataclasses.replace(face, points=points, triangles=triangles, uv_triangles=places)
+    path = write_face(tmp_path, both, landmarks=False)
+    scan = read_scan(path)
+    assert 700 < np.ptp(scan.points[:, 1]) < 1000 and not any("unit" in remark for remark in scan.remarks)
+
+
+def test_a_picture_beside_that_nothing_names_is_followed(tmp_path):
+    path = mesh_files.write_obj(tmp_path, mesh_files.obj(lines=""))
+    (tmp_path / "face.mtl").unlink()
+    (tmp_path / "face.png").rename(tmp_path / "photo.png")
+    assert "photo.png" in " ".join(read_scan(path).remarks)
+    assert named_files(path) == [tmp_path / "photo.png"]
