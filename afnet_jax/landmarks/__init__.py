@@ -21,9 +21,14 @@ def find_landmarks(scan: Scan) -> tuple[dict[str, np.ndarray], dict[str, float]]
     Raises:
         ScanError: no face is found.
     """
+    return look_at(scan)[:2]
+
+
+def look_at(scan: Scan) -> tuple[dict[str, np.ndarray], dict[str, float], tuple[str, ...]]:
+    """Does what `find_landmarks` does, and adds remarks: that the surface shows another face, too."""
     from afnet_jax.landmarks import detector  # it brings JAX, which preparing scans with landmarks does not need
 
-    return detector.find_landmarks(scan)
+    return detector.look_at(scan)
 
 
-__all__ = ["find_landmarks"]
+__all__ = ["find_landmarks", "look_at"]

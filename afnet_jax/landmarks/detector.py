@@ -39,6 +39,7 @@ _PEAKS = 2  # places of a view that are looked at closely
 _LEAST_PRESENCE = 0.5  # chance that the upright view shows a face
 _SAME_SURFACE = 8.0  # mm off the middle height of a pixel's surroundings
 _LEAST_CONFIDENCE = 0.3  # mean over the landmarks
+_ANOTHER_FACE = 100.0  # mm between two faces; nearer ones are two poses of one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Found:
         presence: chance that the upright view shows a face.
         size: by which the scan's coordinates were multiplied.
         clockwise: the triangles run so as seen from outside.
+        other: mm from the face to another one that the surface shows; None where it shows none.
     """
 
     landmarks: dict[str, np.ndarray]
@@ -60,14 +62,15 @@ class Found:
     presence: float
     size: float = 1.0
     clockwise: bool = False
+    other: float | None = None
 
     @property
     def mean_confidence(self) -> float:
         return float(np.mean(list(self.confidence.values())))
 
 
-def find_landmarks(scan: Scan) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-    """Does what `afnet_jax.landmarks.find_landmarks` says."""
+def look_at(scan: Scan) -> tuple[dict[str, np.ndarray], dict[str, float], tuple[str, ...]]:
+    """Does what `afnet_jax.landmarks.look_at` says."""
     kept = _surface(scan.points, scan.triangles)
     found = find_face(scan.points, scan.triangles[kept], scan.frontal)
     if isinstance(found, str):
@@ -75,7 +78,13 @@ def find_landmarks(scan: Scan) -> tuple[dict[str, np.ndarray], dict[str, float]]
         raise fault(scan, reason)
     if scan.coloured:
         found = _with_coloured_brows(found, scan, kept)
-    return {name: at / found.size for name, at in found.landmarks.items()}, found.confidence
+    remarks: tuple[str, ...] = ()
+    if found.other is not None:
+        remarks = (
+            f"the surface shows another face, {found.other / found.size:.0f} mm from the one that was taken, which is "
+            f"the likelier one: cut the other out, or give landmarks",
+        )
+    return {name: at / found.size for name, at in found.landmarks.items()}, found.confidence, remarks
 
 
 def find_face(points: np.ndarray, triangles: np.ndarray, frontal: bool = True) -> Found | str:
@@ -117,6 +126,7 @@ def _with_coloured_brows(found: Found, scan: Scan, kept: np.ndarray) -> Found:
 def _in_any_view(points: np.ndarray, triangles: np.ndarray) -> Found | str:
     detector = load_detector()
     best: Found | None = None
+    faces: list[Found] = []
     seen_heat = 0.0
     for turn in _all_turns():
         for heat, to_scan in _candidates(detector, points, triangles, turn):
@@ -126,13 +136,19 @@ def _in_any_view(points: np.ndarray, triangles: np.ndarray) -> Found | str:
             found = _upright(detector, points, triangles, to_scan)
             if found and (best is None or found.mean_confidence > best.mean_confidence):
                 best = found
-        if best and best.presence >= _LEAST_PRESENCE and best.mean_confidence >= _LEAST_CONFIDENCE:
-            return best
+            faces += [found] if found and _is_face(found) else []
+        if best and _is_face(best):
+            gaps = [float(np.linalg.norm(each.to_scan[:3, 3] - best.to_scan[:3, 3])) for each in faces]
+            return dataclasses.replace(best, other=min((gap for gap in gaps if gap > _ANOTHER_FACE), default=None))
     if best is None:
         return f"nothing looks like one from any side (at best {seen_heat:.0%} likely)"
     if best.presence < _LEAST_PRESENCE:
         return f"what looks like one at first is none from the front ({best.presence:.0%} likely)"
     return f"its landmarks do not fit together (mean confidence {best.mean_confidence:.2f})"
+
+
+def _is_face(found: Found) -> bool:
+    return found.presence >= _LEAST_PRESENCE and found.mean_confidence >= _LEAST_CONFIDENCE
 
 
 def _surface(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:

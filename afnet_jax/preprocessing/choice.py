@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from afnet_jax.geometry.alignment import TEMPLATE
-from afnet_jax.landmarks import find_landmarks
+from afnet_jax.landmarks import look_at
 from afnet_jax.preprocessing.face_maps import FaceMaps
 from afnet_jax.preprocessing.pipeline import preprocess_given
 from afnet_jax.scans.arrays import fault
@@ -35,8 +35,9 @@ def preprocess(scan: Scan) -> FaceMaps:
 
 def preprocess_found(scan: Scan) -> FaceMaps:
     """Makes the aligned maps of one face by found landmarks, whatever comes with the scan."""
-    landmarks, confidence = find_landmarks(scan)
-    found = dataclasses.replace(scan, landmarks=landmarks, frontal=False, remarks=scan.remarks + _remark(confidence))
+    landmarks, confidence, remarks = look_at(scan)
+    remarks = scan.remarks + remarks + _remark(confidence)
+    found = dataclasses.replace(scan, landmarks=landmarks, frontal=False, remarks=remarks)
     maps = preprocess_given(validated(_without_unseen(found if scan.frontal else _in_mm(found))))
     mean = float(np.mean(list(confidence.values())))
     return dataclasses.replace(maps, quality={**maps.quality, "landmarks": "found", "landmark_confidence": mean})

@@ -28,6 +28,14 @@ _NOSE_BOX = (14.0, -46.0, -14.0)  # canonical mm: |x| at most, y from, y to
 _FARTHEST_TIP = 12.0  # mm from its place in TEMPLATE: what is further off, and lies behind it, is the rim of a hole
 _PART = 0.02  # share of the inner face that a part cut off from the largest must show to be face, too
 _HIDDEN = 1.0  # mm: less is noise
+_FAR = 30.0  # mm from its place in TEMPLATE: no face has a landmark there, but those that an open mouth moves
+_FAR_WITH_JAW = 50.0
+_IN_ORDER = (  # pairs that lie to one another as in TEMPLATE, whatever the expression
+    ("upper_lip_outer", "lower_lip_outer"),
+    ("mouth_left", "mouth_right"),
+    *((f"{side}_{part}_outer", f"{side}_{part}_inner") for side in ("left", "right") for part in ("eye", "brow")),
+)
+_JAW = ("lower_lip_inner", "lower_lip_outer", "chin")
 _TOLERANCE = 1e-4  # of the range of heights: 0.01 mm
 
 
@@ -47,6 +55,7 @@ class PreprocessingConfig:
             the fit sees triangles and not their corners alone.
         sampled_edge: mm, longest edge of a triangle whose inside is then seen, too.
         remarked_loss: share of the inner face beyond which its loss is remarked on.
+        remarked_holes: share of the face beyond which holes in the scan are; an open mouth is 0.05.
         min_face: share of the grid that must be face.
         farthest: canonical z, mm, behind which a surface is background; ears and neck lie before it.
     """
@@ -61,6 +70,7 @@ class PreprocessingConfig:
     sampled_edge: float = 3.0
     min_face: float = 0.08
     remarked_loss: float = 0.05
+    remarked_holes: float = 0.12
     farthest: float = -128.0
 
     @property
@@ -158,6 +168,7 @@ def _preprocess(scan: Scan) -> FaceMaps:
     samples = np.vstack([_visible(points, triangles, raster, grid), inside])
     depth = _heights(samples, valid, grid, smoothness)
     texture = render_texture(mesh, raster, depth, valid, grid)
+    filled = float(1 - raster.seen[valid].mean())
     return FaceMaps(
         id=scan.id,
         texture=np.round(np.clip(texture, 0, 255)).astype(np.uint8),
@@ -173,11 +184,11 @@ def _preprocess(scan: Scan) -> FaceMaps:
             "noise": clean.noise,
             "points_removed": float(1 - clean.points.mean()),
             **lost,
-            "filled": float(1 - raster.seen[valid].mean()),
+            "filled": filled,
             "face": float(valid.mean()),
             "landmarks": "given",
         },
-        remarks=scan.remarks + _loss_remark(lost),
+        remarks=scan.remarks + _misplaced_remark(landmarks) + _loss_remark(lost) + _hole_remark(filled),
         points=sample_points(scan, clean.triangles, to_scan),
     )
 
@@ -190,6 +201,29 @@ def _loss_remark(lost: dict[str, float]) -> tuple[str, ...]:
         f"more than {_CONFIG.remarked_loss:.0%} of the inner face is filled in or left out, as its triangles count as "
         f"outliers or as bridges over gaps (inner_lost of the scan's quality): look at the mesh there",
     )
+
+
+def _hole_remark(filled: float) -> tuple[str, ...]:
+    """Returns a remark where the scan itself has large holes; alike for all such scans."""
+    if filled <= _CONFIG.remarked_holes:
+        return ()
+    return (
+        f"more than {_CONFIG.remarked_holes:.0%} of the face is filled in, as the scan has no surface there (filled of "
+        f"its quality): look at the mesh",
+    )
+
+
+def _misplaced_remark(landmarks: dict[str, np.ndarray]) -> tuple[str, ...]:
+    """Returns a remark on landmarks that lie where no face has them, as where two of them are exchanged."""
+    off = {name: np.linalg.norm(at - TEMPLATE[name]) for name, at in landmarks.items() if name in TEMPLATE}
+    far = {name for name, gap in off.items() if gap > (_FAR_WITH_JAW if name in _JAW else _FAR)}
+    for pair in _IN_ORDER:
+        if pair[0] in off and pair[1] in off:
+            found, usual = (places[pair[0]] - places[pair[1]] for places in (landmarks, TEMPLATE))
+            far |= set(pair if found @ usual < 0 else ())
+    if not far:
+        return ()
+    return (f"landmarks far from where a face has them, perhaps under wrong names: {', '.join(sorted(far))}",)
 
 
 def pose_of(scan: Scan, good: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:

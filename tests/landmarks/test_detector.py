@@ -1,13 +1,14 @@
 """Landmarks found on heads that the detector was not trained on, and refusals of what is no face."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
 from afnet_jax.geometry.alignment import align
-from afnet_jax.landmarks import bodies, detector, examples, find_landmarks, views
+from afnet_jax.landmarks import bodies, detector, examples, find_landmarks, look_at, views
 from afnet_jax.landmarks.detector import height_at
 from afnet_jax.landmarks.disturbances import MIRRORED
 from afnet_jax.landmarks.plausibility import Prior
@@ -137,3 +138,19 @@ def test_heights_are_read_off_the_surface_between_pixels_and_beside_holes():
 def test_upright_views_are_large_enough_for_every_landmark():
     grid = views.fine_grid()
     assert grid.y[0] > 45 and grid.y[-1] < -150 and grid.x[-1] > 100
+
+
+def test_of_two_faces_the_likelier_is_taken_and_the_other_told():
+    head = turned_head(0, 0, 0, 0)
+    points = np.vstack([head.points, head.points + np.array([400.0, 0, 0])])
+    two = scan_of(points, np.vstack([head.triangles, head.triangles + len(head.points)]))
+    landmarks, _, (remark,) = look_at(two)
+    assert min(errors(landmarks, each).mean() for each in (head, moved(head, 400.0))) < 6.0
+    assert re.search("shows another face, (399|400|401) mm from the one that was taken", remark)
+    assert look_at(dataclasses.replace(head, landmarks={}))[2] == ()
+
+
+def moved(scan: Scan, right: float) -> Scan:
+    return dataclasses.replace(
+        scan, landmarks={name: at + np.array([right, 0, 0]) for name, at in scan.landmarks.items()}
+    )

@@ -88,3 +88,26 @@ def test_a_scan_whose_surface_ends_early_is_posed_by_what_is_there(scan, lost):
     assert any("with little confidence" in remark for remark in maps.remarks)
     both = maps.valid & whole.valid
     assert np.median(np.abs(maps.depth - whole.depth)[both]) < 1.5
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("upper_lip_outer", "lower_lip_outer"), ("mouth_left", "mouth_right"), ("left_eye_outer", "left_eye_inner")],
+)
+def test_exchanged_landmarks_are_remarked_on(scan, one, other):
+    landmarks = {**scan.landmarks, one: scan.landmarks[other], other: scan.landmarks[one]}
+    (remark,) = set(preprocess(dataclasses.replace(scan, landmarks=landmarks)).remarks) - set(scan.remarks)
+    assert remark.startswith("landmarks far from where a face has them") and one in remark and other in remark
+    assert not any("far from" in remark for remark in preprocess(scan).remarks)
+
+
+def test_a_large_hole_is_remarked_on(scan):
+    tip = scan.landmarks["nose_tip"]
+    cut = (np.linalg.norm(scan.points[scan.triangles] - tip, axis=2) > 32).all(axis=1)
+    kept = {name: at for name, at in scan.landmarks.items() if "nose" not in name}
+    holed = dataclasses.replace(
+        scan, triangles=scan.triangles[cut], uv_triangles=scan.uv_triangles[cut], landmarks=kept, grid=None
+    )
+    maps = preprocess(holed)
+    assert maps.quality["filled"] > 0.12
+    assert any("of the face is filled in, as the scan has no surface there" in remark for remark in maps.remarks)
