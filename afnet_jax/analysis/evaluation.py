@@ -16,6 +16,7 @@ from afnet_jax.analysis.metrics import complete_rounds, score, why_incomplete
 from afnet_jax.analysis.prediction import Predictor
 from afnet_jax.analysis.run import Run
 from afnet_jax.analysis.significance import CONFIDENCE, subject_bootstrap
+from afnet_jax.datasets.colours import without_colours
 from afnet_jax.datasets.loading import FaceDataset
 from afnet_jax.errors import RunError
 from afnet_jax.runs.start import identity, records_of
@@ -156,21 +157,11 @@ def _check(run: Run, data: FaceDataset, round_: int) -> None:
             f"{run.path}: its networks take images of {size} x {size} pixels, found {found[0]} x {found[1]}; load the "
             f"data set with image_size={size}"
         )
-    if "texture" in run.config.model.modalities and len(grey := _without_colours(data)):
+    if "texture" in run.config.model.modalities and len(grey := without_colours(data)):
         raise RunError(
             f"{run.path}: {len(grey)} scans have no colours, the first {grey[0]}, and this run's networks see the "
             f"texture; use a run of the variant depth"
         )
-
-
-def _without_colours(data: FaceDataset) -> np.ndarray:
-    """Ids of the scans most of whose face has one and the same colour, as a mesh without any has."""
-    bare = []
-    for scan, texture, depth in zip(data.scan_ids, data.maps.texture, data.maps.depth, strict=True):
-        face = texture[np.isfinite(depth[..., 0])]
-        if len(face) and (face == np.median(face, axis=0)).all(-1).mean() > 0.5:
-            bare.append(scan)
-    return np.array(bare)
 
 
 def _temperature(run: Run, round_: int, tested: set[str]) -> float | None:

@@ -30,6 +30,7 @@ from afnet_jax.points.rendering import render_all
 from afnet_jax.preprocessing import preprocess
 from afnet_jax.preprocessing.pipeline import pose_points
 from afnet_jax.scans import Scan, ScanError, read_scan
+from afnet_jax.scans.arrays import with_remarks
 from afnet_jax.scans.database import Database
 from afnet_jax.scans.databases import is_synthetic
 from afnet_jax.scans.scan import EXPRESSION_CODES, EXPRESSIONS
@@ -134,7 +135,10 @@ def _read_face(
         return path
     try:
         scan = read_scan(path, databases=databases)
-        maps, remarks, landmarks = make_maps(scan)
+        try:
+            maps, remarks, landmarks = make_maps(scan)
+        except ScanError as error:
+            return with_remarks(error, scan)
     except ScanError as error:
         return error
     except (Exception, SystemExit) as error:  # of a reader, or a bug of ours: the others go on

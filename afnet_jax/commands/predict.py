@@ -25,7 +25,7 @@ def _main(arguments: argparse.Namespace) -> int:
     from afnet_jax.analysis.run import load_run  # not above: --help must not wait for JAX
     from afnet_jax.scans import ScanError
     from afnet_jax.scans.databases import readable_databases
-    from afnet_jax.scans.scan_files import find_files
+    from afnet_jax.scans.scan_files import find_files, refuse_overwriting
 
     if arguments.picture:
         from afnet_jax.analysis.figures import check_picture_file
@@ -34,6 +34,8 @@ def _main(arguments: argparse.Namespace) -> int:
     databases = readable_databases(arguments.reader)
     run = load_run(arguments.workdir)
     paths = find_files(arguments.scans, databases)
+    if arguments.picture:
+        refuse_overwriting(arguments.picture, paths, databases)
     if all(isinstance(path, ScanError) for path in paths):  # told at once, before a program is compiled
         for fault in paths:
             print(f"error: {fault}", file=sys.stderr)

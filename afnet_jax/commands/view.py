@@ -22,12 +22,14 @@ _SUFFIXES = (".html", ".png")
 
 def _main(arguments: argparse.Namespace) -> int:
     from afnet_jax.quality.scan_view import view_scans  # not above: --help must not wait for them
-    from afnet_jax.quality.scan_view_page import MOST_ROWS, write_views
+    from afnet_jax.quality.scan_view_page import MOST_ROWS, check_page_file, write_views
     from afnet_jax.scans.databases import readable_databases
-    from afnet_jax.scans.scan_files import find_files
+    from afnet_jax.scans.scan_files import find_files, refuse_overwriting
 
+    check_page_file(arguments.out)
     databases = readable_databases(arguments.reader)
     paths = find_files(arguments.scans, databases)
+    refuse_overwriting(arguments.out, paths, databases)
     views = []
     for view in tqdm(
         view_scans(paths, CHOICES[arguments.landmarks], databases), "scans", len(paths), disable=len(paths) < 2

@@ -30,6 +30,7 @@ from afnet_jax.paths import user_path
 from afnet_jax.preprocessing import preprocess
 from afnet_jax.preprocessing.face_maps import FaceMaps
 from afnet_jax.scans import Scan, ScanError, ScanId
+from afnet_jax.scans.arrays import with_remarks
 from afnet_jax.scans.database import Database
 from afnet_jax.scans.databases import database_of
 from afnet_jax.scans.raw_folder import survey_scans
@@ -249,7 +250,10 @@ def _finish(job: _Job, *, preprocess: Callable[[Scan], FaceMaps], reader: Path |
         scan = _database_of_worker(job.id.database, reader, naming).read_scan(job.path)
         if scan.id.name != job.id.name:
             raise ScanError(job.path, f"read_scan names it {scan.id.name!r}, scan_id {job.id.name!r}: make them agree")
-        maps = preprocess(scan)
+        try:
+            maps = preprocess(scan)
+        except ScanError as error:
+            raise with_remarks(error, scan) from None
         write_arrays_atomically(job.target, record_of(maps))
     except ScanError as error:
         return _rejected(job, error.fault, error.path)

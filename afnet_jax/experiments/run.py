@@ -14,8 +14,9 @@ from afnet_jax.analysis.run import Run, load_run
 from afnet_jax.analysis.summary import summarize
 from afnet_jax.compiler import check_compiler
 from afnet_jax.config import validate
+from afnet_jax.datasets.colours import without_colours
 from afnet_jax.datasets.loading import FaceDataset, load
-from afnet_jax.errors import ConfigError, RunError
+from afnet_jax.errors import ConfigError, DatasetError, RunError
 from afnet_jax.gpu import check_gpu
 from afnet_jax.paths import user_path
 from afnet_jax.runs.folder import RunFolder, is_run_folder, write_baselines, write_summary
@@ -135,6 +136,11 @@ def run_in(folder: RunFolder, config: ConfigDict, data: FaceDataset, *, mode: st
         AllGivenUp: of every training the numbers stopped being finite.
         AFNetError: see `train_and_evaluate`.
     """
+    if "texture" in config.model.modalities and len(grey := without_colours(data)):
+        raise DatasetError(
+            f"{config.dataset.name}: {len(grey)} scans have no colours, the first {grey[0]}, and the network sees the "
+            f"texture; train the variant depth (a colon and its name after --config), or prepare the others alone"
+        )
     {"train": train_and_evaluate, "evaluate": evaluate}[mode](config, folder, data)
     run = load_run(folder.path)
     summary = summarize(run)

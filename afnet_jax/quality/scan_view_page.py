@@ -27,6 +27,17 @@ ul.remarks { margin: .4rem 0; padding-left: 1.1rem; } ul.remarks li { color: var
 """
 
 
+def check_page_file(out: str | Path) -> None:
+    """Refuses a file whose folder is not there, before the scans have been looked at.
+
+    Raises:
+        DatasetError: as it says.
+    """
+    folder = user_path(out).parent
+    if not folder.is_dir():
+        raise DatasetError(f"{out}: there is no folder {folder}; make it, or give another --out")
+
+
 def write_views(views: Sequence[ScanView], out: str | Path) -> Path:
     """Writes the page (.html), or the picture of those that could be drawn, the first 40 (.png).
 

@@ -19,6 +19,7 @@ from afnet_jax.scans import ScanError, bosphorus
 from afnet_jax.scans.scan_files import find_files
 from afnet_jax.synthetic import make_scan
 from tests.support.finished_run import make_config, repeated, write_run
+from tests.support.mesh_files import write_coloured_obj
 
 
 @pytest.fixture(scope="module")
@@ -213,3 +214,21 @@ def test_progress_of_the_command_is_on_stderr(run_folder, good, monkeypatch, cap
     assert _tool(monkeypatch, "--workdir", run_folder, "--json", good, missing) == 1
     printed = capsys.readouterr()
     assert "scans: 1 of 2" in printed.err and "scans: 1 of 2" not in printed.out
+
+
+def test_what_a_reader_noticed_stands_beside_the_fault(tmp_path, run):
+    """The landmarks' names are in capitals, so that none is used and the pose is missing them."""
+    path = tmp_path / "face.obj"
+    write_coloured_obj(path, make_scan(0, "HA", 3, database="bu3dfe", seed=5)[0])
+    places = json.loads(path.with_name("face.landmarks.json").read_text())
+    path.with_name("face.landmarks.json").write_text(json.dumps({name.upper(): at for name, at in places.items()}))
+    with read_faces([path], run.config) as faces:
+        (fault,) = faces
+    assert "found 0: none (noticed when it was read: landmarks of names that nothing uses" in str(fault)
+
+
+def test_a_picture_of_a_scan_is_not_written_over(run_folder, good, monkeypatch, capsys):
+    before = good.with_suffix(".png").read_bytes()
+    assert _tool(monkeypatch, "--workdir", run_folder, good, "--picture", good.with_suffix(".png")) == 1
+    assert "would be lost; write to another file" in capsys.readouterr().err
+    assert good.with_suffix(".png").read_bytes() == before

@@ -1,5 +1,6 @@
 """A true run, from nothing to its report."""
 
+import dataclasses
 import json
 import math
 import statistics
@@ -9,7 +10,7 @@ import pytest
 
 from afnet_jax.analysis import load_run
 from afnet_jax.analysis.summary import summarize
-from afnet_jax.errors import ConfigError, RunError, WeightsError
+from afnet_jax.errors import ConfigError, DatasetError, RunError, WeightsError
 from afnet_jax.experiments import run as experiment
 from afnet_jax.experiments.run import AllGivenUp, run_experiment
 from afnet_jax.runs.folder import RunFolder
@@ -112,3 +113,13 @@ def test_the_folder_is_held_from_before_the_data_are_loaded(tmp_path, faces, mon
     run = run_experiment(analysed_config(), tmp_path)
     assert seen == ["data", "training"] and run.summary["complete"]
     RunFolder(tmp_path).close()  # given back
+
+
+def test_scans_without_colours_are_refused_where_the_network_sees_the_texture(tmp_path):
+    faces = make_faces()
+    texture = faces.maps.texture.copy()
+    texture[3] = 128
+    grey = dataclasses.replace(faces, maps=faces.maps._replace(texture=texture))
+    told = f"1 scans have no colours, the first {faces.scan_ids[3]}.*the variant depth"
+    with pytest.raises(DatasetError, match=told):
+        run_experiment(make_config(), tmp_path / "run", data=grey)

@@ -105,4 +105,15 @@ def test_wrong_arguments_are_told_in_one_line(tmp_path, monkeypatch, capsys, arg
 def test_a_file_that_cannot_be_written_is_told(folder, tmp_path, monkeypatch, capsys):
     (path,) = folder.rglob("bs001*.bnt")
     assert call(monkeypatch, path, f"--out={tmp_path / 'no' / 'such' / 'look.html'}") == 1
+    assert "there is no folder" in capsys.readouterr().err
+    (tmp_path / "look.html").mkdir()
+    assert call(monkeypatch, path, f"--out={tmp_path / 'look.html'}") == 1
     assert "cannot be written" in capsys.readouterr().err
+
+
+def test_no_file_of_a_scan_is_written_over(folder, monkeypatch, capsys):
+    (path,) = folder.rglob("bs001*.bnt")
+    before = path.with_suffix(".png").read_bytes()
+    assert call(monkeypatch, path, f"--out={path.with_suffix('.png')}") == 1
+    assert f"belongs to the scan {path.name} and would be lost" in capsys.readouterr().err
+    assert path.with_suffix(".png").read_bytes() == before
