@@ -1,6 +1,7 @@
 """Landmarks beside a mesh: NAME.landmarks.json or NAME.landmarks.csv, in the mesh's own units and frame.
 
-JSON: {"nose_tip": [x, y, z], …}. CSV: lines `name,x,y,z`, a first line that says so is passed over.
+JSON: {"nose_tip": [x, y, z], …}. CSV: lines `name,x,y,z`, between semicolons or tabs if you like; a first line that
+names the columns is passed over.
 """
 
 from __future__ import annotations
@@ -60,11 +61,13 @@ def _of_json(path: Path, text: str) -> dict[str, np.ndarray]:
 
 
 def _of_csv(path: Path, text: str) -> dict[str, np.ndarray]:
+    lines = [line for line in text.splitlines() if line.strip()]
+    separator = next((each for each in ",;\t" if lines and lines[0].count(each) == 3), ",")
     try:
-        rows = [row for row in csv.reader(text.splitlines()) if any(cell.strip() for cell in row)]
+        rows = [row for row in csv.reader(lines, delimiter=separator) if any(cell.strip() for cell in row)]
     except csv.Error as error:
         raise ScanError(path, f"no CSV ({error}); expected lines name,x,y,z") from None
-    if rows and [cell.strip().lower() for cell in rows[0]] == ["name", "x", "y", "z"]:
+    if rows and [cell.strip().lower() for cell in rows[0][1:]] == ["x", "y", "z"]:
         rows = rows[1:]
     return _checked(path, [(row[0].strip(), row[1:]) for row in rows])
 

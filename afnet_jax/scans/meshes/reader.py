@@ -69,6 +69,7 @@ def read_scan(path: str | Path, database: str = "mesh") -> Scan:
         triangles = np.concatenate([part.triangles for part in surface.parts]).astype(np.int32)
         points = surface.points * factor
         uv, uv_triangles, texture = painted(surface, _edge(points, triangles))
+        once = _once(triangles)
     except MeshError as error:
         raise ScanError(path, str(error)) from None
     except OSError as error:  # a name that is too long, a folder that may not be entered
@@ -78,9 +79,9 @@ def read_scan(path: str | Path, database: str = "mesh") -> Scan:
     scan = Scan(
         identity,
         points,
-        triangles,
+        triangles[once],
         uv,
-        uv_triangles,
+        uv_triangles[once],
         texture,
         landmarks,
         path=path,
@@ -150,6 +151,16 @@ def _welded(surface: Surface) -> Surface:
     parts = tuple(dataclasses.replace(part, triangles=index[part.triangles]) for part in surface.parts)
     colours = None if surface.colours is None else surface.colours[first]
     return dataclasses.replace(surface, points=points, parts=parts, colours=colours)
+
+
+def _once(triangles: np.ndarray) -> np.ndarray:
+    """(T,) bool: the first of those that name the same three points; double-sided meshes hold each both ways round."""
+    corners = np.sort(triangles, axis=1)
+    order = np.lexsort(corners.T)
+    first = np.append(True, (np.diff(corners[order], axis=0) != 0).any(axis=1))
+    once = np.empty(len(triangles), bool)
+    once[order] = first
+    return once
 
 
 def _edge(points: np.ndarray, triangles: np.ndarray) -> float:

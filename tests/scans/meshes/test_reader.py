@@ -116,6 +116,23 @@ def test_landmarks_as_csv(tmp_path):
     assert list(scan.landmarks) == ["nose_tip"]
 
 
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_landmarks_as_spreadsheets_write_them(tmp_path, separator):
+    path = mesh_files.write_obj(tmp_path)
+    rows = [("landmark", "x", "y", "z"), ("nose_tip", *SURFACE.landmarks["nose_tip"])]
+    text = "\r\n".join(separator.join(map(str, row)) for row in rows)
+    (tmp_path / "face.landmarks.csv").write_text(text, encoding="utf-8")
+    np.testing.assert_allclose(read_scan(path).landmarks["nose_tip"], SURFACE.landmarks["nose_tip"])
+
+
+def test_each_triangle_of_a_double_sided_mesh_counts_once(tmp_path, face):
+    plain = read_scan(write_face(tmp_path, face))
+    both = [np.stack([each, each[:, ::-1]], axis=1).reshape(-1, 3) for each in (face.triangles, face.uv_triangles)]
+    double = read_scan(write_face(tmp_path, dataclasses.replace(face, triangles=both[0], uv_triangles=both[1])))
+    np.testing.assert_array_equal(double.triangles, plain.triangles)
+    np.testing.assert_array_equal(double.uv_triangles, plain.uv_triangles)
+
+
 def test_names_that_nothing_uses_are_remarked_on(tmp_path):
     path = mesh_files.write_obj(tmp_path)
     place = SURFACE.landmarks["nose_tip"].tolist()
