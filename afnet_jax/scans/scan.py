@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -147,7 +148,10 @@ class Scan:
     frontal: bool = True
     charted: bool = True
 
-    @property
+    @functools.cached_property
     def coloured(self) -> bool:
-        """Whether the texture shows more than one colour; a mesh without any colours has a plain grey one."""
-        return bool((self.texture != self.texture[0, 0]).any())
+        """Whether the texture has more than one colour at the texture points; a mesh without colours is plain grey."""
+        size = np.array(self.texture.shape[1::-1])
+        column, row = np.clip(np.nan_to_num(self.uv) * size, 0, size - 1).astype(int).T
+        shown = self.texture[row, column]
+        return bool((shown != shown[:1]).any())

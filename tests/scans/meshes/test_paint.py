@@ -1,15 +1,18 @@
 """One picture of several sources of colour: every triangle shows its own colours."""
 
+import re
+
 import numpy as np
 import pytest
 
 from afnet_jax.preprocessing import preprocess
 from afnet_jax.scans import read_scan
 from afnet_jax.scans.meshes.paint import painted
+from afnet_jax.scans.meshes.reader import COLOURLESS
 from afnet_jax.scans.meshes.surface import MeshError, Part, Surface
 from afnet_jax.scans.scan import LANDMARKS
 from afnet_jax.synthetic import make_scan
-from tests.support.mesh_files import COLOURS, POINTS, TRIANGLES, UV
+from tests.support.mesh_files import COLOURS, POINTS, TRIANGLES, UV, write_obj
 
 
 def colour_at(texture, uv):
@@ -112,6 +115,14 @@ def test_rounding_beside_the_picture_and_unused_texture_points_tear_no_chart_apa
     found, index, _ = painted(Surface(POINTS, (Part(TRIANGLES, TRIANGLES, picture),), uv), 5.0)
     np.testing.assert_array_equal(index, TRIANGLES)
     np.testing.assert_allclose(found[:-1], uv[:-1].clip(0, 1), atol=1e-6)
+
+
+def test_a_picture_of_which_one_place_is_shown_gives_no_colours(tmp_path):
+    path = write_obj(tmp_path)
+    assert read_scan(path).coloured
+    path.write_text(re.sub("vt .*", "vt 0.5 0.5", path.read_text(encoding="utf-8")), encoding="utf-8")
+    scan = read_scan(path)
+    assert not scan.coloured and COLOURLESS in scan.remarks
 
 
 def test_texture_points_in_pixels_are_refused():
