@@ -108,6 +108,11 @@ def draw_folds(
         )
     if folds < 2 or rounds < 1:
         raise ConfigError(f"protocol: expected at least 2 folds and 1 round, found {folds} and {rounds}")
+    if chosen < 2:
+        raise ConfigError(
+            f"protocol.subjects={chosen}: one subject cannot be trained on and tested; take two or more (0 takes all), "
+            f"or prepare more"
+        )
     if chosen < folds:
         raise ConfigError(
             f"protocol.folds={folds}: needs at least as many subjects, found {chosen}; "
@@ -141,10 +146,14 @@ def to_json(folds: Sequence[Fold]) -> str:
     return json.dumps({"rounds": list(rounds.values())}, indent=1)
 
 
-def read_splits(path: str | Path) -> tuple[Fold, ...]:
+def read_splits(path: str | Path, *, setting: str = "protocol.splits=") -> tuple[Fold, ...]:
     """Trainings from a splits.json, one's own or another run's.
 
     A round may leave subjects out: of its tests (repeated hold-out), of a fold's training, or of both.
+
+    Args:
+        path: the file.
+        setting: what a fault puts before the path.
 
     Raises:
         ConfigError: no such file, not of that form, a subject trained and tested on in one fold, or named twice in a
@@ -159,17 +168,17 @@ def read_splits(path: str | Path) -> tuple[Fold, ...]:
             for k, fold in enumerate(round_)
         )
     except OSError as error:
-        raise ConfigError(f"protocol.splits={path}: cannot be read ({error.strerror}); {expected}") from error
+        raise ConfigError(f"{setting}{path}: cannot be read ({error.strerror}); {expected}") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"protocol.splits={path}: {expected}, found otherwise ({error})") from error
+        raise ConfigError(f"{setting}{path}: {expected}, found otherwise ({error})") from error
     if not folds:
-        raise ConfigError(f"protocol.splits={path}: {expected}, found no fold")
+        raise ConfigError(f"{setting}{path}: {expected}, found no fold")
     if empty := set(range(len(rounds))) - {fold.round for fold in folds}:
-        raise ConfigError(f"protocol.splits={path}: round {min(empty)} has no fold; {expected}")
+        raise ConfigError(f"{setting}{path}: round {min(empty)} has no fold; {expected}")
     try:
         _check(folds)
     except ValueError as error:
-        raise ConfigError(f"protocol.splits={path}: {error}") from None
+        raise ConfigError(f"{setting}{path}: {error}") from None
     return folds
 
 

@@ -71,6 +71,7 @@ def test_complete_subjects():
     [
         ({"chosen": 101}, ["protocol.subjects=101", "only 100"]),
         ({"chosen": 4}, ["protocol.folds=10", "found 4", "--config.protocol.folds=4"]),
+        ({"chosen": 1}, ["protocol.subjects=1", "one subject cannot be trained on and tested"]),
         ({"folds": 1}, ["at least 2 folds"]),
     ],
 )

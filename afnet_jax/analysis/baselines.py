@@ -107,6 +107,8 @@ def predict_folds(
 
 def _fitted(features: np.ndarray, labels: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     """A model of these scans: (n, D) features -> (n, 6) log-probabilities, -inf of an expression it never saw."""
+    if (shown := np.unique(labels)).size == 1:  # which needs no regression
+        return lambda tested: np.where(np.arange(len(EXPRESSIONS)) == shown[0], 0.0, np.full((len(tested), 1), -np.inf))
     # All of the principal axes: they only turn the features into fewer columns where there are more than scans, which
     # leaves the solution of a regression with an L2 penalty as it is, and makes it several times faster.
     model = make_pipeline(StandardScaler(), PCA(), LogisticRegression(C=0.1, max_iter=3000))
@@ -247,7 +249,9 @@ def _significance(p: float | None) -> str:
 def are_of(stored: dict, run: Run) -> bool:
     """Tells whether baselines were compared with the predictions that the run has now."""
     predictions = run.predictions
-    return stored["predictions"] == digest_of(predictions["scan_id"], predictions["logits"])
+    if not isinstance(stored, dict) or "rounds" not in stored:
+        return False
+    return stored.get("predictions") == digest_of(predictions["scan_id"], predictions["logits"])
 
 
 def _as_json(compared: Comparison) -> dict:

@@ -57,6 +57,7 @@ def evaluate_all(
         raise RunError(f"--out={out}: holds a run, whose predictions would be lost; give another folder")
     names = _names(runs)
     _check_one_set_each(runs, names, data_dirs)
+    _check_levels(runs, names, levels)
     loaded: dict[str, FaceDataset] = {}
     found = []
     for run, name in zip(runs, names, strict=True):
@@ -92,6 +93,14 @@ def _check_one_set_each(runs: Sequence[Run], names: Sequence[str], databases: It
         if len(drawn) > 1:
             told = ", ".join(f"{subjects} for {name}" for subjects, name in drawn.items())
             raise RunError(f"--on={database}: means {told}; evaluate these runs one by one")
+
+
+def _check_levels(runs: Sequence[Run], names: Sequence[str], levels: Sequence[int]) -> None:
+    """Refuses runs of different intensities, which would be tested on different scans, where none are asked for."""
+    own = {name: tuple(run.config.dataset.levels) for run, name in zip(runs, names, strict=True)}
+    if not levels and len(set(own.values())) > 1:
+        told = ", ".join(f"{','.join(map(str, each))} for {name}" for name, each in own.items())
+        raise RunError(f"--levels: the runs learned from different ones ({told}); say which take part")
 
 
 def settings_on(run: Run, database: str, data_dir: Path, levels: Sequence[int] = ()) -> ConfigDict:

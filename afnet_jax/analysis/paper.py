@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from afnet_jax.models.architecture import VARIANTS
+from afnet_jax.models.architecture import VARIANTS, Architecture
 from afnet_jax.scans.databases import DATABASES
 
 STUDIED = tuple(database for database in DATABASES.values() if database.paper)  # the databases that are in the paper
@@ -83,7 +83,8 @@ TABLE_IV = {
 }
 
 
-def of_variant(variant: str, database: str) -> float | None:
-    """The paper's accuracy of one of our variants, %; None where it has none."""
-    found = [row for row in (*TABLE_I, *TABLE_II, *TABLE_III, *FIG_5) if row.variant == variant]
+def of_network(network: Architecture, database: str) -> float | None:
+    """The paper's accuracy of a network, %; None where it has none."""
+    rows = (*TABLE_I, *TABLE_II, *TABLE_III, *FIG_5)
+    found = [row for row in rows if row.variant is not None and VARIANTS[row.variant] == network]
     return found[0].accuracy(database) if found else None

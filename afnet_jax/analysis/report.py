@@ -24,6 +24,7 @@ from afnet_jax.config import default_config, flat
 from afnet_jax.datasets.loading import FaceDataset
 from afnet_jax.errors import RunError
 from afnet_jax.html_page import Section, counted, details, figure, key_figures, paragraph, table, text
+from afnet_jax.models.architecture import architecture_of
 from afnet_jax.scans.databases import is_synthetic, title_of
 from afnet_jax.training.progress import duration
 
@@ -71,7 +72,7 @@ def _or_reason(make: Callable[[], str]) -> str:
 
 
 def _lead(run: Run, summary: dict) -> str:
-    accuracy, expected = summary["accuracy"], paper.of_variant(run.config.variant, run.config.dataset.name)
+    accuracy, expected = summary["accuracy"], _of_paper(run)
     done = len(accuracy["per_round"])
     figures: list[tuple[str, Any, str]] = []
     if accuracy["mean"] is not None:
@@ -94,10 +95,16 @@ def _lead(run: Run, summary: dict) -> str:
             f'<p class="notice" role="note"><strong>Incomplete:</strong> {done} of {summary["rounds"]} rounds are '
             f"finished{text(_missing_folds(run))}. Numbers are those of the finished rounds.</p>"
         )
+    for line in run.seen_before:
+        notice += f'<p class="notice" role="note"><strong>Not all unseen:</strong> {text(line)}</p>'
     caution = ""
     if is_synthetic(run.config.dataset.name):
         caution = paragraph("Synthetic subjects: these accuracies say nothing about those on real faces.", soft=True)
     return notice + key_figures(figures) + caution
+
+
+def _of_paper(run: Run) -> float | None:
+    return paper.of_network(architecture_of(run.config.model), run.config.dataset.name)
 
 
 def _fold_counts(run: Run) -> str:
@@ -115,7 +122,7 @@ def _accuracy(run: Run, summary: dict) -> str:
     accuracy = summary["accuracy"]
     if accuracy["mean"] is None:
         return paragraph("No round is complete yet.")
-    expected = paper.of_variant(run.config.variant, run.config.dataset.name)
+    expected = _of_paper(run)
     rows: list[tuple[str, Any]] = [("rounds, mean", number(summary, "accuracy.mean"))]
     if len(accuracy["per_round"]) > 1:
         rows.append(("rounds, sample standard deviation", number(summary, "accuracy.std")))

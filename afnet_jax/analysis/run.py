@@ -203,6 +203,11 @@ class Run:
 
         return jax.jit(forward)
 
+    @property
+    def seen_before(self) -> tuple[str, ...]:
+        """A line on each kind of test subjects whom the starting weights had seen, as training told them."""
+        return tuple(self.environment.get("start_from", {}).get("seen_before", ()))
+
     def _fold_weights(self, round_: int, fold: int) -> tuple[dict, dict]:
         folds = self.folds(round_)
         if fold not in folds:
@@ -218,8 +223,8 @@ class Run:
                 f"again to go on"
             )
         raise RunError(
-            f"{self.path}: weights of round {round_} fold {fold} are not stored; finish the run, or train with "
-            f"--config.train.keep_rounds above {round_}"
+            f"{self.path}: weights of round {round_} fold {fold} are not stored; finish the run, or train anew in a "
+            f"--workdir of its own with --config.train.keep_rounds above {round_}"
         )
 
     def _json(self, name: str) -> dict:

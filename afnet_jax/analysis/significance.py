@@ -156,7 +156,8 @@ def corrected_t_test(differences: np.ndarray, test_to_train: float | np.ndarray)
             (n,) of each fold; the correction takes their mean.
 
     Returns:
-        The test; statistic, p and interval are NaN for a single difference, which has no variance.
+        The test; statistic, p and interval are NaN where there is no variance: for a single difference, and for several
+        equal ones, whose p is 1 where they are 0.
     """
     differences = np.asarray(differences, np.float64)
     degrees, effect = len(differences) - 1, float(differences.mean())
@@ -164,8 +165,9 @@ def corrected_t_test(differences: np.ndarray, test_to_train: float | np.ndarray)
         return TTest(effect, (math.nan, math.nan), math.nan, 0, math.nan)
     error = float(np.sqrt((1 / len(differences) + np.mean(test_to_train)) * differences.var(ddof=1)))
     reach = scipy.stats.t.ppf((1 + CONFIDENCE) / 2, degrees) * error
-    # Without any variation there is nothing to test: equal is equal, and unequal is unequal.
-    t = effect / error if error else (0.0 if effect == 0 else float(np.copysign(np.inf, effect)))
+    if error <= 1e-9 * abs(effect):  # equal to rounding: two or three folds of few scans are so by chance
+        return TTest(effect, (math.nan, math.nan), math.nan, degrees, 1.0 if effect == 0 else math.nan)
+    t = effect / error
     p = float(2 * scipy.stats.t.sf(abs(t), degrees))
     return TTest(effect, (float(effect - reach), float(effect + reach)), t, degrees, p)
 

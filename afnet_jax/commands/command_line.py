@@ -10,8 +10,10 @@ import os
 import re
 import select
 import shutil
+import signal
 import sys
 import textwrap
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -30,7 +32,7 @@ def report_faults(main: Callable[[], int | None]) -> int:
     report_missing_gpu()
     print_whatever_the_locale()
     try:
-        with readers_may_leave():
+        with readers_may_leave(), _stopped_by_sigterm():
             return main() or 0
     except Interrupted as stopped:
         print(stopped, file=sys.stderr)
@@ -45,6 +47,23 @@ def report_faults(main: Callable[[], int | None]) -> int:
     except KeyboardInterrupt:
         print("stopped; run the same command again to go on", file=sys.stderr)
         return _STOPPED
+
+
+@contextlib.contextmanager
+def _stopped_by_sigterm() -> Iterator[None]:
+    """SIGTERM, by which batch systems end a job, stops a command as Ctrl-C does."""
+
+    def stop(*_) -> NoReturn:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager

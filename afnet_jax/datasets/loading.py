@@ -156,7 +156,7 @@ def _in_files(folder: Path, dataset: ConfigDict, modalities: Collection[str]) ->
         if not map_files.are_written(place):
             _write_maps(place, folder, dataset, modalities, source)
             for other in place.parent.iterdir():
-                if not other.name.startswith(source[:16]):  # of the data set as it was before
+                if other.is_dir() and not other.name.startswith(source[:16]):  # of the data set as it was before
                     shutil.rmtree(other)
     maps, columns = map_files.open_maps(place)
     _say_what_is_absent(folder, Counter(dict(columns["held"].tolist())), tuple(dataset.levels))

@@ -20,6 +20,7 @@ from afnet_jax.models.architecture import VARIANTS
 from afnet_jax.paths import user_path
 from afnet_jax.protocol import folds_of
 from afnet_jax.runs.folder import same_settings
+from afnet_jax.runs.start import load_start
 from afnet_jax.scans.databases import is_synthetic, title_of
 from afnet_jax.training import processes
 from afnet_jax.training.progress import say
@@ -53,20 +54,30 @@ def reproduce(
         validate(changed)
     make_ready(config)
     workdir, data = user_path(workdir), load_data(config) if data is None else data
-    runs = run_variants(configs, workdir, data)
+    start = load_start(config.model.start_from)
+    runs = run_variants(configs, workdir, data, start.sha256 if start else None)
     with processes.first_alone("the figures are drawn"):
         if jax.process_index() == 0:
             draw(runs, workdir / "paper", data)
     return runs
 
 
-def run_variants(configs: Mapping[str, ConfigDict], workdir: Path, data: FaceDataset) -> dict[str, Run]:
-    """Runs by variant, of these valid settings by variant: opened where finished before, trained elsewhere."""
+def run_variants(
+    configs: Mapping[str, ConfigDict], workdir: Path, data: FaceDataset, start: str | None = None
+) -> dict[str, Run]:
+    """Runs by variant, of these valid settings by variant: opened where finished before, trained elsewhere.
+
+    Args:
+        configs: of each variant.
+        workdir: folder of the variants' folders.
+        data: of them all.
+        start: SHA-256 of the weights that config.model.start_from names, None where it names none.
+    """
     runs: dict[str, Run] = {}
     for number, (variant, config) in enumerate(configs.items(), start=1):
         twin = next((v for v in runs if VARIANTS[v] == VARIANTS[variant]), None)
         say(f"variant {number}/{len(configs)}: {variant}" + (f" is the network of {twin}" if twin else ""))
-        runs[variant] = runs[twin] if twin else _open_or_train(config, workdir / variant, data)
+        runs[variant] = runs[twin] if twin else _open_or_train(config, workdir / variant, data, start)
     return runs
 
 
@@ -81,8 +92,8 @@ def with_variant(config: ConfigDict, variant: str) -> ConfigDict:
     return changed
 
 
-def _open_or_train(config: ConfigDict, path: Path, data: FaceDataset) -> Run:
-    if run := _finished(config, path, data):
+def _open_or_train(config: ConfigDict, path: Path, data: FaceDataset, start: str | None) -> Run:
+    if run := _finished(config, path, data, start):
         say("  finished before")
         return run
     try:
@@ -93,11 +104,13 @@ def _open_or_train(config: ConfigDict, path: Path, data: FaceDataset) -> Run:
         return error.run
 
 
-def _finished(config: ConfigDict, path: Path, data: FaceDataset) -> Run | None:
-    """Returns the run of these settings and data if it has come to its end in this folder."""
+def _finished(config: ConfigDict, path: Path, data: FaceDataset, start: str | None) -> Run | None:
+    """Returns the run of these settings, data and starting weights if it has come to its end in this folder."""
     try:
         run = load_run(path)
         if not run.summary["complete"] or not same_settings(run.config, config):
+            return None
+        if run.environment.get("start_from", {}).get("sha256") != start:
             return None
         same = run.environment.get("data_sha256") == data.digest and run.splits == folds_of(
             config.protocol, data.subjects, data.labels
@@ -120,6 +133,7 @@ def draw(runs: dict[str, Run], folder: Path, data: FaceDataset) -> None:
     for name, (_, figure) in pictures.items():
         figures.save(figure, folder / f"{name}.png")
     parts = [f"# The paper's experiments on {title_of(database)}\n", _caution(database)]
+    parts += [f"{line}\n" for line in dict.fromkeys(line for run in runs.values() for line in run.seen_before)]
     parts += [table.to_markdown() for table in drawn]
     parts += [f"![{title}]({name}.png)\n\n{title}\n" for name, (title, _) in pictures.items()]
     write_atomically(folder / "README.md", "\n".join(parts))

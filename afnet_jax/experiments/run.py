@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -39,8 +40,8 @@ class AllGivenUp(RunError):
 
     def __init__(self, run: Run):
         super().__init__(
-            f"{run.path}: every training was given up, since its loss or gradient was not finite; report.html has "
-            f"the curves: lower --config.train.learning_rate, or look the data over (afnet inspect)"
+            f"{run.path}: every training was given up, since its loss, gradient or predictions were not finite; "
+            f"report.html has the curves: lower --config.train.learning_rate, or look the data over (afnet inspect)"
         )
         self.run = run
 
@@ -154,7 +155,7 @@ def run_in(folder: RunFolder, config: ConfigDict, data: FaceDataset, *, mode: st
     if not summary["scans"]:
         raise AllGivenUp(run)
     if jax.process_index() == 0:
-        say(_result(summary, run.path))
+        say(_result(summary, run.path, run.seen_before))
     return run
 
 
@@ -176,15 +177,16 @@ def _compare_with_linear_models(run: Run, data: FaceDataset) -> None:
         )
 
 
-def _result(summary: dict, path: Path) -> str:
+def _result(summary: dict, path: Path, seen_before: Sequence[str] = ()) -> str:
     """The lines that tell how a run ended."""
     accuracy, size = summary["accuracy"], summary["parameters"]
     if accuracy["mean"] is None:
         return f"{path}: no round is complete; report.html names the trainings given up or unfinished"
     state = "" if summary["complete"] else f" (INCOMPLETE: {len(accuracy['per_round'])} of {summary['rounds']} rounds)"
     spread = f" ± {100 * accuracy['std']:.2f}" if len(accuracy["per_round"]) > 1 else ""
+    seen = "".join(f"{line}\n" for line in seen_before)
     return (
-        f"accuracy {100 * accuracy['mean']:.2f} %{spread} over {len(accuracy['per_round'])} "
+        f"{seen}accuracy {100 * accuracy['mean']:.2f} %{spread} over {len(accuracy['per_round'])} "
         f"round(s) of {summary['folds']} folds, {summary['scans']} scans{state}\n"
         f"parameters {size['mib']:.2f} MiB, counted per call as in Table IV {size['mib_per_call']:.2f} MiB\n"
         f"{duration(summary['seconds']['total'])} of training, {duration(summary['seconds']['compile'])} of it "

@@ -49,6 +49,7 @@ _MAY_CHANGE = (
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy", "tensorflow-datasets")
 _PRETRAINED = "pretrained weights (sha256)"
 _ESTIMATE, _SUMMARY, _BASELINES = "estimate.json", "summary.json", "baselines.json"
+_WRITTEN_LATER = ("metrics.jsonl", predictions.POOLED, _SUMMARY)  # than config.json
 
 
 class RunFolder:
@@ -103,6 +104,7 @@ class RunFolder:
         Raises:
             RunError: the folder holds a run with another config, other data, splits or version; names what differs.
         """
+        self._refuse_foreign()
         begun = {
             "config.json": _settings(config),
             "environment.json": _environment(data_digest)
@@ -123,6 +125,17 @@ class RunFolder:
         if self._process == 0:
             for name, content in begun.items():
                 write_json(self.path / name, content)
+
+    def _refuse_foreign(self) -> None:
+        """Refuses a folder that holds files of a run's names which no run has written: they would be lost."""
+        begun = (self.path / "config.json").exists()
+        content = self._read("config.json") if begun else {}
+        of_run = isinstance(content, dict) and {"variant", "model", "train"} <= content.keys()
+        foreign = "config.json" if begun and not of_run else None
+        if not begun:
+            foreign = next((name for name in _WRITTEN_LATER if (self.path / name).exists()), None)
+        if foreign:
+            raise RunError(f"{self.path / foreign}: is none of a run's, and would be lost; give another --workdir")
 
     def _refuse_difference(self, name: str, before: dict, now: dict) -> None:
         differing = [key for key in {**before, **now} if before.get(key) != now.get(key)]
@@ -219,7 +232,7 @@ def is_run_folder(path: Path) -> bool:
 
 def read_splits(run_folder: Path) -> tuple[protocol.Fold, ...]:
     """Subject ids of every fold of every round."""
-    return protocol.read_splits(run_folder / "splits.json")
+    return protocol.read_splits(run_folder / "splits.json", setting="")
 
 
 def same_settings(one: ConfigDict, other: ConfigDict) -> bool:

@@ -90,8 +90,8 @@ def load_from_run(path: Path, round_: int, fold: int) -> StartingWeights:
     weights = open_checkpoints(path).weights((round_, fold))
     if weights is None:
         raise RunError(
-            f"{path}: weights of round {round_} fold {fold} are not stored; finish that run, or train it with "
-            f"--config.train.keep_rounds above {round_}"
+            f"{path}: weights of round {round_} fold {fold} are not stored; finish that run, or train it anew in "
+            f"a --workdir of its own with --config.train.keep_rounds above {round_}"
         )
     config = default_config().to_dict() | read_run_file(path, "config")
     record = {"dataset": identity(config["dataset"]), "train": of_training.train, "test": of_training.test}

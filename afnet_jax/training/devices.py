@@ -97,7 +97,7 @@ class GroupProgram:
             trainings: of the group.
             group_size: of the run's largest group.
         """
-        per_call = self._per_call or group_size
+        per_call = min(self._per_call or group_size, group_size)  # no more than there are, for nothing
         return per_call * math.ceil(trainings / per_call)
 
     def init(self, group: Sequence[Training]) -> list[TrainState]:

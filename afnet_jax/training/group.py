@@ -6,7 +6,7 @@ import contextlib
 import copy
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import jax
@@ -223,7 +223,7 @@ class GroupTraining:
         train_accuracy = np.where(counts, epoch.correct, 0).sum(0) / (steps * self._shape.batch)
         test_accuracy = None
         if logits is not None:
-            test_accuracy = [accuracy(row, self._labels[t.test]) for row, t in zip(logits, self._group, strict=False)]
+            test_accuracy = accuracies(self._group, logits, self._labels)
         lines = []
         for round_ in sorted({t.round for t in self._group}):
             members = [i for i, t in enumerate(self._group) if t.round == round_]
@@ -242,7 +242,8 @@ class GroupTraining:
             )
         self._saving.folder.metrics.append(lines)
         self._events.add(lines)
-        test = f"  test {percent(test_accuracy)}" if test_accuracy else ""
+        known = [each for each in test_accuracy or () if each is not None]
+        test = f"  test {percent(known)}" if known else ""
         self._progress.line(f"{self._where(epoch)}  loss {_mean(loss)}  train {percent(train_accuracy)}{test}")
 
     def _save(self, state, epoch: EpochRows) -> None:
@@ -257,6 +258,8 @@ class GroupTraining:
         if logits is None:  # everything was done but this when the run was stopped
             logits = self._program.evaluate(state, test_batches(self._filled, self._shape))
         keys = [t.key for t in self._group]
+        last = {"epoch": self._config.train.epochs - 1, "step": self._shape.steps - 1}
+        self._failed |= without_predictions(self._group, logits, self._failed, last)
         kept = [i for i, key in enumerate(keys) if self._keeps_weights(key)]
         weights = None
         if kept:  # training does not resume from here, so the optimizer's state, two thirds of the bytes, is dropped
@@ -281,8 +284,40 @@ def filled(arrays, size: int):
     return jax.tree.map(fill_leaf, arrays)
 
 
-def accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
-    return float((logits[: len(labels)].argmax(-1) == labels).mean())
+def accuracies(group: Sequence[Training], logits: np.ndarray, labels: np.ndarray) -> list[float | None]:
+    """Accuracy of each training on its test scans, None where its logits are not finite."""
+    found: list[float | None] = []
+    for rows, training in zip(logits, group, strict=False):
+        own, right = rows[: len(training.test)], labels[training.test]
+        found.append(float((own.argmax(-1) == right).mean()) if np.isfinite(own).all() else None)
+    return found
+
+
+def without_predictions(
+    group: Sequence[Training], logits: np.ndarray, failed: Collection[str], place: dict[str, int]
+) -> dict[str, dict[str, int]]:
+    """Finds the trainings whose logits are not finite though their losses were, and says so.
+
+    Args:
+        group: the trainings.
+        logits: (at least G, at least the test scans, 6).
+        failed: those that were given up before.
+        place: "epoch" and "step" of the last update.
+
+    Returns:
+        "round/fold" -> `place` of each.
+    """
+    found = {}
+    for rows, training in zip(logits, group, strict=False):
+        key = f"{training.round}/{training.fold}"
+        if key not in failed and not np.isfinite(rows[: len(training.test)]).all():
+            found[key] = dict(place)
+            logging.error(
+                "round %d fold %d: its predictions are not finite; this training is given up, the others go on",
+                training.round,
+                training.fold,
+            )
+    return found
 
 
 def _finite(value: float) -> float | None:

@@ -21,7 +21,7 @@ from afnet_jax.runs.folder import RunFolder
 from afnet_jax.runs.predictions import GroupPredictions, pool, write_predictions
 from afnet_jax.runs.start import load_start, seen_before
 from afnet_jax.training import devices, processes
-from afnet_jax.training.group import GroupTraining, StopRequest, accuracy, filled, names, percent
+from afnet_jax.training.group import GroupTraining, StopRequest, accuracies, filled, names, percent, without_predictions
 from afnet_jax.training.group_size import folds_per_group
 from afnet_jax.training.plan import Training, common_shape, fill, lay_out, next_group, share, test_batches
 from afnet_jax.training.progress import Progress, say
@@ -232,12 +232,13 @@ class _Run:
             weights = arrays.get("average") or arrays  # of what is under way the mean is tested, too
             state = self.program.from_arrays({name: filled(weights[name], places) for name in WEIGHTS})
             logits = self.program.evaluate(state, test_batches(fill(group, places), self.shape))
+            failed |= without_predictions(group, logits, failed, {"epoch": epoch.number, "step": epoch.step})
             if epoch.number == self.config.train.epochs:
                 parts.append(GroupPredictions.of([t.key for t in group], [t.test for t in group], logits, failed))
-            accuracies = [accuracy(rows, self.data.labels[t.test]) for rows, t in zip(logits, group, strict=False)]
+            known = [each for each in accuracies(group, logits, self.data.labels) if each is not None]
             taken = {t.key for t in group}
             stored, count = [t for t in stored if t.key not in taken], count + 1
-            say(f"group {count}  {names(group)}  test {percent(accuracies)}")
+            say(f"group {count}  {names(group)}  test {percent(known) if known else 'not finite'}")
         self._gather([*parts, *self.folder.group_predictions()])
 
 

@@ -16,6 +16,7 @@ from afnet_jax.analysis.significance import compare_predictions
 from afnet_jax.analysis.tables import baselines_table
 from afnet_jax.commands.compare import main
 from afnet_jax.errors import RunError
+from afnet_jax.protocol import Fold
 from afnet_jax.scans.scan import LANDMARKS
 from tests.support.finished_run import make_config, splits_of, write_run
 
@@ -158,3 +159,17 @@ def test_the_command_writes_them_into_the_run_and_its_report(tmp_path, placed, c
     assert "Of 25 % of the scans the landmarks were found on the surface" in page and "Round 0 of 2" in page
     (folder / "summary.json").unlink()
     assert call(main, f"--workdir={folder}").stderr.endswith("the run is not finished, start it again to go on\n")
+
+
+def test_people_who_show_one_expression_to_learn_from(faces):
+    one = np.flatnonzero((faces.subjects != "F0001") | (faces.labels == 3))
+    few = dataclasses.replace(
+        faces, labels=faces.labels[one], subjects=faces.subjects[one], scan_ids=faces.scan_ids[one]
+    )
+    found = predict_folds(np.eye(len(one)), few, [Fold(0, 0, ("F0001",), ("F0002",))])
+    assert (found["logits"].argmax(1) == 3).all()
+
+
+@pytest.mark.parametrize("content", [{}, [], {"predictions": 3}])
+def test_a_file_of_another_form_is_none_of_the_runs(run, content):
+    assert not are_of(content, run)

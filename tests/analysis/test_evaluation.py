@@ -20,6 +20,12 @@ from afnet_jax.errors import RunError
 from tests.analysis.test_report import _Page
 from tests.support.finished_run import make_config, splits_of, write_run
 
+
+def renamed(faces):
+    """Other scans of people with the same ids."""
+    return dataclasses.replace(faces, scan_ids=np.char.add(faces.scan_ids, "b"))
+
+
 OWN = make_config().dataset  # of the run's own data set, "synthetic"
 BOSPHORUS = make_config(**{"dataset.name": "bosphorus"}).dataset
 
@@ -78,13 +84,13 @@ def test_no_network_is_asked_about_a_subject_whom_it_learned_from(run, faces, st
     assert found.temperature is None  # nothing is left that is not tested
     (line,) = remarks(found)
     assert line.startswith("6 subjects have ids that the run was trained on (F0001, F0002, F0003, F0004, F0005 and 1 ")
-    free = evaluate_on(run, faces, OWN, people="other")
+    free = evaluate_on(run, renamed(faces), OWN, people="other")
     assert free.asked.all() and free.seen == ()
 
 
 def test_the_same_ids_in_data_sets_of_other_names_or_seeds_are_other_people_and_named(run, faces, stub):
     for settings in (BOSPHORUS, make_config(**{"dataset.synthetic_seed": 1}).dataset):
-        found = evaluate_on(run, faces, settings)
+        found = evaluate_on(run, renamed(faces), settings)
         assert found.asked.all() and found.temperature is not None
         (line,) = remarks(found)
         assert line.startswith("6 ids are also those of subjects that the run was trained on, in another data set (F0")
@@ -285,3 +291,18 @@ def test_with_a_config_the_runs_own_checkpoints_are_tested(call, monkeypatch, tm
     monkeypatch.setattr(train, "main", lambda: seen.append(list(command.sys.argv)) or 0)
     assert call(command.main, "--config=synthetic", f"--workdir={tmp_path}").returncode == 0
     assert seen == [["command", "--mode=evaluate", "--config=synthetic", f"--workdir={tmp_path}"]]
+
+
+def test_the_scans_that_a_run_learned_from_are_known_under_any_name(run, faces, stub):
+    assert not evaluate_on(run, faces, BOSPHORUS).asked.all()
+    with pytest.raises(RunError, match="holds the very scans that the run learned from"):
+        evaluate_on(run, faces, OWN, people="other")
+
+
+def test_runs_of_different_levels_get_no_table(run_folder, faces, stub, data_sets, call, tmp_path):
+    other = write_run(tmp_path / "other", faces, make_config(**{"dataset.levels": (4,)}), weights=True)
+    arguments = [f"--workdir={folder}" for folder in (run_folder, other)]
+    arguments += ["--on=bosphorus", f"--data_dir={tmp_path}", f"--out={tmp_path / 'out'}"]
+    done = call(command.main, *arguments)
+    assert done.returncode == 1 and "the runs learned from different ones (3,4 for" in done.stderr
+    assert call(command.main, *arguments, "--levels=4").returncode == 0

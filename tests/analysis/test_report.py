@@ -272,3 +272,17 @@ def test_heat_maps_are_of_a_test_subject_who_shows_all_six(tmp_path, faces):
     nobody = dataclasses.replace(faces, labels=np.where(faces.labels == 5, 0, faces.labels))
     with pytest.raises(RunError, match=r"lacks scans of all six expressions .* round 0 fold 0"):
         expression_scans(run, nobody)
+
+
+def test_a_network_that_is_none_of_the_papers_stands_beside_no_number_of_it(tmp_path, faces):
+    config = make_config(**{"dataset.name": "bosphorus", "model.fusion_after": (4,)})
+    page = _Page(write_report(load_run(write_run(tmp_path, faces, config))).read_text())
+    assert "88.31 %" not in page.text
+
+
+def test_test_subjects_that_the_starting_weights_had_seen_are_told(run_folder, tmp_path):
+    shutil.copytree(run_folder, tmp_path / "run")
+    file = tmp_path / "run" / "environment.json"
+    told = "LEAK: the starting weights were trained on 1 subjects (F0001)"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"start_from": {"seen_before": [told]}}))
+    assert told in _Page(write_report(load_run(tmp_path / "run")).read_text()).text

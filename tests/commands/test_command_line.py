@@ -3,8 +3,10 @@
 import importlib
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -190,3 +192,11 @@ def test_a_run_that_is_stopped_ends_as_docs_settings_md_says(capfd):
 def test_a_closed_stdout_is_no_fault(monkeypatch):
     monkeypatch.setattr(sys, "stdout", None)
     assert report_faults(lambda: 0) == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signal")
+def test_sigterm_stops_a_command_as_ctrl_c_does(capfd):
+    before = signal.getsignal(signal.SIGTERM)
+    assert report_faults(lambda: os.kill(os.getpid(), signal.SIGTERM) or time.sleep(60)) == 130
+    assert capfd.readouterr().err == "stopped; run the same command again to go on\n"
+    assert signal.getsignal(signal.SIGTERM) == before

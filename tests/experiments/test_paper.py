@@ -213,7 +213,7 @@ def test_the_papers_numbers_agree_among_themselves():
     assert seen["afnet"][1] - seen["no_ma"][1] == pytest.approx(1.2)
     rows = {row.variant or row.name for row in (*paper.TABLE_I, *paper.TABLE_II, *paper.TABLE_III)}
     assert {name for database in DATABASES.values() for name in database.paper} == rows
-    assert len(paper.TABLE_I) == 20 and paper.of_variant("afnet", "synthetic") is None
+    assert len(paper.TABLE_I) == 20 and paper.of_network(VARIANTS["afnet"], "synthetic") is None
     mib = paper.TABLE_IV
     assert mib["AFNet-M"] - mib["without MA"] == pytest.approx(mib["MA alone"])
     assert mib["AFNet-M"] - mib["without IWC"] == pytest.approx(mib["IWC alone"])
@@ -277,3 +277,14 @@ def test_surface_is_lit_from_the_upper_left():
 def test_a_run_of_other_people_is_told(run, faces):
     with pytest.raises(RunError, match="lacks scans"):
         figures.expression_scans(run, dataclasses.replace(faces, subjects=faces.scan_ids))
+
+
+def test_other_starting_weights_are_not_taken_for_finished(begun, faces, tmp_path, monkeypatch):
+    for digest in ("ab", "cd"):
+        monkeypatch.setattr(experiments, "load_start", lambda _, digest=digest: types.SimpleNamespace(sha256=digest))
+        with contextlib.suppress(RunError):
+            reproduce(_config(), tmp_path, ["s2"], data=faces)
+        environment = tmp_path / "s2" / "environment.json"
+        content = json.loads(environment.read_text()) | {"start_from": {"sha256": "ab", "seen_before": []}}
+        environment.write_text(json.dumps(content))
+    assert begun == ["s2", "s2"]

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from afnet_jax.config import default_config
-from afnet_jax.errors import RunError
+from afnet_jax.errors import ConfigError, RunError
 from afnet_jax.protocol import Fold
-from afnet_jax.runs.folder import RunFolder
+from afnet_jax.runs.folder import RunFolder, read_splits
 from afnet_jax.runs.predictions import GroupPredictions, pool
 
 FOLDS = (Fold(0, 0, ("a",), ("b",)), Fold(0, 1, ("b",), ("a",)))
@@ -116,3 +116,18 @@ def test_other_pretrained_weights_are_refused(tmp_path):
         folder.start(default_config(), FOLDS, "digest")  # tested anew, which needs none
         with pytest.raises(RunError, match=r"pretrained weights \(sha256\) was"):
             folder.start(default_config(), FOLDS, "digest", pretrained_sha256="cd" * 32)
+
+
+@pytest.mark.parametrize("name", ["config.json", "metrics.jsonl", "predictions.npz"])
+@pytest.mark.parametrize("content", ["[]", '{"my": "own"}'])
+def test_files_that_no_run_has_written_are_not_written_over(tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    with RunFolder(tmp_path) as folder, pytest.raises(RunError, match=f"{name}: is none of a run's, and would be lost"):
+        folder.start(default_config(), FOLDS, "digest")
+    assert (tmp_path / name).read_text() == content and not (tmp_path / "environment.json").exists()
+
+
+def test_a_damaged_list_of_splits_is_named_as_the_runs(tmp_path):
+    (tmp_path / "splits.json").write_text("{}")
+    with pytest.raises(ConfigError, match=f"^{tmp_path}/splits.json: expected"):
+        read_splits(tmp_path)
