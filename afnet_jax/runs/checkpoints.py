@@ -182,7 +182,8 @@ class Checkpoints:
                 try:
                     arrays = self._weights_of(checkpoint.path)
                 except RunError as error:
-                    fault = error
+                    remedy = f"remove {checkpoint.path.parent} and run afnet train again, which trains these anew"
+                    fault = RunError(f"{error}; {remedy}")
                     continue
                 row = checkpoint.trainings.index(training)
                 return jax.tree.map(lambda leaf, row=row: leaf[row], arrays)

@@ -58,7 +58,8 @@ def scan_id(path: Path, database: str = "bu3dfe") -> ScanId:
     """
     match = re.fullmatch(_NAME.pattern + r"(?i:_F3D\.wrl)", path.name)
     if not match:
-        raise ScanError(path, "the name is none of a BU-3DFE face mesh; expected one like F0001_AN03WH_F3D.wrl")
+        expected = "expected one like F0001_AN03WH_F3D.wrl; a mesh of other origin must be saved as OBJ or PLY"
+        raise ScanError(path, f"the name is none of a BU-3DFE face mesh; {expected}")
     level = int(match["level"])
     if not (level == 0 if match["expression"] == "NE" else 1 <= level <= 4):
         raise ScanError(path, f"level {match['level']} is none of BU-3DFE's; expected 01 to 04, or NE00")

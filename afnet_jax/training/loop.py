@@ -225,7 +225,12 @@ class _Run:
         parts, count = [], 0
         while stored:
             group = next_group(stored, checkpoints.reached, size)
-            restored = checkpoints.restore([t.key for t in group])
+            try:
+                restored = checkpoints.restore([t.key for t in group])
+            except DamagedCheckpoint as damaged:
+                logging.warning("%s; the predictions of these trainings stay as they are", damaged)
+                stored = [t for t in stored if t.key not in damaged.checkpoint.trainings]
+                continue
             assert restored is not None  # they are stored
             arrays, epoch, failed = restored
             places = self.program.places(len(group), size)

@@ -253,6 +253,19 @@ def test_damaged_predictions_are_made_again(unbroken, faces, tmp_path):
     _assert_same_run(unbroken, tmp_path / "run")
 
 
+def test_damaged_weights_are_named_with_a_remedy_and_cost_no_prediction(unbroken, faces, tmp_path, caplog):
+    run = tmp_path / "run"
+    shutil.copytree(unbroken, run)
+    for path in run.glob("checkpoints/*/*/arrays/**/*"):
+        if path.is_file():
+            path.write_bytes(b"")
+    evaluate(make_config(), run, faces)
+    assert "the predictions of these trainings stay as they are" in caplog.text
+    assert (run / "predictions.npz").read_bytes() == (unbroken / "predictions.npz").read_bytes()
+    with pytest.raises(RunError, match=r"remove .*/checkpoints/round000\S+ and run afnet train again"):
+        open_checkpoints(run).weights((0, 0))
+
+
 def test_a_lowered_batch_size_is_told(faces, tmp_path, capsys, monkeypatch):
     with pytest.raises(ConfigError):
         train_and_evaluate(make_config(**{"train.batch_size": 500, "protocol.folds": 7}), tmp_path, faces)
