@@ -123,6 +123,9 @@ def _finished(config: ConfigDict, path: Path, data: FaceDataset, start: str | No
 def draw(runs: dict[str, Run], folder: Path, data: FaceDataset) -> None:
     """Tables (.md, .tex, .csv) and figures (.png, .pdf) of whatever variants there are, and README.md with them all."""
     folder.mkdir(parents=True, exist_ok=True)
+    # A network has its number under each of its names: `fuse_34` stands in Tables II and III as `no_ma`.
+    twins = {name: run for name in VARIANTS for known, run in runs.items() if VARIANTS[name] == VARIANTS[known]}
+    runs = {**twins, **runs}
     any_run = next(iter(runs.values()))
     database = any_run.config.dataset.name
     drawn = [*tables.paper_tables(runs, database), tables.variants_table(runs, _comparisons(runs))]

@@ -158,6 +158,13 @@ def test_some_variants_and_what_is_missing(begun, faces, tmp_path):
     assert "| S1: data level | 86.54 | 85.08 | – | – |" in text and "Fig. 4" not in text
 
 
+def test_a_network_stands_under_each_of_its_names(begun, faces, tmp_path):
+    reproduce(_config(), tmp_path, ["afnet", "fuse_34"], data=faces)
+    with (tmp_path / "paper" / "table_3.csv").open(encoding="utf-8") as file:
+        (row,) = [row for row in csv.reader(file) if row[0] == "2D+3D (IWC)"]  # no_ma
+    assert begun == ["afnet", "fuse_34"] and row[3] not in ("", "–")
+
+
 def test_another_config_is_not_taken_for_finished(begun, faces, tmp_path):
     reproduce(_config(), tmp_path, ["s2"], data=faces)
     begun.clear()
