@@ -274,10 +274,14 @@ def test_heat_maps_are_of_a_test_subject_who_shows_all_six(tmp_path, faces):
         expression_scans(run, nobody)
 
 
-def test_a_network_that_is_none_of_the_papers_stands_beside_no_number_of_it(tmp_path, faces):
-    config = make_config(**{"dataset.name": "bosphorus", "model.fusion_after": (4,)})
-    page = _Page(write_report(load_run(write_run(tmp_path, faces, config))).read_text())
-    assert "88.31 %" not in page.text
+@pytest.mark.parametrize(("field", "number"), [("fusion_stages=4", None), ("mask_attention_stages=", "87.11 %")])
+def test_the_papers_number_is_that_of_the_network_and_not_of_its_name(tmp_path, faces, field, number):
+    """A network that is none of the paper's has none; AFNet-M without mask attention is `no_ma`."""
+    name, _, stages = field.partition("=")
+    changes = {"dataset.name": "bosphorus", f"model.{name}": tuple(map(int, stages))}
+    page = _Page(write_report(load_run(write_run(tmp_path, faces, make_config(**changes)))).read_text())
+    assert "88.31 %" not in page.text and ("The paper's" in page.text) == (number is not None)
+    assert number is None or number in page.text
 
 
 def test_test_subjects_that_the_starting_weights_had_seen_are_told(run_folder, tmp_path):

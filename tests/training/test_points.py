@@ -95,7 +95,7 @@ def test_it_learns(points, tmp_path):
     train_and_evaluate(config_of(**changes), tmp_path, points)
     found, last = predictions(tmp_path), load_run(tmp_path).metrics[-1]
     assert np.mean(last["train_accuracy"]) > 0.6
-    # Of four subjects' scans: processors round otherwise, and the same training makes 0.42 on one and over 0.5 on another.
+    # Processors round otherwise: of so few scans the same training makes 0.42 on one and over 0.5 on another.
     assert (found["logits"].argmax(-1) == found["label"]).mean() > 0.3
 
 
