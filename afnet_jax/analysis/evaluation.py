@@ -91,11 +91,7 @@ def evaluate_on(
     _check(run, data, round)
     database = settings.name
     folds = [fold for fold in run.splits if fold.round == round]
-    same_people = people == "same" or (people == "auto" and identity(settings) == identity(run.config.dataset))
-    if not same_people and _namesakes(run, data) and data.digest == run.environment.get("data_sha256"):
-        same_people = True  # under whatever name: these are the scans themselves
-        if people == "other":
-            raise RunError(f"{run.path}: {database} holds the very scans that the run learned from; leave out --people")
+    same_people = _are_same_people(run, data, settings, people)
     before = _learned_before(run, settings, people)
     trained = [before | set(fold.train if same_people else ()) for fold in folds]
     asked = np.array([[subject not in learned for subject in data.subjects.tolist()] for learned in trained])
@@ -130,6 +126,23 @@ def evaluate_on(
         temperature=_temperature(run, round, set(subjects.tolist()) if same_people else set()),
         namesakes=() if same_people else _namesakes(run, data),
     )
+
+
+def _are_same_people(run: Run, data: FaceDataset, settings: ConfigDict, people: str) -> bool:
+    """Whether an id that both the run and a data set have is of one and the same person, see `evaluate_on`.
+
+    Raises:
+        RunError: `people` says that they are others, of the very scans that the run learned from.
+    """
+    if people == "same" or (people == "auto" and identity(settings) == identity(run.config.dataset)):
+        return True
+    if not _namesakes(run, data) or data.digest != run.environment.get("data_sha256"):
+        return False
+    if people == "other":  # under whatever name
+        raise RunError(
+            f"{run.path}: {settings.name} holds the very scans that the run learned from; leave out --people"
+        )
+    return True
 
 
 def _learned_before(run: Run, settings: ConfigDict, people: str) -> set[str]:
