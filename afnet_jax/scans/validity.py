@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 
@@ -76,12 +77,12 @@ def _check_points(scan: Scan, front: np.ndarray | None) -> None:
 
 
 def _check_area(scan: Scan, triangles: np.ndarray) -> None:
-    """Refuses triangles between any points: a face is a sheet or two, and these would take a day and all memory."""
+    """Refuses triangles between any points: a face is a sheet or two, and drawing these takes many gigabytes."""
     a, b, c = np.moveaxis(scan.points[triangles], 1, 0)
     area = float(np.linalg.norm(np.cross(b - a, c - a), axis=1).sum()) / 2
     x, y, z = np.ptp(scan.points[triangles], axis=(0, 1))
-    if area > _MOST_SHEETS * 2 * (x * y + y * z + z * x):
-        times = area / (2 * (x * y + y * z + z * x))
+    if area > _MOST_SHEETS * (box := 2 * (x * y + y * z + z * x)):
+        times = area / box if box else math.inf
         found = f"its triangles together are {times:.0f} times as large as the box round them"
         raise fault(scan, f"{found}, expected a surface: their indices are damaged")
 

@@ -9,21 +9,14 @@ import runpy
 import signal
 import subprocess
 import sys
-import traceback
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Self
+
+from tests.support.calls import Done
 
 # What commands import at length. It begins no program on a device: a copy of a process that has would hang.
 _COSTLY = ("afnet_jax.experiments.run", "afnet_jax.training.loop", "tensorflow_datasets", "orbax.checkpoint")
 _SECONDS = 600  # a command that hangs is ended, by SIGALRM
-
-
-class Done(NamedTuple):
-    """What a command left."""
-
-    returncode: int
-    stdout: str
-    stderr: str
 
 
 class CommandServer:
@@ -73,18 +66,12 @@ def _become(words: list[str], *log: str) -> None:
     module, *arguments = words[1:] if words[0] == "-m" else words
     sys.argv = [module, *arguments]
     sys.orig_argv = [sys.executable, *words]
-    try:
-        if words[0] == "-m":
-            runpy.run_module(module, run_name="__main__", alter_sys=True)
-        else:
-            sys.path.insert(0, str(Path(module).parent))
-            runpy.run_path(module, run_name="__main__")
-    except SystemExit:
-        raise
-    except BaseException:
-        traceback.print_exc()
-        sys.exit(1)
-    sys.exit(0)
+    if words[0] == "-m":
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    else:
+        sys.path.insert(0, str(Path(module).parent))
+        runpy.run_path(module, run_name="__main__")
+    sys.exit()
 
 
 if __name__ == "__main__":
